@@ -1,0 +1,75 @@
+# Symphony: `make demo` shows the main job, `make test` runs every test. Everything is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+
+NATIVE := $(shell find host/src pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock
+PACKAGING := pyproject.toml host/build_backend.py conductor_plugin/pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install test test-rust test-python lint format bench tools clean
+
+help: ## Show these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: install ## Build and install all, index this repository, search it
+	$(BIN)/symphony run conductor.index path=.
+	$(BIN)/symphony run conductor.search query="how are records appended to the log" path=. top=5
+
+install: $(VENV)/installed ## Build host, Pit and Conductor into .venv
+
+tools: ## Check that the tools are there
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Symphony needs Python 3.11 or newer as '$(PYTHON)': install it (Debian: apt-get install python3 python3-venv), or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "Symphony needs Python's venv module: install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@command -v cargo >/dev/null || { \
+	  echo "Symphony needs a Rust toolchain (cargo, 1.90 or newer): install it from https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || { \
+	  echo "Symphony needs a C compiler as 'cc': install one (Debian: apt-get install gcc)" >&2; exit 1; }
+
+$(BIN)/python: | tools
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+
+$(VENV)/backends: pyproject.toml conductor_plugin/pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet 'maturin>=1.16,<2' hatchling
+	@touch $@
+
+$(VENV)/installed: $(NATIVE) $(PACKAGING) $(VENV)/backends
+	@echo "building Symphony: the first time takes some minutes"
+	$(BIN)/pip install --quiet --no-build-isolation --editable . --editable ./conductor_plugin
+	@touch $@
+
+$(VENV)/developing: pyproject.toml $(VENV)/installed
+	$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+test: test-rust test-python ## Run all tests, Rust and Python
+
+test-rust: $(VENV)/developing
+	cargo test --workspace --quiet
+
+test-python: $(VENV)/developing
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/developing ## Formatting, lints and types
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo clippy --package symphony-host --lib --features python --quiet -- -D warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/developing ## Format Rust and Python
+	cargo fmt --all
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/developing ## Run the benchmarks and write docs/benchmarks.md
+	$(BIN)/python tests/benchmarks/run.py --write docs/benchmarks.md
+
+clean: ## Remove what was built
+	rm -rf target $(VENV) host/python/symphony/_components host/python/symphony/_bin host/python/symphony/_host*.so

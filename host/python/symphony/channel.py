@@ -1,0 +1,107 @@
+"""JSON-RPC 2.0 over a stream: one document a line, requests in, answers and notifications out.
+
+Knows nothing of the methods. Malformed input gets an error, never ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from symphony.errors import SymphonyError
+
+Handler = Callable[[str, dict[str, Any]], Awaitable[Any]]
+
+LINE_LIMIT: Final = 16 * 1024 * 1024
+# Notifications are dropped while the host does not read; answers never are.
+_NOTIFY_LIMIT: Final = 1024 * 1024
+
+
+class UnknownMethod(SymphonyError):
+    """The other side asked for a method that this channel does not have."""
+
+    exit_code = 3
+
+
+class Channel:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def serve(self, handler: Handler) -> None:
+        """Answer requests, each in its own task, until the other side closes."""
+        while True:
+            try:
+                line = await self._reader.readuntil(b"\n")
+            except asyncio.IncompleteReadError:
+                return
+            except (asyncio.LimitOverrunError, ConnectionError) as error:
+                print(f"symphony: the channel to the host broke: {error}", file=sys.stderr, flush=True)
+                return
+            task = asyncio.get_running_loop().create_task(self._answer(line, handler))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    def notify(self, method: str, params: dict[str, Any]) -> None:
+        """Tell the other side something; lost when it does not read."""
+        transport = self._writer.transport
+        if not transport.is_closing() and transport.get_write_buffer_size() < _NOTIFY_LIMIT:
+            self._send({"jsonrpc": "2.0", "method": method, "params": params})
+
+    async def flush(self) -> None:
+        """Wait until everything that was said has been handed to the kernel."""
+        try:
+            await self._writer.drain()
+            while self._writer.transport.get_write_buffer_size():
+                await asyncio.sleep(0.001)
+        except ConnectionError:
+            pass  # the host has gone; nobody is left to tell
+
+    async def _answer(self, line: bytes, handler: Handler) -> None:
+        try:
+            request = json.loads(line)
+            method, params = request["method"], request.get("params") or {}
+            if not isinstance(method, str) or not isinstance(params, dict):
+                raise TypeError("method must be a string and params an object")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._send(
+                {
+                    "jsonrpc": "2.0",
+                    "id": None,
+                    "error": {"code": -32600, "message": f"not a request: {error}"},
+                }
+            )
+            return
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request.get("id")}
+        try:
+            answer["result"] = await handler(method, params)
+        except Exception as error:
+            answer["error"] = error_document(error)
+        if "id" in request:
+            self._send(answer)
+
+    def _send(self, document: dict[str, Any]) -> None:
+        line = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        self._writer.write(line.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def error_document(error: BaseException) -> dict[str, Any]:
+    """The JSON-RPC error for an exception; one that nobody raised on purpose also leaves its traceback in the log."""
+    hint, code = "", 1
+    if isinstance(error, SymphonyError):
+        hint, code = error.hint, error.exit_code
+    else:
+        traceback.print_exception(error)
+    number = -32601 if isinstance(error, UnknownMethod) else -32000
+    return {
+        "code": number,
+        "message": str(error) or type(error).__name__,
+        "data": {"type": type(error).__name__, "hint": hint, "exit": code},
+    }

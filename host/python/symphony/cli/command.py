@@ -1,0 +1,131 @@
+"""The click classes of every command: the options they all have, and a group that imports commands when used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import click
+
+from symphony.home import Home, absolute, resolve_home
+
+
+@dataclass
+class State:
+    """What the common options said; one per invocation."""
+
+    json: bool = False
+    home_option: str | None = None
+    traceback: bool = False
+
+    @property
+    def home(self) -> Home:
+        """The home to use; see ``resolve_home``."""
+        return Home(resolve_home(self.home_option))
+
+
+def state_of(context: click.Context) -> State:
+    """The state of the invocation that ``context`` belongs to."""
+    return context.find_root().ensure_object(State)
+
+
+pass_state = click.make_pass_decorator(State)
+
+
+def _set_json(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value:
+        state_of(context).json = True
+
+
+def _set_home(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        state_of(context).home_option = str(absolute(value))
+
+
+def _set_traceback(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value:
+        state_of(context).traceback = True
+
+
+def common_options() -> list[click.Parameter]:
+    """Fresh options ``--json``, ``--home``, ``--traceback``: understood before and after a command's arguments."""
+    eager: dict[str, Any] = {"expose_value": False, "is_eager": True}
+    return [
+        click.Option(["--json"], is_flag=True, callback=_set_json, help="Print one JSON document.", **eager),
+        click.Option(
+            ["--home"], metavar="DIR", callback=_set_home, help="The host's home (or SYMPHONY_HOME).", **eager
+        ),
+        click.Option(
+            ["--traceback"],
+            is_flag=True,
+            callback=_set_traceback,
+            help="Show the whole traceback of an error.",
+            **eager,
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command with the common options; ``examples`` end its help."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(common_options())
+        self.epilog = _examples(examples)
+
+
+class Group(click.Group):
+    """A group with the common options. Its commands are imported when they are used, not to list them."""
+
+    command_class = Command
+
+    def __init__(
+        self, *args: Any, lazy: dict[str, str] | None = None, examples: str = "", **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(common_options())
+        self.epilog = _examples(examples)
+        self._lazy = lazy or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*self._lazy, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._lazy:
+            command: click.Command = import_module(f"symphony.cli.{cmd_name}").command
+            return command
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from symphony.plugins.names import did_you_mean
+
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            known = self.list_commands(ctx)
+            hint = did_you_mean(args[0], known, f"commands: {', '.join(known)}")
+            raise click.UsageError(f"There is no command {args[0]!r}; {hint}.", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if not self._lazy:
+            super().format_commands(ctx, formatter)
+            return
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
+
+
+SUMMARIES = {
+    "host": "Start, stop and look at the host.",
+    "pit": "Look at the Pit's components and call them.",
+    "plugins": "Install, remove and look at plugins.",
+    "run": "Run a workflow and wait for its result.",
+    "runs": "Look at runs, resume and cancel them.",
+    "workflows": "List the workflows that plugins add.",
+}
+
+
+def _examples(text: str) -> str | None:
+    lines = [line.strip() for line in text.strip().splitlines()]
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines) if text else None

@@ -1,0 +1,65 @@
+"""How a failed command ends: one message on stderr, or one JSON document on stdout, and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import click
+
+from symphony.cli.output import print_json, styled
+from symphony.errors import SymphonyError
+
+if TYPE_CHECKING:
+    from symphony.cli.command import State
+
+
+class Exit(Exception):
+    """Ends the command with this exit code; everything there is to say has been said."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def show_failure(state: State, error: SymphonyError, code: int, kind: str = "") -> int:
+    """Show an error with its hint and return the exit code."""
+    kind = kind or type(error).__name__
+    if state.json:
+        print_json({"error": {"type": kind, "message": str(error), "hint": error.hint, "exit": code}})
+    else:
+        _tell("Error", "red", str(error) or kind)
+        if error.hint:
+            _tell("Hint", "yellow", error.hint)
+    if state.traceback and error.__traceback__ is not None:
+        traceback.print_exception(error)
+    return code
+
+
+def show_usage(state: State, error: click.UsageError) -> int:
+    """Show what is wrong with the command line; exit code 2."""
+    path = error.ctx.command_path if error.ctx else "symphony"
+    return show_failure(
+        state,
+        SymphonyError(error.format_message(), hint=f"{path} --help"),
+        error.exit_code,
+        kind="UsageError",
+    )
+
+
+def show_bug(state: State, error: Exception) -> int:
+    """Show an error that nobody foresaw; exit code 1."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    at = f" at {last[0].filename}:{last[0].lineno}" if last else ""
+    told = SymphonyError(
+        f"this is a bug in Symphony: {type(error).__name__}: {error}{at}",
+        hint="--traceback shows where; please report it",
+    ).with_traceback(error.__traceback__)
+    return show_failure(state, told, 1, kind=type(error).__name__)
+
+
+def _tell(word: str, colour: str, text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        click.echo(f"{styled(f'{word}:', colour, sys.stderr)} {text}", err=True)

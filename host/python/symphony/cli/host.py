@@ -1,0 +1,118 @@
+"""``symphony host``: start, stop and look at the host of a home."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from symphony import client
+from symphony.cli.command import Group, State, pass_state
+from symphony.cli.output import note, print_json, seconds
+from symphony.errors import HostUnavailable
+
+if TYPE_CHECKING:
+    from symphony.home import Home
+
+STOP_LIMIT = 60.0
+NOT_RUNNING: dict[str, Any] = {"running": False, "pid": None, "interpreter": None, "runs": 0}
+
+command = Group(
+    "host",
+    help="Start, stop and look at the host.",
+    examples="""
+    symphony host start
+    symphony host status --json
+    symphony host stop
+    """,
+)
+
+
+@command.command("start", examples="symphony host start")
+@pass_state
+def start(state: State) -> None:
+    """Start the host of this home; it stays until it is stopped. Where one runs, say which."""
+    with client.connect_or_start(state.home, linger=True, note=note) as connection:
+        _show(state, connection.request("host.status"))
+
+
+@command.command("stop", examples="symphony host stop")
+@pass_state
+def stop(state: State) -> None:
+    """Stop the host: running steps are given time, their runs go on at the next start."""
+    home = state.home
+    connection = client.connect(home)
+    if connection is not None:
+        with connection:
+            pid = connection.request("host.status", timeout=10.0).get("pid")
+            connection.request("host.stop", timeout=STOP_LIMIT)
+        _await_end(home, pid)
+    _show(state, NOT_RUNNING)
+
+
+@command.command(
+    "status",
+    examples="""
+    symphony host status
+    symphony host status --json
+    """,
+)
+@pass_state
+def status(state: State) -> None:
+    """Say whether a host runs, and how its interpreter is. Starts nothing."""
+    connection = client.connect(state.home)
+    if connection is None:
+        _show(state, NOT_RUNNING)
+        return
+    with connection:
+        _show(state, connection.request("host.status", timeout=10.0))
+
+
+def _await_end(home: Home, pid: int | None) -> None:
+    """The host answers before it is gone; whoever starts one next must not meet it."""
+    deadline = time.monotonic() + 10.0
+    while pid and _alive(pid):
+        if time.monotonic() > deadline:
+            raise HostUnavailable(
+                f"the host (pid {pid}) was stopped, but did not end", hint=f"see {home.logs}"
+            )
+        time.sleep(0.02)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+        return stat.rpartition(")")[2].split()[0] != "Z"  # a zombie is an ended process
+    except OSError:
+        return True
+
+
+def _show(state: State, document: dict[str, Any]) -> None:
+    shown = {key: document.get(key) for key in NOT_RUNNING}
+    if state.json:
+        print_json(shown)
+        return
+    if not shown["running"]:
+        click.echo("not running")
+        return
+    click.echo(f"running      pid {shown['pid']}, {shown['runs']} live runs, home {state.home.path}")
+    interpreter = shown["interpreter"]
+    if not interpreter:
+        click.echo("interpreter  none")
+        return
+    facts = [f"pid {interpreter.get('pid')}", str(interpreter.get("state"))]
+    if interpreter.get("uptime") is not None:
+        facts.append(f"up {seconds(float(interpreter['uptime']))}")
+    if interpreter.get("rss"):
+        facts.append(f"{interpreter['rss'] / (1 << 20):.0f} MiB")
+    facts.append(f"{interpreter.get('restarts', 0)} restarts")
+    click.echo(f"interpreter  {', '.join(facts)}")

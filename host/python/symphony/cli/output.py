@@ -1,0 +1,110 @@
+"""What reaches the screen: one JSON document or plain tables on stdout, notes on stderr.
+
+No boxes, no emoji, 80 columns; colour only on a terminal and without NO_COLOR.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import unicodedata
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+GAP = "  "
+COLOURS = {
+    "active": "green",
+    "completed": "green",
+    "ok": "green",
+    "ready": "green",
+    "broken": "red",
+    "failed": "red",
+    "missing": "red",
+    "quarantined": "red",
+    "incompatible": "yellow",
+    "conflict": "yellow",
+    "cancelled": "yellow",
+    "disabled": "yellow",
+}
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on stdout, in ASCII where the terminal or a lone surrogate asks for it."""
+    text = json.dumps(document, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=2 if sys.stdout.isatty() else None)
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """One line on stderr."""
+    click.echo(text, err=True)
+
+
+def styled(text: str, colour: str, stream: TextIO) -> str:
+    """The text in a colour, where the stream is a terminal and NO_COLOR is not set."""
+    return click.style(text, fg=colour) if stream.isatty() and not os.environ.get("NO_COLOR") else text
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], status: int | None = None) -> None:
+    """Print a table. Its last column is cut to the width; the column ``status`` is coloured by its word."""
+    cells = [[_line(str(cell)) for cell in row] for row in rows]
+    widths = [max(_width(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
+    room = max(terminal_width() - sum(widths[:-1]) - len(GAP) * (len(headers) - 1), 10)
+    for number, line in enumerate([list(headers), *cells]):
+        line[-1] = cut(line[-1], room)
+        shown = [text + " " * (width - _width(text)) for text, width in zip(line, widths, strict=True)]
+        shown[-1] = line[-1]
+        if status is not None and number > 0 and line[status] in COLOURS:
+            padding = shown[status][len(line[status]) :]
+            shown[status] = styled(line[status], COLOURS[line[status]], sys.stdout) + padding
+        click.echo(GAP.join(shown).rstrip())
+
+
+def terminal_width() -> int:
+    """The terminal's width, 80 where there is none."""
+    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+
+
+def cut(text: str, room: int) -> str:
+    """The text in at most ``room`` columns; what is left out is marked by three dots."""
+    if _width(text) <= room:
+        return text
+    while text and _width(text) > room - 3:
+        text = text[:-1]
+    return text.rstrip() + "..."
+
+
+def seconds(value: float | None) -> str:
+    """A duration as people write it."""
+    if value is None:
+        return ""
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(int(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def safe(text: str) -> str:
+    """Text from outside without control characters, which could move the terminal's cursor."""
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def _line(text: str) -> str:
+    return " ".join(safe(text).split())
+
+
+def _width(text: str) -> int:
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )

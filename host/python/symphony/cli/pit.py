@@ -1,0 +1,138 @@
+"""``symphony pit``: look at the Pit's components, and call their methods. ``list`` and ``show`` start no host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from symphony import client
+from symphony.cli.command import Group, State, pass_state
+from symphony.cli.output import note, print_json, table
+from symphony.errors import InvalidInput, NotFound
+from symphony.plugins import catalog, prober
+from symphony.plugins.names import did_you_mean
+
+if TYPE_CHECKING:
+    from symphony.home import Home
+
+command = Group(
+    "pit",
+    help="Look at the Pit's components and call them.",
+    examples="""
+    symphony pit list
+    symphony pit show pool_manager
+    symphony pit call pool_manager.models
+    """,
+)
+
+
+def components(home: Home) -> list[dict[str, Any]]:
+    """Describe the core components and those of active plugins; each is opened in a child process only."""
+    core = sorted(
+        str(path)
+        for path in (Path(__file__).parents[1] / "_components").glob("*")
+        if path.suffix in (".so", ".dylib")
+    )
+    found = prober.describe(core)
+    for plugin in catalog.survey(home, note=note):
+        if plugin.status == "active":
+            found += [item["description"] for item in plugin.contributions if item["kind"] == "component"]
+    for item in found:
+        if item.get("problem"):
+            note(f"{item['library']}: {item['problem']['message']}")
+    return sorted((item for item in found if not item.get("problem")), key=lambda item: str(item["name"]))
+
+
+def find(name: str, known: list[dict[str, Any]]) -> dict[str, Any]:
+    """The component of this name or id. Raises ``NotFound``."""
+    for item in known:
+        if name in (item["name"], item["id"]):
+            return item
+    names = [item["name"] for item in known] + [item["id"] for item in known]
+    raise NotFound(f"there is no component {name!r}", hint=did_you_mean(name, names, "symphony pit list"))
+
+
+@command.command(
+    "list",
+    examples="""
+    symphony pit list
+    symphony pit list --json
+    """,
+)
+@pass_state
+def list_components(state: State) -> None:
+    """List the components."""
+    found = components(state.home)
+    if state.json:
+        print_json(found)
+        return
+    table(
+        ["NAME", "VERSION", "METHODS", "DESCRIPTION"],
+        [[item["name"], item["version"], len(item["methods"]), item["description"]] for item in found],
+    )
+
+
+@command.command("show", examples="symphony pit show pool_manager")
+@click.argument("component")
+@pass_state
+def show(state: State, component: str) -> None:
+    """Show one component and its methods."""
+    item = find(component, components(state.home))
+    if state.json:
+        print_json(item)
+        return
+    click.echo(f"{item['name']} {item['version']}  ({item['id']})")
+    click.echo(item["description"])
+    for method in item["methods"]:
+        flags = method.get("flags")
+        shown = f"  [{', '.join(flags) if isinstance(flags, list) else flags}]" if flags else ""
+        click.echo(f"\n  {method['signature']}{shown}")
+        if method["doc"]:
+            click.echo(f"      {method['doc']}")
+
+
+@command.command(
+    "call",
+    context_settings={"ignore_unknown_options": True},
+    examples="""
+    symphony pit call pool_manager.models
+    symphony pit call artifact_store.list notes/
+    symphony pit call symphony.artifact_store.find '"42"'
+    """,
+)
+@click.argument("method", metavar="COMPONENT.METHOD")
+@click.argument("values", metavar="[ARG]...", nargs=-1)
+@pass_state
+def call(state: State, method: str, values: tuple[str, ...]) -> None:
+    """Call a method of a component in the running host; one is started where none runs.
+
+    Each ARG is taken as JSON where it is JSON, else as text.
+    """
+    component, dot, name = method.rpartition(".")
+    if not dot or not component or not name:
+        raise InvalidInput(f"{method!r} is not COMPONENT.METHOD", hint="as in pool_manager.models")
+    params = {"component": component, "method": name, "args": [parse_argument(value) for value in values]}
+    with client.connect_or_start(state.home, note=note) as connection:
+        answer = connection.request("pit.call", params)
+    if state.json:
+        print_json({"value": answer["value"]})
+        return
+    from symphony.cli.rendering import render
+
+    for line in render(answer["value"]):
+        click.echo(line)
+
+
+def parse_argument(text: str) -> Any:
+    """JSON where it is JSON, else the text. Raises ``InvalidInput`` for what looks like a misspelt option."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        if text.startswith("--"):
+            raise InvalidInput(
+                f"there is no option {text}", hint=f"as an argument, write it as JSON: '\"{text}\"'"
+            ) from None
+        return text

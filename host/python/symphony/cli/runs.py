@@ -1,0 +1,150 @@
+"""``symphony runs``: look at runs, take one up again, cancel one. ``list`` and ``show`` start nothing."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from symphony import client
+from symphony.cli.command import Group, State, pass_state
+from symphony.cli.output import note, print_json, seconds, table
+from symphony.cli.run import finish, follow
+from symphony.errors import InvalidInput
+
+STATUSES = ("pending", "running", "paused", "waiting", "completed", "failed", "cancelled")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+command = Group(
+    "runs",
+    help="Look at runs, resume and cancel them. ID may be cut short as long as it is unambiguous.",
+    examples="""
+    symphony runs list --status failed
+    symphony runs show 01jd
+    """,
+)
+
+
+@command.command(
+    "list",
+    examples="""
+    symphony runs list
+    symphony runs list --status failed --since 2d
+    symphony runs list --workflow conductor.index --json
+    """,
+)
+@click.option("--status", type=click.Choice(STATUSES), help="Only runs in this state.")
+@click.option("--workflow", metavar="NAME", help="Only runs of this workflow.")
+@click.option(
+    "--since", metavar="TIME", help="Only runs started since: 2026-01-31, or an age as 30m, 2h, 7d."
+)
+@pass_state
+def list_runs(state: State, status: str | None, workflow: str | None, since: str | None) -> None:
+    """List runs, newest first."""
+    given = {"status": status, "workflow": workflow, "since": parse_since(since) if since else None}
+    params = {name: value for name, value in given.items() if value is not None}
+    rows = client.ask(state.home, "runs.list", params)
+    if state.json:
+        print_json(rows)
+        return
+    table(
+        ["RUN", "STATUS", "STARTED (UTC)", "TIME", "STEPS", "WORKFLOW"],
+        [
+            [
+                row["run"],
+                row["status"],
+                _minute(row["started"]),
+                seconds(row["seconds"]),
+                _steps(row),
+                row["workflow"],
+            ]
+            for row in rows
+        ],
+        status=1,
+    )
+
+
+@command.command("show", examples="symphony runs show 01jd3k")
+@click.argument("run", metavar="ID")
+@pass_state
+def show(state: State, run: str) -> None:
+    """Show one run and its steps."""
+    row = client.ask(state.home, "runs.get", {"run": run})
+    if state.json:
+        print_json(row)
+        return
+    click.echo(f"run       {row['run']}")
+    click.echo(f"workflow  {row['workflow']}")
+    click.echo(f"status    {row['status']}")
+    click.echo(f"started   {row['started']}")
+    click.echo(f"time      {seconds(row['seconds'])}")
+    graph = row.get("graph") or []
+    if graph:
+        click.echo()
+        table(
+            ["STATE", "ATTEMPTS", "TIME", "NAME", "KEY"],
+            [[s["state"], s["attempts"], seconds(s["seconds"]), s["name"], s["key"]] for s in graph],
+            status=0,
+        )
+
+
+@command.command(
+    "resume",
+    examples="""
+    symphony runs resume 01jd3k
+    symphony runs resume 01jd3k --json
+    """,
+)
+@click.argument("run", metavar="ID")
+@pass_state
+def resume(state: State, run: str) -> None:
+    """Take a run up where it stopped, and wait for its end. Recorded steps are not executed again."""
+    home = state.home
+    with client.connect_or_start(home, note=note) as connection:
+        taken = connection.request("runs.resume", {"run": run})
+        finish(state, follow(home, connection, taken["run"]))
+
+
+@command.command("cancel", examples="symphony runs cancel 01jd3k")
+@click.argument("run", metavar="ID")
+@pass_state
+def cancel(state: State, run: str) -> None:
+    """Cancel a run: its running steps are stopped, nothing of it is started any more."""
+    with client.connect_or_start(state.home, note=note) as connection:
+        answer = connection.request("runs.cancel", {"run": run})
+    if state.json:
+        print_json(answer)
+    else:
+        note(f"run {answer['run']} is being cancelled")
+
+
+def parse_since(text: str, now: datetime | None = None) -> str:
+    """A date, a time or an age as ISO 8601 in UTC. Raises ``InvalidInput``.
+
+    Example
+    -------
+    >>> parse_since("2h", datetime(2026, 1, 1, 12, tzinfo=UTC))
+    '2026-01-01T10:00:00+00:00'
+    """
+    age = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
+    if age:
+        moment = (now or datetime.now(UTC)) - timedelta(**{UNITS[age[2]]: int(age[1])})
+        return moment.isoformat()
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"--since: {text!r} is no time", hint="2026-01-31, 2026-01-31T12:00, 30m, 2h, 7d"
+        ) from error
+    return (moment if moment.tzinfo else moment.astimezone()).astimezone(UTC).isoformat()
+
+
+def _minute(started: str | None) -> str:
+    return (started or "")[:16].replace("T", " ")
+
+
+def _steps(row: dict[str, Any]) -> int:
+    steps = row.get("steps") or 0
+    return sum(steps.values()) if isinstance(steps, dict) else int(steps)

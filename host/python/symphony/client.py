@@ -1,0 +1,212 @@
+"""The client's end of the control socket: JSON-RPC 2.0, one document per line, over plain sockets.
+
+Finds the host of a home, or starts one. It imports neither the native module nor any plugin.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from symphony import errors, symphonyd
+from symphony.errors import Conflict, HostUnavailable
+from symphony.remote_errors import error_from
+
+if TYPE_CHECKING:
+    from symphony.home import Home
+
+MAX_LINE: Final = 16 << 20
+Event = Callable[[dict[str, Any]], None]
+
+
+class ConnectionLost(HostUnavailable):
+    """The host went away while an answer was awaited."""
+
+
+class Client:
+    """One connection to a running host; one request at a time.
+
+    Example
+    -------
+    >>> with connect(Home("/tmp/home")) as client:
+    ...     client.request("host.status")["running"]
+    True
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._unread = bytearray()
+        self._next = 0
+
+    def request(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        *,
+        event: Event | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Send one request and wait for its answer; notifications on the way go to ``event``.
+
+        Raises
+        ------
+        SymphonyError
+            The class that the host's error names.
+        ConnectionLost
+            The host went away.
+        TimeoutError
+            No answer within ``timeout`` seconds.
+        """
+        self._next += 1
+        document = {"jsonrpc": "2.0", "id": self._next, "method": method, "params": params or {}}
+        line = json.dumps(document).encode() + b"\n"
+        if len(line) > MAX_LINE:
+            raise errors.InvalidInput(f"{method}: the request has {len(line)} bytes, the limit is {MAX_LINE}")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.sendall(line)
+            while True:
+                answer = self._receive(deadline)
+                if "method" in answer and "id" not in answer:
+                    if event is not None and answer["method"] == "event":
+                        event(answer.get("params") or {})
+                elif answer.get("id") == self._next:
+                    break
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise ConnectionLost(f"the connection to the host broke: {error.strerror or error}") from error
+        if answer.get("error") is not None:
+            raise error_from(answer["error"])
+        return answer.get("result")
+
+    def _receive(self, deadline: float | None) -> dict[str, Any]:
+        while (end := self._unread.find(b"\n")) < 0:
+            if len(self._unread) > MAX_LINE:
+                raise ConnectionLost("the host sent a line that is too long")
+            if deadline is not None:
+                self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            chunk = self._socket.recv(65536)
+            if not chunk:
+                raise ConnectionLost("the host closed the connection")
+            self._unread += chunk
+        line = bytes(self._unread[:end])
+        del self._unread[: end + 1]
+        try:
+            document = json.loads(line)
+        except ValueError as error:
+            raise ConnectionLost(f"the host sent a line that is no JSON: {line[:80]!r}") from error
+        if not isinstance(document, dict):
+            raise ConnectionLost(f"the host sent a line that is no JSON-RPC: {line[:80]!r}")
+        return document
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def connect(home: Home) -> Client | None:
+    """A connection to the home's running host, or None when none runs.
+
+    Raises
+    ------
+    Conflict
+        The host belongs to another environment or version; the message names both.
+    """
+    home.check()
+    try:
+        entry = json.loads(home.host_json.read_bytes())
+        address = str(entry["socket"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    client = _open(address)
+    if client is not None:
+        try:
+            _same_environment(home, entry)
+        except Conflict:
+            client.close()
+            raise
+    return client
+
+
+def _open(address: str) -> Client | None:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        connection.settimeout(5.0)
+        connection.connect(address)
+    except OSError:  # a host that died left its file behind
+        connection.close()
+        return None
+    return Client(connection)
+
+
+def _same_environment(home: Home, entry: dict[str, Any]) -> None:
+    from symphony import __version__
+
+    theirs, ours = (entry.get("prefix"), entry.get("version")), (sys.prefix, __version__)
+    if theirs != ours:
+        raise Conflict(
+            f"home {home.path} is held by the host of another environment: {theirs[0]} ({theirs[1]}), "
+            f"pid {entry.get('pid')}; this one is {ours[0]} ({ours[1]})",
+            hint="stop that host from its own environment, or choose another --home",
+        )
+
+
+def connect_or_start(
+    home: Home, *, linger: bool = False, note: Callable[[str], None] = lambda text: None
+) -> Client:
+    """A connection to the home's host, started where none runs.
+
+    Parameters
+    ----------
+    linger:
+        Whether a host that is started here stays until it is stopped.
+    note:
+        Is told when one is started.
+
+    Raises
+    ------
+    HostUnavailable
+        None could be started.
+    Conflict
+        The home is held by another environment's host.
+    """
+    for _ in range(3):
+        client = connect(home)
+        if client is None:
+            note("starting the host")
+            client = _open(symphonyd.start(home, linger=linger)["socket"])
+        if client is None:
+            continue
+        try:
+            client.request("host.status", timeout=10.0)
+        except (ConnectionLost, TimeoutError):  # it was just leaving
+            client.close()
+            time.sleep(0.05)
+            continue
+        return client
+    raise HostUnavailable(
+        f"the host of {home.path} goes away as soon as it is asked", hint=symphonyd.logs_hint(home)
+    )
+
+
+def ask(home: Home, method: str, params: dict[str, Any] | None = None) -> Any:
+    """A read-only question to the running host, or to the logs where none runs."""
+    client = connect(home)
+    if client is not None:
+        with client:
+            try:
+                return client.request(method, params)
+            except ConnectionLost:
+                pass
+    return symphonyd.query(home, method, params)

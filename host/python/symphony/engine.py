@@ -1,0 +1,334 @@
+"""All runs of one interpreter: started, taken up again, cancelled, finished.
+
+Knows what is recorded about a run as a whole; what happens inside a run is its driver's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from symphony.errors import Conflict, HostUnavailable, NotFound, PitNotFound, SymphonyError
+from symphony.executor import Executor
+from symphony.inputs import bind_inputs, restore_inputs
+from symphony.models import ModelPool
+from symphony.run import Run
+from symphony.run_end import RunResult
+from symphony.run_log import INLINE_LIMIT, PitRunLog, reference
+from symphony.run_report import run_report
+
+if TYPE_CHECKING:
+    from symphony.codec import Codec
+    from symphony.launching import StepCall
+    from symphony.plugins import PluginHost
+    from symphony.plugins.loaded import RegisteredWorkflow
+
+Notify = Callable[[str, dict[str, Any]], None]
+_PROGRESS_DELAY: Final = 0.01
+
+
+def log_line(line: str) -> None:
+    """To the interpreter's output, which the host keeps."""
+    print(f"symphony: {line}", file=sys.stderr, flush=True)
+
+
+class Engine:
+    """The runs of this interpreter.
+
+    Parameters
+    ----------
+    pit:
+        The open Pit.
+    plugins:
+        The plugins that were loaded; their models and their policy are taken over.
+    codec:
+        The bridge's codec.
+    notify:
+        Called with the method and parameters of notifications for the host.
+
+    Example
+    -------
+    >>> engine = Engine(pit, plugins, native_codec(), notify)
+    >>> await engine.start("01j...", "hello.greet", {"name": "World"}, {}, Path.cwd(), [])
+    'hello.greet'
+    """
+
+    def __init__(self, pit: Any, plugins: PluginHost, codec: Codec, notify: Notify) -> None:
+        self._pit = pit
+        self._tracker = pit.dag_tracker
+        self._plugins = plugins
+        self._codec = codec
+        self._notify = notify
+        self._models = ModelPool(pit.pool_manager)
+        self._executor = Executor(codec, self._models, progress=self._progress, report=log_line)
+        self._runs: dict[str, Run] = {}
+        self._driving: set[asyncio.Task[None]] = set()
+        self._blocked: dict[str, SymphonyError] = {}
+        self._pending_progress: dict[tuple[str, str], dict[str, Any]] = {}
+        self._stopping = False
+        self.take_over_plugins()
+
+    def take_over_plugins(self) -> None:
+        """Make the models and the policy of the loaded plugins known."""
+        for model in self._plugins.models.values():
+            self._models.register(model.name, model.provider, model.plugin, model.memory, model.instances)
+        self._executor.policy = self._plugins.conductor
+
+    @property
+    def live(self) -> list[str]:
+        """The runs that are being driven."""
+        return list(self._runs)
+
+    async def start(
+        self,
+        run_id: str,
+        workflow: str,
+        inputs: Mapping[str, Any],
+        text: Mapping[str, str],
+        cwd: Path,
+        files: list[Path],
+    ) -> str:
+        """Record and begin a run, and answer the workflow's full name. A known run id is only answered again.
+
+        Raises
+        ------
+        InvalidInput
+            An input is wrong; nothing is recorded then.
+        NotFound, PluginBroken
+            There is no such workflow, or its plugin does not load.
+        HostUnavailable
+            The interpreter is stopping.
+        """
+        known = self._info(run_id)
+        if known is not None:
+            return str(json.loads(known["info"])["workflow"])
+        if self._stopping:
+            raise HostUnavailable("the interpreter is stopping", hint="try again")
+        for file in files:
+            await asyncio.to_thread(self._plugins.load_file, file)
+        if files:
+            self.take_over_plugins()
+        registered = self._plugins.find_workflow(workflow)
+        bound = bind_inputs(registered.workflow, inputs, text, cwd)
+        encoded = self._codec.encode(bound)
+        restore_inputs(
+            registered.workflow, _decoded(self._codec, encoded)
+        )  # what cannot come back is refused now
+        self._tracker.accept_run(run_id, json.dumps(_info(registered, cwd)).encode(), encoded)
+        self._begin(run_id, registered)
+        return registered.name
+
+    async def resume_all(self) -> None:
+        """Take up every live run; one that cannot go on is reported and does not hinder the others."""
+        for run_id in self._tracker.live_runs():
+            try:
+                await self.resume(run_id)
+            except SymphonyError as error:
+                self._block(run_id, error)
+
+    async def resume(self, run_id: str) -> str:
+        """Take up a live run from where its log ends, and answer the workflow's full name.
+
+        Raises
+        ------
+        NotFound
+            There is no such run, or its workflow is gone; the run stays as it is.
+        Conflict
+            The run has ended.
+        PluginBroken
+            The plugin does not load; the run stays as it is.
+        """
+        info = self._live_info(run_id)
+        about = json.loads(info["info"])
+        if run_id in self._runs:
+            return str(about["workflow"])
+        if self._stopping:
+            raise HostUnavailable("the interpreter is stopping", hint="try again")
+        file = about["plugin"].get("file")
+        if file is not None:
+            await asyncio.to_thread(self._plugins.load_file, Path(file))
+            self.take_over_plugins()
+        registered = self._plugins.find_workflow(about["workflow"])
+        if run_id not in self._runs:
+            self._begin(run_id, registered)
+        return registered.name
+
+    async def cancel(self, run_id: str) -> None:
+        """Record a cancellation; the workflow gets CancelledError, or the run ends at once when it is not driven.
+
+        Raises
+        ------
+        NotFound, Conflict
+            There is no such run, or it has ended.
+        """
+        self._live_info(run_id)
+        run = self._runs.get(run_id)
+        if run is not None:
+            run.cancel()
+            return
+        PitRunLog(self._pit, run_id).command("cancel")
+        self._blocked.pop(run_id, None)
+        self._record_end(run_id, RunResult("cancelled"))
+
+    def result(self, run_id: str) -> dict[str, Any]:
+        """What was recorded at the end of a run.
+
+        Raises
+        ------
+        NotFound
+            There is no such run.
+        Conflict
+            It has not ended.
+        SymphonyError
+            It cannot go on; the error says why.
+        """
+        info = self._info(run_id)
+        if info is None:
+            raise NotFound(f"no run {run_id!r}", hint="symphony runs list")
+        if info["finished"] is None:
+            if run_id in self._blocked:
+                raise self._blocked[run_id]
+            raise Conflict(f"run {run_id} has not ended")
+        payload = bytes(info["payload"])
+        if payload[:1] == b"@":
+            payload = b"=" + bytes(self._pit.artifact_store.get(payload[1:].decode("ascii")))
+        result: dict[str, Any] = json.loads(payload[1:])
+        return result
+
+    async def stop(self, drain: float) -> None:
+        """Accept nothing more, let running steps finish for some seconds, then let go of everything."""
+        self._stopping = True
+        await self._executor.drain(drain)
+        for run in list(self._runs.values()):
+            run.abandon()
+        await self._executor.close()
+        await self._models.unload_all()
+
+    # Driving runs.
+
+    def _begin(self, run_id: str, registered: RegisteredWorkflow) -> None:
+        info = self._tracker.run_info(run_id)
+        inputs = restore_inputs(registered.workflow, _decoded(self._codec, bytes(info["inputs"])))
+        run = Run(
+            run_id,
+            registered.workflow,
+            inputs,
+            name=registered.name,
+            log=PitRunLog(self._pit, run_id),
+            codec=self._codec,
+            launcher=self._executor,
+            started=int(info["accepted"]),
+            report=lambda line: log_line(f"run {run_id}: {line}"),
+        )
+        self._blocked.pop(run_id, None)
+        run.begin()
+        self._runs[run_id] = run
+        task = asyncio.get_running_loop().create_task(self._follow(run))
+        self._driving.add(task)
+        task.add_done_callback(self._driving.discard)
+
+    async def _follow(self, run: Run) -> None:
+        try:
+            result = await run.done
+        except asyncio.CancelledError:
+            return  # abandoned: the interpreter stops
+        except SymphonyError as error:
+            self._block(run.id, error)
+        except Exception as error:
+            self._block(run.id, SymphonyError(f"{type(error).__name__}: {error}"))
+        else:
+            self._record_end(run.id, result, run)
+        finally:
+            self._runs.pop(run.id, None)
+
+    def _record_end(self, run_id: str, result: RunResult, run: Run | None = None) -> None:
+        status, report = run_report(result, None if run is None else run.workflow)
+        content = json.dumps(report, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        try:
+            if len(content) < INLINE_LIMIT:
+                payload = b"=" + content
+            else:
+                store = self._pit.artifact_store
+                payload = reference(str(store.put(content, media_type="application/json", step=run_id)))
+            self._tracker.finish_run(run_id, status, payload)
+        except SymphonyError as error:
+            self._block(run_id, error)
+
+    def _block(self, run_id: str, error: SymphonyError) -> None:
+        """The run is not over but cannot go on now: say so, and leave its records as they are."""
+        self._blocked[run_id] = error
+        hint = f" ({error.hint})" if error.hint else ""
+        log_line(f"run {run_id} is left as it is: {type(error).__name__}: {error}{hint}")
+        self._notify(
+            "blocked",
+            {"run": run_id, "type": type(error).__name__, "message": str(error), "hint": error.hint},
+        )
+
+    def _info(self, run_id: str) -> dict[str, Any] | None:
+        try:
+            info: dict[str, Any] | None = self._tracker.run_info(run_id)
+        except PitNotFound:
+            return None
+        return info
+
+    def _live_info(self, run_id: str) -> dict[str, Any]:
+        info = self._info(run_id)
+        if info is None:
+            raise NotFound(f"no run {run_id!r}", hint="symphony runs list")
+        if info["finished"] is not None:
+            raise Conflict(f"run {run_id} has ended: {info['status']}", hint=f"symphony runs get {run_id}")
+        return info
+
+    # Progress: the latest of a few milliseconds.
+
+    def _progress(self, call: StepCall, done: float, total: float, message: str) -> None:
+        """Called from the threads of steps, too."""
+        report = {
+            "run": call.run,
+            "key": call.key,
+            "name": call.step.name,
+            "done": done,
+            "total": total,
+            "message": message,
+        }
+        try:
+            self._executor.loop.call_soon_threadsafe(self._keep_progress, (call.run, call.key), report)
+        except RuntimeError:
+            pass  # the loop has closed: the interpreter is going away
+
+    def _keep_progress(self, place: tuple[str, str], report: dict[str, Any]) -> None:
+        if not self._pending_progress:
+            self._executor.loop.call_later(_PROGRESS_DELAY, self._send_progress)
+        self._pending_progress[place] = report
+
+    def _send_progress(self) -> None:
+        pending, self._pending_progress = self._pending_progress, {}
+        for report in pending.values():
+            self._notify("progress", report)
+
+
+def _decoded(codec: Codec, encoded: bytes) -> dict[str, Any]:
+    inputs: Any = codec.decode(encoded)
+    return dict(inputs)
+
+
+def _info(registered: RegisteredWorkflow, cwd: Path) -> dict[str, Any]:
+    """The first record of a run: enough for any later interpreter to take it up, or to say what is missing."""
+    if registered.file is not None:
+        plugin = {"name": registered.plugin, "file": str(registered.file), "sha256": registered.sha256}
+    else:
+        plugin = {"name": registered.plugin, "version": registered.version}
+    return {
+        "workflow": registered.name,
+        "id": registered.id,
+        "plugin": plugin,
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "cwd": str(cwd),
+        "started": datetime.fromtimestamp(time.time(), UTC).isoformat(),
+    }

@@ -1,0 +1,176 @@
+"""The one error tree of Symphony, seen by workflow authors, plugin authors and the command line.
+
+Every error carries its exit code and, where one is known, a hint: what the user should type next.
+Nothing here imports the native module, so that the command line stays quick.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SymphonyError(Exception):
+    """Base of every error that Symphony raises on purpose.
+
+    Parameters
+    ----------
+    message:
+        What went wrong and where, in one sentence.
+    hint:
+        What the user can do about it, or an empty string.
+
+    Example
+    -------
+    >>> NotFound("no workflow 'x'", hint="symphony workflows list").exit_code
+    3
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InvalidInput(SymphonyError, ValueError):
+    """An argument, option or workflow input is missing, unknown or of the wrong type."""
+
+    exit_code = 2
+
+
+class ConversionError(InvalidInput, TypeError):
+    """A value cannot cross the bridge, or is not what its type hint says; the message names the path."""
+
+
+class NotFound(SymphonyError, LookupError):
+    """No workflow, run, plugin, component or method has this name."""
+
+    exit_code = 3
+
+
+class PluginBroken(SymphonyError):
+    """A plugin raised, exited, crashed or hung."""
+
+    exit_code = 4
+
+
+class InterpreterDied(SymphonyError):
+    """The managed interpreter died again and again; the run is kept and can be resumed."""
+
+    exit_code = 4
+
+
+class Incompatible(SymphonyError):
+    """A plugin or component was built for another API, ABI, host or Python."""
+
+    exit_code = 5
+
+
+class Conflict(SymphonyError):
+    """Another host, environment or plugin holds what is asked for."""
+
+    exit_code = 6
+
+
+class IndexUnreachable(SymphonyError):
+    """The package index did not answer."""
+
+    exit_code = 7
+
+
+class Refused(SymphonyError):
+    """Refused by policy or by the environment."""
+
+    exit_code = 8
+
+
+class HostUnavailable(SymphonyError):
+    """No host could be started: the home is full, read-only or not ours, or the interpreter does not start."""
+
+    exit_code = 9
+
+
+class WorkflowError(SymphonyError):
+    """Base of what goes wrong inside a run."""
+
+
+class StepFailed(WorkflowError):
+    """A step raised an exception that cannot be rebuilt from its record.
+
+    ``type`` is the class name of the original exception, ``traceback`` its text.
+    """
+
+    def __init__(self, message: str = "", *, type: str = "", traceback: str = "") -> None:
+        super().__init__(message)
+        self.type = type
+        self.traceback = traceback
+
+
+class UpstreamFailed(WorkflowError):
+    """A step was not started, because a handle among its arguments failed or was cancelled."""
+
+
+class WorkflowChanged(WorkflowError):
+    """The workflow's code no longer makes the calls that were recorded."""
+
+
+class WorkflowEffect(WorkflowError, RuntimeError):
+    """Workflow code did what only a step may do: I/O, threads, Pit calls."""
+
+
+class RunCancelled(WorkflowError):
+    """The run was cancelled by a command."""
+
+
+class PitError(SymphonyError):
+    """Base of errors that come out of a Pit component."""
+
+
+class PitNotFound(PitError, LookupError):
+    """The component knows no item of this name."""
+
+    exit_code = 3
+
+
+class PitInvalidArgument(PitError, ValueError):
+    """An argument has a wrong type or value."""
+
+    exit_code = 2
+
+
+class PitExhausted(PitError, RuntimeError):
+    """A limit of the component is reached."""
+
+
+class PitConflict(PitError, RuntimeError):
+    """The item is in a state that does not allow this."""
+
+
+class PitWouldBlock(PitError, RuntimeError):
+    """A blocking method was called on a thread with a running asyncio loop; the message names its async twin."""
+
+
+class PitTimeout(PitError, TimeoutError):
+    """The component gave up waiting."""
+
+
+class PitCancelled(PitError):
+    """The operation was cancelled."""
+
+
+class PitIO(PitError, OSError):
+    """The component could not read or write."""
+
+
+class PitCorrupt(PitError):
+    """Stored data is damaged; the message names file and offset."""
+
+
+class PitPanic(PitError):
+    """A component panicked; the process lives."""
+
+
+class PitUnavailable(PitError):
+    """The Pit of this home is held by another process, or a component library is no such thing."""
+
+    exit_code = 6

@@ -1,0 +1,93 @@
+"""Exceptions of steps as records, and back.
+
+A builtin exception, or one of Symphony's own, that survives the trip unchanged is raised as itself; any
+other becomes ``StepFailed``. The same in the live run as on replay, since both go through here.
+"""
+
+from __future__ import annotations
+
+import builtins
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+from symphony import errors
+from symphony.errors import ConversionError, StepFailed, SymphonyError
+
+if TYPE_CHECKING:
+    from symphony.codec import Codec
+
+_TRACEBACK_CHARACTERS: Final = 2000
+# A coroutine or future cannot raise these: Python itself gives them a meaning there.
+_NEVER: Final = (StopIteration, StopAsyncIteration, BaseExceptionGroup)
+
+
+def encode_failure(codec: Codec, error: BaseException) -> bytes:
+    """The record of an exception: class, what rebuilds it, message, the end of the traceback's text."""
+    text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
+    name = type(error).__name__
+    message = _message(error)
+    for rebuild in (_parts(error), None):
+        try:
+            encoded = codec.encode((name, rebuild, message, text))
+        except (ConversionError, ValueError, TypeError):
+            continue
+        if rebuild is None or _same(decode_failure(codec, encoded)[0], error):
+            return encoded
+    return codec.encode((_printable(name), None, _printable(message), _printable(text)))
+
+
+def decode_failure(codec: Codec, encoded: bytes) -> tuple[Exception, str]:
+    """The exception to raise, and the traceback's text."""
+    record: Any = codec.decode(encoded)
+    name, rebuild, message, text = record
+    if rebuild is not None:
+        kind = _known(name)
+        if kind is not None:
+            try:
+                return _rebuild(kind, *rebuild), text
+            except Exception:  # a constructor that refuses its own arguments
+                pass
+    return StepFailed(f"{name}: {message}" if message else name, type=name, traceback=text), text
+
+
+def _known(name: str) -> type[Exception] | None:
+    kind = getattr(builtins, name, None) or getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _NEVER):
+        return kind
+    return None
+
+
+def _parts(error: BaseException) -> tuple[Any, ...] | None:
+    kind = type(error)
+    if _known(kind.__name__) is not kind:
+        return None
+    if isinstance(error, SymphonyError):
+        state = {name: value for name, value in vars(error).items() if name != "__notes__"}
+        return (error.args, state)
+    reduced = error.__reduce__()  # knows what ``args`` leaves out, such as the file name of an OSError
+    if not isinstance(reduced, tuple) or reduced[0] is not kind:
+        return None
+    return (reduced[1], dict(reduced[2]) if len(reduced) > 2 and reduced[2] else {})
+
+
+def _rebuild(kind: type[Exception], arguments: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    error = kind(*arguments)
+    for name, value in state.items():
+        setattr(error, name, value)
+    return error
+
+
+def _same(back: Exception, error: BaseException) -> bool:
+    return type(back) is type(error) and back.args == error.args and str(back) == str(error)
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # __str__ is the author's code
+        return "(its message cannot be shown)"
+
+
+def _printable(text: str) -> str:
+    """Lone surrogates cannot be encoded, and a failure must always have a record."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

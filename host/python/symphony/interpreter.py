@@ -1,0 +1,209 @@
+"""The managed interpreter: ``python -P -m symphony.interpreter``, started by ``symphonyd`` with a socket as descriptor 3.
+
+Serves the host's requests and drives the runs. It is made to be killed: whatever must survive is in the Pit's log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import os
+import platform
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from symphony import __version__
+from symphony.channel import LINE_LIMIT, Channel, UnknownMethod
+from symphony.codec import native_codec
+from symphony.engine import Engine, log_line
+from symphony.errors import Incompatible, InvalidInput
+from symphony.pit_access import OpenPit, open_pit
+from symphony.plugins import PluginHost
+from symphony.signatures import did_you_mean
+from symphony.values import json_value
+
+CHANNEL: Final = 3
+ABI: Final = [1, 0]
+
+
+class Interpreter:
+    """The requests of the host, one method for each; ``configure`` comes first."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._plugins: PluginHost | None = None
+        self._pit: OpenPit | None = None
+        self._running: Engine | None = None
+        self._resuming: asyncio.Task[None] | None = None
+        self.stopped = asyncio.Event()
+        self._methods = {
+            "configure": self._configure,
+            "workflows.list": self._workflows_list,
+            "run.start": self._run_start,
+            "run.resume": self._run_resume,
+            "run.cancel": self._run_cancel,
+            "run.result": self._run_result,
+            "pit.list": self._pit_list,
+            "pit.call": self._pit_call,
+            "plugins.reload": self._plugins_reload,
+            "stop": self._stop,
+        }
+
+    async def handle(self, method: str, params: dict[str, Any]) -> Any:
+        """Answer one request."""
+        known = self._methods.get(method)
+        if known is None:
+            raise UnknownMethod(f"no method {method!r}", hint=did_you_mean(method, self._methods))
+        try:
+            return await known(**{name.replace("-", "_"): value for name, value in params.items()})
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                raise InvalidInput(f"{method}: {error}") from None  # the call itself did not fit
+            raise
+
+    @property
+    def _engine(self) -> Engine:
+        if self._running is None:
+            raise InvalidInput("the interpreter is not configured yet")
+        return self._running
+
+    async def _configure(
+        self,
+        home: str,
+        prefix: str = sys.prefix,
+        version: str = __version__,
+        notify: list[int] | None = None,
+        no_plugins: bool = False,
+    ) -> dict[str, Any]:
+        if self._running is not None:
+            raise InvalidInput("the interpreter is configured already")
+        if version != __version__:
+            raise Incompatible(
+                f"the host is version {version}, this interpreter has {__version__} ({sys.prefix})"
+            )
+        if prefix != sys.prefix:
+            raise Incompatible(f"the host belongs to {prefix}, this interpreter to {sys.prefix}")
+        plugins = PluginHost(Path(home), enabled=not no_plugins)
+        plugins.load_all()
+        # Extension modules among the plugins may have put handlers of their own in place.
+        faulthandler.enable(sys.stderr)
+        libraries = [str(path) for path in plugins.components]
+        ears = None if notify is None else (notify[0], notify[1])
+        self._pit = open_pit(home, libraries, notify=ears)
+        self._plugins = plugins
+        self._running = Engine(self._pit.native, plugins, native_codec(), self._channel.notify)
+        self._resuming = asyncio.get_running_loop().create_task(self._running.resume_all())
+        return {
+            "ready": True,
+            "version": __version__,
+            "abi": ABI,
+            "python": platform.python_version(),
+            "pid": os.getpid(),
+        }
+
+    async def _workflows_list(self) -> list[dict[str, Any]]:
+        self._engine  # noqa: B018 - refuses before configure
+        assert self._plugins is not None
+        return [
+            {
+                "name": registered.name,
+                "id": registered.id,
+                "plugin": registered.plugin,
+                "summary": registered.workflow.summary,
+                "inputs": registered.workflow.inputs,
+            }
+            for registered in self._plugins.workflows.values()
+        ]
+
+    async def _run_start(
+        self,
+        run: str,
+        workflow: str,
+        inputs: dict[str, Any] | None = None,
+        text: dict[str, str] | None = None,
+        cwd: str = "/",
+        plugins: list[str] | None = None,
+    ) -> dict[str, Any]:
+        files = [Path(file) for file in plugins or []]
+        name = await self._engine.start(run, workflow, inputs or {}, text or {}, Path(cwd), files)
+        return {"accepted": True, "workflow": name}
+
+    async def _run_resume(self, run: str) -> dict[str, Any]:
+        return {"run": run, "workflow": await self._engine.resume(run)}
+
+    async def _run_cancel(self, run: str) -> dict[str, Any]:
+        await self._engine.cancel(run)
+        return {"run": run}
+
+    async def _run_result(self, run: str) -> dict[str, Any]:
+        return self._engine.result(run)
+
+    async def _pit_list(self) -> Any:
+        self._engine  # noqa: B018 - refuses before configure
+        assert self._pit is not None
+        return json_value(self._pit.native.components(), "pit.list")
+
+    async def _pit_call(self, component: str, method: str, args: list[Any] | None = None) -> dict[str, Any]:
+        self._engine  # noqa: B018 - refuses before configure
+        assert self._pit is not None
+        # A method may wait: in a thread it cannot hold up the runs.
+        value = await asyncio.to_thread(self._pit.native.call, component, method, args or [])
+        return {"value": json_value(value, "value")}
+
+    async def _plugins_reload(self) -> dict[str, Any]:
+        engine = self._engine
+        assert self._plugins is not None
+        await asyncio.to_thread(self._plugins.reload)
+        engine.take_over_plugins()
+        return {}
+
+    async def _stop(self, drain: float = 0.0) -> dict[str, Any]:
+        if self._resuming is not None:
+            self._resuming.cancel()
+        if self._running is not None:
+            await self._running.stop(float(drain))
+        if self._pit is not None:
+            self._pit.close()
+        self.stopped.set()
+        return {}
+
+
+async def _serve() -> None:
+    connection = socket.socket(fileno=CHANNEL)
+    reader, writer = await asyncio.open_connection(sock=connection, limit=LINE_LIMIT)
+    channel = Channel(reader, writer)
+    interpreter = Interpreter(channel)
+    serving = asyncio.ensure_future(channel.serve(interpreter.handle))
+    stopped = asyncio.ensure_future(interpreter.stopped.wait())
+    await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+    await channel.flush()
+
+
+def main() -> None:
+    """Serve until the host says stop or goes away, then leave without waiting for threads of steps."""
+    faulthandler.enable(sys.stderr)
+    # Ctrl-C is for the client. A handler and not SIG_IGN, which child processes of steps would inherit.
+    signal.signal(signal.SIGINT, lambda _signal, _frame: None)
+    from symphony import _host
+
+    _host.watch_parent(CHANNEL)
+    loop = asyncio.new_event_loop()
+    serving = loop.create_task(_serve())
+    while not serving.done():
+        try:
+            loop.run_until_complete(serving)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # From a task that a step made: asyncio lets these out of the loop, and the interpreter goes on.
+            log_line(f"a step's task raised {type(error).__name__}; only the step fails")
+        except Exception as error:
+            log_line(f"the interpreter ends: {type(error).__name__}: {error}")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

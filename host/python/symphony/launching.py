@@ -1,0 +1,59 @@
+"""What passes between a run and the executor: a step to execute, and its outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from symphony.run_log import RunLog
+    from symphony.scheduling import ReadyStep
+    from symphony.workflows import Step
+
+DecodedArguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a step ended: its state, the encoded value or failure, and the payload for the log."""
+
+    state: int
+    encoded: bytes
+    payload: bytes
+
+
+@dataclass(eq=False, slots=True)
+class StepCall:
+    """A step to execute.
+
+    ``arguments`` decodes fresh arguments, ``on_done`` is told the outcome, ``on_broken`` that none can be had
+    (the log cannot be written). ``attempt`` counts from 1, ``not_before`` is a wall-clock deadline in seconds.
+    The fields below are the executor's own.
+    """
+
+    run: str
+    workflow: str
+    key: str
+    step: Step[..., Any]
+    deps: list[str]
+    arguments: Callable[[], DecodedArguments]
+    log: RunLog
+    on_done: Callable[[Outcome], None]
+    on_broken: Callable[[Exception], None]
+    attempt: int
+    not_before: float
+    stopped: bool = False
+    task: asyncio.Task[None] | None = None
+    backoff: asyncio.TimerHandle | None = None
+    ready: ReadyStep | None = field(default=None, repr=False)
+
+
+class Launcher(Protocol):
+    """What executes steps."""
+
+    def submit(self, calls: list[StepCall]) -> None: ...
+
+    def stop(self, call: StepCall) -> None: ...

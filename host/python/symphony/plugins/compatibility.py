@@ -1,0 +1,70 @@
+"""Whether a plugin fits this host, judged from its metadata and from its source as text, before any of it runs."""
+
+from __future__ import annotations
+
+import platform
+import tokenize
+from typing import TYPE_CHECKING
+
+from symphony.hookspecs import SYMPHONY_API
+from symphony.plugins.discovery import Candidate, declared_api, entry_sources
+from symphony.plugins.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+def judge(candidate: Candidate) -> Problem | None:
+    """The first thing that does not fit: Python, host version, plugin API; None when all do."""
+    return judge_metadata(candidate.requires_python, candidate.requires) or judge_api(
+        (file, read_source(file)) for file in entry_sources(candidate)
+    )
+
+
+def judge_metadata(requires_python: str, requires: Iterable[str]) -> Problem | None:
+    """Judge ``Requires-Python`` and the requirement on ``symphony-host``."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.utils import canonicalize_name
+
+    from symphony import __version__
+
+    python = platform.python_version()
+    try:
+        if requires_python and not SpecifierSet(requires_python).contains(python, prereleases=True):
+            return Problem("python", f"needs Python {requires_python}, this is {python}")
+        for text in requires:
+            wanted = Requirement(text)
+            if canonicalize_name(wanted.name) != "symphony-host" or (
+                wanted.marker and not wanted.marker.evaluate()
+            ):
+                continue
+            if not wanted.specifier.contains(__version__, prereleases=True):
+                return Problem("host", f"needs symphony-host {wanted.specifier}, this is {__version__}")
+    except (InvalidRequirement, InvalidSpecifier) as error:
+        return Problem("metadata", f"its metadata cannot be read: {error}")
+    return None
+
+
+def judge_api(sources: Iterable[tuple[Path, str]]) -> Problem | None:
+    """Judge the ``symphony_api`` a module declares; one that declares none is taken as written for this host."""
+    for file, source in sources:
+        api = declared_api(source)
+        if api is not None and api != SYMPHONY_API:
+            return Problem(
+                "api",
+                f"needs plugin API {api}, this host has {SYMPHONY_API}",
+                at=str(file),
+                hint="install the release of the plugin that fits this host",
+            )
+    return None
+
+
+def read_source(file: Path) -> str:
+    """The text of a source file, or nothing where it cannot be decoded (importing it will say so)."""
+    try:
+        with tokenize.open(file) as source:
+            return source.read()
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return ""

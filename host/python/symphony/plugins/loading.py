@@ -1,0 +1,154 @@
+"""Import one plugin and collect what its hooks contribute: all of it or nothing.
+
+The probe (in a child process) and the managed interpreter both go through here, so that what was probed is
+what gets loaded. Whoever calls this runs the plugin's code; the command line never does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+from symphony import hookspecs
+from symphony.errors import Incompatible, InvalidInput
+from symphony.plugins.discovery import Candidate, roots
+from symphony.plugins.names import did_you_mean
+from symphony.plugins.problem import Problem
+from symphony.plugins.registry import ComponentRegistry, ModelRegistry, WorkflowRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType, TracebackType
+
+HOOKS: Final = ("conductor", "register_components", "register_models", "register_workflows")
+
+
+@dataclass
+class Contributions:
+    """What one plugin's hooks registered."""
+
+    hooks: list[str]
+    workflows: WorkflowRegistry = field(default_factory=WorkflowRegistry)
+    models: ModelRegistry = field(default_factory=ModelRegistry)
+    components: ComponentRegistry = field(default_factory=ComponentRegistry)
+    conductor: Any = None
+
+
+def import_modules(candidate: Candidate) -> list[ModuleType]:
+    """Import the plugin's modules; whatever they raise comes through."""
+    if candidate.file:
+        return [_import_file(candidate.file)]
+    return [importlib.import_module(name) for name in candidate.modules]
+
+
+def _import_file(path: Path) -> ModuleType:
+    # The hash of the folder keeps two files of one stem apart; a prefix keeps json.py from being `json`.
+    folder = hashlib.sha256(str(path.parent).encode()).hexdigest()[:8]
+    name = f"symphony_file_{folder}_{path.stem.replace('-', '_')}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InvalidInput(f"{path} is not a Python file", hint="a file plugin ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+        raise
+    return module
+
+
+def collect(name: str, modules: Sequence[ModuleType], *, conductor: bool) -> Contributions:
+    """Check the hooks of a plugin's modules and call them; ``conductor`` says whether to ask for the policy too."""
+    manager = pluggy.PluginManager("symphony")
+    manager.add_hookspecs(hookspecs)
+    for module in modules:
+        manager.register(module, f"{name}:{module.__name__}")
+    _refuse_unknown_hooks(manager, modules)
+    implemented = [hook for hook in HOOKS if getattr(manager.hook, hook).get_hookimpls()]
+    found = Contributions(implemented)
+    manager.hook.register_workflows(registry=found.workflows)
+    manager.hook.register_models(registry=found.models)
+    manager.hook.register_components(registry=found.components)
+    if conductor:
+        found.conductor = manager.hook.conductor()
+        if found.conductor is not None and not callable(getattr(found.conductor, "order", None)):
+            raise InvalidInput(
+                f"conductor() returned a {type(found.conductor).__name__} without order(ready, free)"
+            )
+    return found
+
+
+def _refuse_unknown_hooks(manager: pluggy.PluginManager, modules: Sequence[ModuleType]) -> None:
+    for module in modules:
+        for attribute in dir(module):
+            options = manager.parse_hookimpl_opts(module, attribute)
+            if options is None or options.get("optionalhook"):
+                continue
+            hook = options.get("specname") or attribute
+            if hook not in HOOKS:
+                raise InvalidInput(
+                    f"{module.__name__}.{attribute}: there is no hook {hook!r}",
+                    hint=did_you_mean(hook, HOOKS, f"hooks of this host: {', '.join(HOOKS)}"),
+                )
+
+
+def own_roots(candidate: Candidate) -> list[Path]:
+    """Where the plugin's own code lies, to tell its frames from everybody else's."""
+    return [candidate.file] if candidate.file else roots(candidate.modules)
+
+
+def is_own(filename: str, own: Sequence[Path]) -> bool:
+    """Whether a frame's file belongs to the plugin."""
+    path = Path(filename)
+    return any(path == root or root in path.parents for root in own)
+
+
+def problem_of(error: BaseException, own: Sequence[Path]) -> Problem:
+    """Name what a plugin raised, and the innermost frame of the plugin itself."""
+    at = own_frame(error.__traceback__, own)
+    if isinstance(error, SystemExit):
+        status = error.code if error.code is not None else 0
+        return Problem(
+            "sys_exit",
+            f"called sys.exit({status!r}) while it was being loaded",
+            at,
+            "move the call behind: if __name__ == '__main__'",
+        )
+    if isinstance(error, Incompatible):
+        return Problem("abi", str(error), at, error.hint)
+    if isinstance(error, SyntaxError):
+        at = f"{error.filename}:{error.lineno}" if error.filename and error.lineno else at
+        return Problem("raised", f"{type(error).__name__}: {error.msg}", at, "mend the file")
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be shown)"
+    if isinstance(error, pluggy.PluginValidationError):
+        text = text.splitlines()[-1]
+    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    hint = getattr(error, "hint", "") or ""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        hint = f"install what provides the module {error.name!r} into this environment"
+    return Problem("raised", message[:500], at, hint if isinstance(hint, str) else "")
+
+
+def own_frame(frames: TracebackType | None, own: Sequence[Path]) -> str | None:
+    """``file:line`` of the innermost frame that belongs to the plugin."""
+    found = None
+    for frame, line in traceback.walk_tb(frames):
+        if is_own(frame.f_code.co_filename, own):
+            found = f"{frame.f_code.co_filename}:{line}"
+    return found

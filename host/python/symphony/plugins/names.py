@@ -1,0 +1,41 @@
+"""Names of plugins and workflows: their canonical form, and the closest ones to a name that is unknown.
+
+Every comparison of plugin names goes through ``canonical``; nothing here reads a file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FILE_STEM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
+
+
+def canonical(name: str) -> str:
+    """The PEP 503 form: ``Symphony_Conductor`` and ``symphony-conductor`` are one plugin."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def prefix(plugin: str) -> str:
+    """What stands before the dot in a plugin's workflow names: ``symphony-conductor`` gives ``conductor``."""
+    return plugin.removeprefix("symphony-") or plugin
+
+
+def closest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """Known names that look like ``name``, best first."""
+    names = sorted(set(known))
+    lowered = {candidate.lower(): candidate for candidate in names}
+    near = difflib.get_close_matches(name.lower(), lowered, n=limit, cutoff=0.6)
+    found = [lowered[match] for match in near]
+    tails = [candidate for candidate in names if candidate.rpartition(".")[2] == name.rpartition(".")[2]]
+    return list(dict.fromkeys([*found, *tails]))[:limit]
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A hint naming the closest known names, or ``otherwise`` when none is close."""
+    near = closest(name, known)
+    return f"did you mean {' or '.join(near)}?" if near else otherwise

@@ -1,0 +1,236 @@
+"""Start a probe, watch it for ten seconds, and turn however it ended into one result.
+
+The parent's side of ``symphony.probe``: it survives every way a plugin can end a process, and leaves no
+process behind. It keeps nothing; ``symphony.plugins.cache`` does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from symphony.plugins.discovery import Candidate, roots
+from symphony.plugins.problem import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LIMIT: Final = 10.0
+KEPT_OUTPUT: Final = 65536
+FRAME: Final = re.compile(r'^\s*File "(.+)", line (\d+)')
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a plugin offers, or what is wrong with it. ``output`` is the start of what it printed."""
+
+    hooks: list[str] = field(default_factory=list)
+    contributions: list[dict[str, Any]] = field(default_factory=list)
+    modules: int = 0
+    ms: float = 0.0
+    problem: Problem | None = None
+    output: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.problem is None or self.problem.status == "active"
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "hooks": self.hooks,
+            "contributions": self.contributions,
+            "import": {"modules": self.modules, "ms": self.ms},
+            "problem": self.problem.json() if self.problem else None,
+            "output": self.output,
+        }
+
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> ProbeResult:
+        """Rebuild one from its JSON form; raises KeyError or TypeError for anything else."""
+        return cls(
+            list(data["hooks"]),
+            list(data["contributions"]),
+            int(data["import"]["modules"]),
+            float(data["import"]["ms"]),
+            Problem.of(data["problem"]),
+            str(data.get("output", "")),
+        )
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """How a probe process ended."""
+
+    returncode: int
+    hung: bool
+    records: list[dict[str, Any]]
+    trace: str
+    output: str
+
+    def last(self, key: str) -> dict[str, Any] | None:
+        return next((record for record in reversed(self.records) if key in record), None)
+
+
+def probe(candidate: Candidate, limit: float = LIMIT) -> ProbeResult:
+    """Probe one plugin, and then each component library it registers."""
+    ending = _run([candidate.target], limit)
+    own = [candidate.file] if candidate.file else roots(candidate.modules)
+    reported = ending.last("result")
+    if reported is None:
+        return ProbeResult(problem=_death(ending, own, limit, "the plugin"), output=ending.output)
+    result = replace(ProbeResult.of(reported["result"]), output=ending.output)
+    if result.problem:
+        return result
+    if ending.output.strip():
+        first = ending.output.strip().splitlines()[0][:60]
+        note = Problem(
+            "noise", f"prints while it is being loaded: {first!r}", hint="it works; its author may mend it"
+        )
+        result = replace(result, problem=note)
+    return _with_components(result, limit)
+
+
+def _with_components(result: ProbeResult, limit: float) -> ProbeResult:
+    completed = []
+    for item in result.contributions:
+        if item["kind"] == "component":
+            found = describe([item["library"]], limit)[0]
+            if found.get("problem"):
+                return replace(result, contributions=[], problem=Problem.of(found["problem"]))
+            item = {**item, "name": found["name"], "id": found["id"], "description": found}
+        completed.append(item)
+    return replace(result, contributions=completed)
+
+
+def describe(libraries: Sequence[str], limit: float = LIMIT) -> list[dict[str, Any]]:
+    """The ``pit list`` element of each library, or ``{"library", "problem"}``; a library that crashes harms no other."""
+    if not libraries:
+        return []
+    ending = _run(["--component", *libraries], limit)
+    reported = ending.last("result")
+    if reported is not None:
+        return list(reported["result"]["components"])
+    if len(libraries) > 1:
+        return [describe([library], limit)[0] for library in libraries]
+    death = _death(ending, [], limit, f"component {Path(libraries[0]).name}")
+    return [{"library": libraries[0], "problem": death.json()}]
+
+
+def _run(arguments: Sequence[str], limit: float) -> _Ending:
+    with tempfile.TemporaryFile() as report, tempfile.TemporaryFile() as trace:
+        descriptors = (report.fileno(), trace.fileno())
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "symphony.probe",
+            "--report-fd",
+            str(descriptors[0]),
+            "--trace-fd",
+            str(descriptors[1]),
+            "--limit",
+            str(max(limit - 0.5, limit / 2)),
+            *arguments,
+        ]
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=descriptors,
+            start_new_session=True,
+        )
+        assert child.stdout is not None
+        kept = bytearray()
+        drain = threading.Thread(target=_drain, args=(child.stdout, kept), daemon=True)
+        drain.start()
+        hung = False
+        try:
+            child.wait(limit)
+        except subprocess.TimeoutExpired:
+            hung = True
+        finally:
+            _kill_group(child.pid)
+            child.wait()
+            drain.join(1.0)  # a grandchild that left the group may keep the pipe open
+        return _Ending(
+            child.returncode, hung, _records(_text(report)), _text(trace), kept.decode("utf-8", "replace")
+        )
+
+
+def _drain(pipe: IO[bytes], kept: bytearray) -> None:
+    with pipe:
+        while chunk := pipe.read1(65536) if hasattr(pipe, "read1") else pipe.read(65536):
+            kept.extend(chunk[: KEPT_OUTPUT - len(kept)])
+
+
+def _kill_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read(1 << 24).decode("utf-8", "replace")
+
+
+def _records(text: str) -> list[dict[str, Any]]:
+    records = []
+    for line in text.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+    return records
+
+
+def _death(ending: _Ending, own: Sequence[Path], limit: float, who: str) -> Problem:
+    """Name the end of a probe that gave no result."""
+    stage = (ending.last("stage") or {"stage": "opened" if "component" in who else "found"})["stage"]
+    at = _traced_frame(ending.trace, own)
+    if ending.hung:
+        return Problem(
+            "hung",
+            f"did not finish within {limit:g} s while it was being {stage}",
+            at,
+            "a plugin's module only defines things; work belongs into steps",
+        )
+    exited = ending.last("os_exit")
+    if exited is not None:
+        return Problem(
+            "os_exit", f"called os._exit({exited['os_exit']}) while it was being {stage}", exited["at"]
+        )
+    if ending.returncode < 0:
+        try:
+            name = signal.Signals(-ending.returncode).name
+        except ValueError:
+            name = f"signal {-ending.returncode}"
+        return Problem(name.lower().replace(" ", "_"), f"crashed with {name} while it was being {stage}", at)
+    told = ending.output.strip().splitlines()
+    tail = f": {told[-1][:200]}" if told else ""
+    return Problem(
+        "exited", f"the probe ended with exit code {ending.returncode} while {who} was {stage}{tail}", at
+    )
+
+
+def _traced_frame(trace: str, own: Sequence[Path]) -> str | None:
+    """The innermost frame of the plugin in faulthandler's dump, which lists the most recent call first."""
+    from symphony.plugins.loading import is_own
+
+    for line in trace.splitlines():
+        match = FRAME.match(line)
+        if match and is_own(match[1], own):
+            return f"{match[1]}:{match[2]}"
+    return None

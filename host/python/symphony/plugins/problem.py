@@ -1,0 +1,40 @@
+"""What is wrong with a plugin, as data: one record, from the probe's report through the cache to the screen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+INCOMPATIBLE: Final = frozenset({"api", "python", "host", "metadata", "abi"})
+NOTES: Final = frozenset({"noise"})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """``code`` names the state, ``at`` is file:line of the plugin's own frame, ``hint`` what to type next."""
+
+    code: str
+    message: str
+    at: str | None = None
+    hint: str = ""
+
+    @property
+    def status(self) -> str:
+        """The plugin's status that follows from it."""
+        if self.code in NOTES:
+            return "active"
+        if self.code in INCOMPATIBLE:
+            return "incompatible"
+        return self.code if self.code in ("conflict", "missing") else "broken"
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, data: dict[str, Any] | None) -> Problem | None:
+        """Rebuild one from its JSON form."""
+        return (
+            None
+            if data is None
+            else cls(data["code"], data["message"], data.get("at"), data.get("hint") or "")
+        )

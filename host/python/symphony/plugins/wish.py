@@ -1,0 +1,149 @@
+"""``plugins.toml``: which plugins are wished for, whether they are enabled, and in which order.
+
+People edit it by hand, so comments and layout are kept, and a key that means nothing is an error, never
+ignored. Written under a lock and replaced in one go.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import tomllib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from symphony.errors import InvalidInput
+from symphony.home import Home, unusable
+from symphony.plugins.names import canonical, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tomlkit import TOMLDocument
+
+KEYS: Final[dict[str, type]] = {"requirement": str, "enabled": bool, "order": int}
+HEADER: Final = "The plugins of this home: requirement, enabled, order. symphony plugins install|enable|disable change it."
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One table of ``plugins.toml``. Without a requirement it only says enabled or order."""
+
+    requirement: str | None = None
+    enabled: bool = True
+    order: int | None = None
+
+
+def read(home: Home) -> dict[str, Wish]:
+    """All wishes by canonical name; none when there is no file. Raises ``InvalidInput`` naming what is wrong."""
+    try:
+        data = tomllib.loads(home.plugins_toml.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InvalidInput(f"{home.plugins_toml}: {error}", hint="mend the file, or move it away") from error
+    return _checked(data, home.plugins_toml)
+
+
+def _checked(data: dict[str, Any], path: Path) -> dict[str, Wish]:
+    for key in data:
+        if key != "plugins":
+            raise InvalidInput(
+                f"{path}: unknown key {key!r}", hint=did_you_mean(key, ["plugins"], "only [plugins.NAME]")
+            )
+    tables = data.get("plugins", {})
+    wishes: dict[str, Wish] = {}
+    for name, table in tables.items() if isinstance(tables, dict) else ():
+        if not isinstance(table, dict):
+            raise InvalidInput(f"{path}: plugins.{name} is not a table", hint=f"write [plugins.{name}]")
+        for key, value in table.items():
+            if key not in KEYS:
+                hint = did_you_mean(key, KEYS, f"known keys: {', '.join(sorted(KEYS))}")
+                raise InvalidInput(f"{path}: unknown key {key!r} in [plugins.{name}]", hint=hint)
+            if type(value) is not KEYS[key]:
+                wanted = KEYS[key].__name__
+                raise InvalidInput(
+                    f"{path}: plugins.{name}.{key}: expected {wanted}, got {type(value).__name__}"
+                )
+        if canonical(name) in wishes:
+            raise InvalidInput(f"{path}: {canonical(name)!r} stands there twice, in different spellings")
+        wishes[canonical(name)] = Wish(**table)
+    return wishes
+
+
+def change(home: Home, name: str, **values: str | bool | int) -> None:
+    """Set keys of one plugin's table, making it where it is missing."""
+
+    def edit(document: TOMLDocument) -> None:
+        import tomlkit
+
+        tables = document.setdefault("plugins", tomlkit.table(is_super_table=True))
+        table = tables.setdefault(_spelling(tables, name), tomlkit.table())
+        for key, value in values.items():
+            table[key] = value
+
+    _edit(home, edit)
+
+
+def remove(home: Home, name: str) -> None:
+    """Forget one plugin's wish."""
+
+    def edit(document: TOMLDocument) -> None:
+        tables = document.get("plugins", {})
+        tables.pop(_spelling(tables, name), None)
+
+    _edit(home, edit)
+
+
+def _spelling(tables: Any, name: str) -> str:
+    """The key as the user wrote it, which may not be the canonical one."""
+    return next((key for key in tables if canonical(key) == canonical(name)), canonical(name))
+
+
+def _edit(home: Home, edit: Callable[[TOMLDocument], None]) -> None:
+    import tomlkit
+
+    home.ensure()
+    with locked(home):
+        read(home)  # a file that is wrong is reported, not rewritten
+        try:
+            document = tomlkit.parse(home.plugins_toml.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            document = tomlkit.document()
+            document.add(tomlkit.comment(HEADER))
+        edit(document)
+        replace(home.plugins_toml, tomlkit.dumps(document))
+
+
+@contextmanager
+def locked(home: Home) -> Iterator[None]:
+    """Hold the lock that every writer of the home's plugin files takes."""
+    try:
+        descriptor = os.open(home.path / ".plugins.guard", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unusable(home.path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new content, never a part."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise unusable(path.parent, error) from error

@@ -1,0 +1,137 @@
+"""Hints for dataclasses, NamedTuples and TypedDicts: fields by name, unknown and missing ones are errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from functools import lru_cache
+from typing import Any
+
+from symphony.coercion import Converter, Mismatch, Mode, converter, expected
+from symphony.records import Record
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def structure_converter(hint: type) -> Converter | None:
+    """The converter for a class with named fields, or None when the hint is no such class."""
+    if typing.is_typeddict(hint):
+        return _typed_dict(hint)
+    if dataclasses.is_dataclass(hint):
+        return _dataclass(hint)
+    if issubclass(hint, tuple) and hasattr(hint, "_fields"):
+        return _named_tuple(hint)
+    return None
+
+
+@lru_cache(maxsize=1024)
+def field_hints(kind: type) -> dict[str, Any]:
+    """The hints of a class; a hint that cannot be resolved (imported for type checkers only) lets everything pass."""
+    try:
+        return typing.get_type_hints(kind, include_extras=True)
+    except Exception:  # the annotations are the author's code, any error may come out of them
+        return {}
+
+
+def _convert_fields(kind: type, given: Mapping[str, Any], mode: Mode) -> dict[str, Any]:
+    hints = field_hints(kind)
+    converted = {}
+    for name, value in given.items():
+        try:
+            # Looked up at the call and not at the build, so that a class may name itself in its fields.
+            converted[name] = converter(hints.get(name, Any))(value, mode)
+        except Mismatch as mismatch:
+            raise mismatch.inside(f".{name}") from None
+    return converted
+
+
+def _check_names(given: Mapping[str, Any], known: set[str], required: set[str]) -> None:
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            raise Mismatch(f"unknown field {name!r}" + (f", did you mean {close[0]!r}?" if close else ""))
+    missing = sorted(required - set(given))
+    if missing:
+        raise Mismatch(f"missing field {missing[0]!r}")
+
+
+def _dataclass(hint: type) -> Converter:
+    fields = {field.name: field for field in dataclasses.fields(hint)}
+    required = {
+        name
+        for name, field in fields.items()
+        if field.init
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    }
+
+    def convert(value: Any, mode: Mode) -> Any:
+        if isinstance(value, hint):
+            return value
+        if isinstance(value, Record):
+            return _restored(hint, fields, value, mode)
+        if not isinstance(value, dict):
+            raise expected(hint, value)
+        _check_names(value, {name for name, field in fields.items() if field.init}, required)
+        try:
+            return hint(**_convert_fields(hint, value, mode))
+        except (ValueError, TypeError) as error:  # what __post_init__ says about the values
+            raise Mismatch(str(error)) from error
+
+    return convert
+
+
+def _restored(hint: type, fields: Mapping[str, Any], record: Record, mode: Mode) -> Any:
+    """The object as it was recorded: ``__post_init__`` has already run, once, when it was made."""
+    _check_names(record.fields, set(fields), set())
+    converted = _convert_fields(hint, record.fields, mode)
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in converted
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise Mismatch(f"the record has no field {missing[0]!r}")
+    restored: Any = object.__new__(hint)
+    for name, field in fields.items():
+        if name in converted:
+            part = converted[name]
+        else:
+            part = field.default_factory() if field.default is dataclasses.MISSING else field.default
+        object.__setattr__(restored, name, part)
+    return restored
+
+
+def _named_tuple(hint: Any) -> Converter:
+    names = set(hint._fields)
+    required = names - set(hint._field_defaults)
+
+    def convert(value: Any, mode: Mode) -> Any:
+        if isinstance(value, hint):
+            return value
+        given: Any = value.fields if isinstance(value, Record) else value
+        if mode.json and isinstance(value, list):
+            if len(value) > len(hint._fields):
+                raise Mismatch(f"expected {len(hint._fields)} items, got {len(value)}")
+            given = dict(zip(hint._fields, value, strict=False))
+        if not isinstance(given, dict):
+            raise expected(hint, value)
+        _check_names(given, names, required)
+        return hint(**_convert_fields(hint, given, mode))
+
+    return convert
+
+
+def _typed_dict(hint: Any) -> Converter:
+    def convert(value: Any, mode: Mode) -> Any:
+        if not isinstance(value, dict):
+            raise expected(hint, value)
+        required = set(hint.__required_keys__)
+        _check_names(value, required | set(hint.__optional_keys__), required)
+        return _convert_fields(hint, value, mode)
+
+    return convert

@@ -1,0 +1,27 @@
+//! The Symphony host.
+//!
+//! `pit_api` loads components; `subprocess`, `control` and `runs` are the supervisor behind `symphonyd`; with the feature
+//! `python`, `bindings`, `types` and `async_support` are the module `symphony._host`. This file only registers.
+
+pub mod pit_api;
+mod shared_object;
+
+#[cfg(feature = "python")]
+mod async_support;
+#[cfg(feature = "python")]
+mod bindings;
+#[cfg(feature = "python")]
+mod codec;
+#[cfg(feature = "python")]
+mod errors;
+#[cfg(feature = "python")]
+mod module;
+#[cfg(feature = "python")]
+mod types;
+
+/// `symphony._host`
+#[cfg(feature = "python")]
+#[pyo3::pymodule(gil_used = true)]
+fn _host(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+    module::register(module)
+}

@@ -1,0 +1,219 @@
+//! The functions and classes of `symphony._host`.
+#![allow(unsafe_code)] // takes over descriptors that the supervisor handed down
+#![expect(clippy::needless_pass_by_value, reason = "PyO3 hands over owned arguments")]
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use symphony_pit_abi::{ABI_MAJOR, ABI_MINOR};
+use symphony_pit_journal::{Notifier, Options};
+
+use crate::errors;
+use crate::pit_api::{self, Description};
+use crate::{bindings, codec};
+
+/// The element of `pit list` for a component.
+fn describe_one<'py>(py: Python<'py>, description: &Description) -> PyResult<Bound<'py, PyDict>> {
+    let methods = PyList::empty(py);
+    for method in description.methods() {
+        let row = PyDict::new(py);
+        row.set_item("name", method.name())?;
+        row.set_item("signature", method.signature())?;
+        row.set_item("doc", method.doc())?;
+        row.set_item("flags", method.flags())?;
+        methods.append(row)?;
+    }
+    let row = PyDict::new(py);
+    row.set_item("id", description.id())?;
+    row.set_item("name", description.name())?;
+    row.set_item("version", description.version())?;
+    row.set_item("description", description.summary())?;
+    row.set_item("library", description.path.to_string_lossy())?;
+    row.set_item("methods", methods)?;
+    Ok(row)
+}
+
+/// Open a component library, check it, and describe it; none of its functions runs.
+#[pyfunction]
+fn describe(py: Python<'_>, library: PathBuf) -> PyResult<Bound<'_, PyDict>> {
+    let description = Description::open(&library).map_err(|error| errors::from_load(py, &error))?;
+    describe_one(py, &description)
+}
+
+/// A loaded Pit. Components are attributes by their short name, items by their id.
+#[pyclass(frozen, module = "symphony._host")]
+struct Pit {
+    loaded: pit_api::Pit,
+    closed: Arc<AtomicBool>,
+    namespaces: Py<PyDict>,
+    by_id: Py<PyDict>,
+}
+
+fn missing(py: Python<'_>, name: &str, known: &Bound<'_, PyDict>) -> PyErr {
+    let names: Vec<String> = known.keys().iter().map(|key| key.to_string()).collect();
+    errors::raise(py, "NotFound", &format!("no Pit component {name:?}; there are {}", names.join(", ")))
+}
+
+#[pymethods]
+impl Pit {
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        if name.starts_with("__") {
+            return Err(pyo3::exceptions::PyAttributeError::new_err(name.to_owned()));
+        }
+        let known = self.namespaces.bind(py);
+        known.get_item(name)?.ok_or_else(|| {
+            let error = missing(py, name, known);
+            // hasattr() and completion expect this class; the message is the same.
+            pyo3::exceptions::PyAttributeError::new_err(error.value(py).to_string())
+        })
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, id: &str) -> PyResult<Bound<'py, PyAny>> {
+        let known = self.by_id.bind(py);
+        known.get_item(id)?.ok_or_else(|| missing(py, id, known))
+    }
+
+    fn __dir__(&self, py: Python<'_>) -> Vec<String> {
+        let own = ["call", "close", "components", "damage"].map(str::to_owned);
+        self.namespaces.bind(py).keys().iter().map(|key| key.to_string()).chain(own).collect()
+    }
+
+    /// What `symphony pit list --json` shows.
+    fn components<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let rows = PyList::empty(py);
+        for component in self.loaded.components() {
+            rows.append(describe_one(py, &component.description)?)?;
+        }
+        Ok(rows)
+    }
+
+    /// Damaged places of the log that were set aside when it was opened: (file, offset, copy).
+    fn damage(&self) -> Vec<(String, usize, String)> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        self.loaded
+            .damage()
+            .iter()
+            .map(|found| (text(&found.path), found.offset, text(&found.aside)))
+            .collect()
+    }
+
+    /// Call a method by names: component name or id, method, arguments.
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        component: &str,
+        method: &str,
+        args: Vec<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let namespace = match self.namespaces.bind(py).get_item(component)? {
+            Some(namespace) => namespace,
+            None => self.__getitem__(py, component)?,
+        };
+        let function = namespace
+            .getattr(method)
+            .ok()
+            .filter(|found| !method.starts_with('_') && found.is_callable())
+            .ok_or_else(|| {
+                let known = self.loaded.components().iter().find(|known| {
+                    known.description.name() == component || known.description.id() == component
+                });
+                let names: Vec<&str> = known
+                    .into_iter()
+                    .flat_map(|known| known.description.methods())
+                    .map(pit_api::MethodView::name)
+                    .collect();
+                let message =
+                    format!("component {component} has no method {method:?}; it has {}", names.join(", "));
+                errors::raise(py, "NotFound", &message)
+            })?;
+        function.call1(pyo3::types::PyTuple::new(py, args)?)
+    }
+
+    /// Give the lease back; further calls raise PitUnavailable.
+    fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.loaded.close();
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+/// Take the Pit lease of a home, open its log, load the libraries and replay the log into them.
+///
+/// `notify` are the descriptors (eventfd, memfd) by which the reader of the log in another process is woken.
+#[pyfunction]
+#[pyo3(signature = (home, libraries, log_segment_bytes = 0, notify = None))]
+fn open_pit(
+    py: Python<'_>,
+    home: PathBuf,
+    libraries: Vec<PathBuf>,
+    log_segment_bytes: usize,
+    notify: Option<(RawFd, RawFd)>,
+) -> PyResult<Pit> {
+    let notifier = match notify {
+        // SAFETY: descriptors that the supervisor opened for this process and that nothing else uses.
+        Some((event, memory)) => unsafe {
+            Some(Notifier::new(OwnedFd::from_raw_fd(event), &OwnedFd::from_raw_fd(memory))?)
+        },
+        None => None,
+    };
+    let options = Options { segment_bytes: log_segment_bytes, notifier };
+    let opened = py.detach(|| pit_api::Pit::open(&home, &libraries, options));
+    let pit = opened.map_err(|error| errors::from_load(py, &error))?;
+    let closed = Arc::new(AtomicBool::new(false));
+    let (namespaces, by_id) = (PyDict::new(py), PyDict::new(py));
+    for component in pit.components() {
+        let namespace = bindings::namespace(py, component, &closed)?;
+        by_id.set_item(component.description.id(), &namespace)?;
+        if !namespaces.contains(component.description.name())? {
+            namespaces.set_item(component.description.name(), namespace)?;
+        }
+    }
+    Ok(Pit { loaded: pit, closed, namespaces: namespaces.unbind(), by_id: by_id.unbind() })
+}
+
+/// Process that holds the Pit lease of a home, if any.
+#[pyfunction]
+fn lease_holder(home: PathBuf) -> Option<i32> {
+    symphony_pit_journal::holder(&home.join("pit").join("lease"))
+}
+
+/// End this process when the peer of a socket goes away. A native thread does it, so that it needs no Python lock.
+#[pyfunction]
+fn watch_parent(descriptor: RawFd) -> PyResult<()> {
+    let watch = move || {
+        let mut entry = libc::pollfd { fd: descriptor, events: libc::POLLRDHUP, revents: 0 };
+        loop {
+            // SAFETY: one valid entry; a descriptor that is open for the life of the process.
+            let ready = unsafe { libc::poll(&raw mut entry, 1, -1) };
+            if ready > 0
+                && entry.revents & (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+            {
+                // SAFETY: ends the process at once: what was recorded is recorded.
+                unsafe { libc::_exit(0) };
+            }
+        }
+    };
+    std::thread::Builder::new().name("symphony-parent".to_owned()).spawn(watch)?;
+    Ok(())
+}
+
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("ABI", (ABI_MAJOR, ABI_MINOR))?;
+    module.add_class::<Pit>()?;
+    module.add_function(wrap_pyfunction!(codec::encode, module)?)?;
+    module.add_function(wrap_pyfunction!(codec::decode, module)?)?;
+    module.add_function(wrap_pyfunction!(describe, module)?)?;
+    module.add_function(wrap_pyfunction!(open_pit, module)?)?;
+    module.add_function(wrap_pyfunction!(lease_holder, module)?)?;
+    module.add_function(wrap_pyfunction!(watch_parent, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! The runs of a home, as the Pit log tells them: followed record by record, shown to clients, never written.
+//!
+//! Works while the interpreter is hung or dead, since it reads only the log.
+
+mod documents;
+mod watchers;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use symphony_dag_tracker::ID;
+use symphony_dag_tracker::records::{Event, Outcome};
+use symphony_dag_tracker::table::{RunRow, RunTable};
+use symphony_pit_journal::{Reader, Watch};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+
+pub use documents::{End, Filter};
+pub use watchers::{Sink, Watching};
+
+use crate::failure::{Failure, Result};
+use crate::json::Json;
+use crate::subprocess::Observer;
+use watchers::{News, Watchers};
+
+/// The log is looked at this often even if no one says that it grew.
+const BACKSTOP: Duration = Duration::from_millis(250);
+/// Records are taken in batches: this long after one was seen, the next is not asked for.
+const BATCH: Duration = Duration::from_millis(1);
+
+struct Log {
+    reader: Reader,
+    table: RunTable,
+}
+
+/// The runs of one home.
+pub struct Runs {
+    /// None while the log is read for the first time.
+    log: RefCell<Option<Log>>,
+    watchers: Watchers,
+    /// Grows with every run that ends.
+    ended: watch::Sender<u64>,
+    steps_completed: Cell<u64>,
+    /// The last problem with reading the log, and how to report a new one.
+    problem: RefCell<String>,
+    report: Box<dyn Fn(&str)>,
+}
+
+impl Runs {
+    /// No run is known before `load`. `report` is told of what is wrong with the log.
+    pub fn new(report: impl Fn(&str) + 'static) -> Self {
+        Self {
+            log: RefCell::new(None),
+            watchers: Watchers::default(),
+            ended: watch::Sender::new(0),
+            steps_completed: Cell::new(0),
+            problem: RefCell::default(),
+            report: Box::new(report),
+        }
+    }
+
+    /// Read the log from its start. A long one takes a while, so this is done on a thread of its own.
+    pub async fn load(&self, pit: PathBuf) {
+        let read = tokio::task::spawn_blocking(move || {
+            let (mut reader, mut table) = (Reader::new(&pit), RunTable::default());
+            let problem = reader.poll(|record| fold(&mut table, &record, |_, _| ())).err();
+            (Log { reader, table }, problem.map(|error| error.to_string()))
+        });
+        if let Ok((log, problem)) = read.await {
+            *self.log.borrow_mut() = Some(log);
+            self.complain(problem.unwrap_or_default());
+        }
+    }
+
+    /// Read the log from its start, for a single look at it.
+    pub fn load_now(&self, pit: PathBuf) {
+        *self.log.borrow_mut() = Some(Log { reader: Reader::new(&pit), table: RunTable::default() });
+        self.poll();
+    }
+
+    /// Take in what was recorded since the last call, and tell those who watch. Gives the number of records.
+    pub fn poll(&self) -> usize {
+        let mut log = self.log.borrow_mut();
+        let Some(Log { reader, table }) = log.as_mut() else { return 0 };
+        let mut ended = 0;
+        let polled = reader.poll(|record| {
+            fold(table, &record, |row, event| {
+                match event {
+                    Event::StepFinished { outcome: Outcome::Completed | Outcome::Cached, .. } => {
+                        self.steps_completed.update(|count| count + 1);
+                    }
+                    Event::RunFinished { .. } => ended += 1,
+                    _ => {}
+                }
+                self.watchers.event(row, event);
+            });
+        });
+        drop(log);
+        if ended > 0 {
+            self.ended.send_modify(|count| *count += ended);
+        }
+        match polled {
+            Ok(count) => {
+                self.complain(String::new());
+                count
+            }
+            Err(error) => {
+                self.complain(error.to_string());
+                0
+            }
+        }
+    }
+
+    /// Each problem is told once, not four times a second.
+    fn complain(&self, problem: String) {
+        if *self.problem.borrow() != problem {
+            if !problem.is_empty() {
+                (self.report)(&format!("reading the Pit log: {problem}"));
+            }
+            *self.problem.borrow_mut() = problem;
+        }
+    }
+
+    /// Follow the log for good.
+    pub async fn follow(&self, watch: &Watch) -> io::Result<()> {
+        let event = AsyncFd::with_interest(watch.event().try_clone_to_owned()?, Interest::READABLE)?;
+        loop {
+            watch.arm();
+            if self.poll() > 0 {
+                tokio::time::sleep(BATCH).await;
+                continue;
+            }
+            tokio::select! {
+                ready = event.readable() => ready?.clear_ready(),
+                () = tokio::time::sleep(BACKSTOP) => {}
+            }
+            watch.drain();
+        }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&RunTable) -> T) -> Result<T> {
+        self.poll();
+        let log = self.log.borrow();
+        let log = log.as_ref().ok_or_else(|| Failure::unavailable("the Pit log is still being read"))?;
+        Ok(look(&log.table))
+    }
+
+    /// Ids of the unfinished runs, oldest first.
+    pub fn live(&self) -> Vec<String> {
+        let unfinished = |row: &&RunRow| row.finished.is_none();
+        self.with(|table| table.iter().filter(unfinished).map(|row| row.run.clone()).collect()).unwrap_or_default()
+    }
+
+    /// The run that a full id or an unambiguous beginning of one names.
+    pub fn resolve(&self, given: &str) -> Result<String> {
+        self.with(|table| documents::resolve(table, given))?
+    }
+
+    /// The full name of a run's workflow.
+    pub fn workflow(&self, run: &str) -> Result<String> {
+        self.with(|table| table.get(run).map(documents::workflow).unwrap_or_default())
+    }
+
+    /// `runs list`: newest first. `driven`: whether an interpreter works on the unfinished ones.
+    pub fn list(&self, filter: &Filter, driven: bool) -> Result<Value> {
+        self.with(|table| documents::list(table, filter, driven))
+    }
+
+    /// `runs show` of a run that exists.
+    pub fn get(&self, run: &str, driven: bool) -> Result<Value> {
+        self.with(|table| table.get(run).map_or(Value::Null, |row| documents::detail(row, driven)))
+    }
+
+    /// How the run ended, or None while it lives.
+    pub fn end(&self, run: &str) -> Result<Option<End>> {
+        self.with(|table| table.get(run).and_then(End::of))
+    }
+
+    /// Changes whenever a run ends.
+    pub fn ended(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
+    }
+
+    /// Tell `sink` what happens to a run, until the value returned is dropped.
+    pub fn watch(&self, run: &str, sink: std::rc::Rc<dyn Sink>) -> Watching {
+        self.watchers.add(run, sink)
+    }
+}
+
+impl Observer for Runs {
+    fn steps_completed(&self) -> u64 {
+        self.poll();
+        self.steps_completed.get()
+    }
+
+    fn interpreter(&self, message: &str) {
+        self.poll(); // what it had recorded comes first
+        self.watchers.interpreter(message);
+    }
+
+    fn progress(&self, notification: &Json) {
+        let value = notification.value();
+        let text = |name: &str| value[name].as_str().unwrap_or_default();
+        let news = News { key: text("key"), name: text("name"), message: text("message"), ..News::of("progress") };
+        self.watchers.tell(text("run"), &News { done: &value["done"], total: &value["total"], ..news });
+    }
+}
+
+/// Fold one record into the table, then show the row and the event. Records of others, and those that cannot be read, are not ours.
+fn fold(
+    table: &mut RunTable,
+    record: &symphony_pit_journal::RecordView<'_>,
+    mut seen: impl FnMut(&RunRow, &Event<'_>),
+) {
+    if record.component == ID
+        && let Ok((run, event)) = Event::decode(record.kind, record.payload)
+    {
+        table.apply(run, &event, record.time);
+        if let Some(row) = table.get(run) {
+            seen(row, &event);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The records of the DAG Tracker, and their bytes.
+
+use symphony_pit::record::{Reader, Writer};
+use symphony_pit::{Error, Result};
+
+/// Revision of the payloads below.
+pub const REVISION: u16 = 1;
+
+/// How a step ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Outcome {
+    Completed = 0,
+    Failed = 1,
+    /// Completed, with a result from the cache.
+    Cached = 2,
+    Skipped = 3,
+}
+
+impl Outcome {
+    pub fn from_code(code: u8) -> Result<Self> {
+        match code {
+            0 => Ok(Self::Completed),
+            1 => Ok(Self::Failed),
+            2 => Ok(Self::Cached),
+            3 => Ok(Self::Skipped),
+            _ => Err(Error::invalid(format!("state: expected 0 to 3, got {code}"))),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum RunStatus {
+    Completed = 0,
+    Failed = 1,
+    Cancelled = 2,
+}
+
+impl RunStatus {
+    pub fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "completed" => Ok(Self::Completed),
+            "failed" => Ok(Self::Failed),
+            "cancelled" => Ok(Self::Cancelled),
+            _ => {
+                Err(Error::invalid(format!("status: expected completed, failed or cancelled, got {name:?}")))
+            }
+        }
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    fn from_code(code: u8) -> Result<Self> {
+        match code {
+            0 => Ok(Self::Completed),
+            1 => Ok(Self::Failed),
+            2 => Ok(Self::Cancelled),
+            _ => Err(Error::corrupt(format!("a run record has status {code}"))),
+        }
+    }
+}
+
+/// What happened to a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event<'a> {
+    /// `info` is a JSON object, `inputs` codec bytes.
+    RunAccepted {
+        info: &'a [u8],
+        inputs: &'a [u8],
+    },
+    StepStarted {
+        key: &'a str,
+        name: &'a str,
+        attempt: u32,
+        dependencies: Vec<&'a str>,
+    },
+    /// `retry_at`: wall-clock deadline of the next attempt, µs.
+    AttemptFailed {
+        key: &'a str,
+        attempt: u32,
+        error: &'a str,
+        retry_at: i64,
+    },
+    StepFinished {
+        key: &'a str,
+        name: &'a str,
+        fingerprint: &'a [u8],
+        outcome: Outcome,
+        payload: &'a [u8],
+    },
+    TimerFired {
+        key: &'a str,
+    },
+    Command {
+        command: &'a str,
+    },
+    RunFinished {
+        status: RunStatus,
+        payload: &'a [u8],
+    },
+}
+
+impl Event<'_> {
+    pub const fn kind(&self) -> u16 {
+        match self {
+            Self::RunAccepted { .. } => 1,
+            Self::StepStarted { .. } => 2,
+            Self::AttemptFailed { .. } => 3,
+            Self::StepFinished { .. } => 4,
+            Self::TimerFired { .. } => 5,
+            Self::Command { .. } => 6,
+            Self::RunFinished { .. } => 7,
+        }
+    }
+
+    pub fn encode(&self, run: &str) -> Vec<u8> {
+        let writer = Writer::with_capacity(128).str(run);
+        match self {
+            Self::RunAccepted { info, inputs } => writer.bytes(info).bytes(inputs),
+            Self::StepStarted { key, name, attempt, dependencies } => {
+                let count = u32::try_from(dependencies.len()).unwrap_or(u32::MAX); // the log refuses far smaller ones
+                let writer = writer.str(key).str(name).u32(*attempt).u32(count);
+                dependencies.iter().fold(writer, |writer, key| writer.str(key))
+            }
+            Self::AttemptFailed { key, attempt, error, retry_at } => {
+                writer.str(key).u32(*attempt).str(error).i64(*retry_at)
+            }
+            Self::StepFinished { key, name, fingerprint, outcome, payload } => {
+                writer.str(key).str(name).bytes(fingerprint).u8(*outcome as u8).bytes(payload)
+            }
+            Self::TimerFired { key } => writer.str(key),
+            Self::Command { command } => writer.str(command),
+            Self::RunFinished { status, payload } => writer.u8(*status as u8).bytes(payload),
+        }
+        .finish()
+    }
+
+    /// The run and the event of a record of this component.
+    pub fn decode(kind: u16, payload: &[u8]) -> Result<(&str, Event<'_>)> {
+        let mut reader = Reader::new(payload);
+        let run = reader.str()?;
+        let event = match kind {
+            1 => Event::RunAccepted { info: reader.bytes()?, inputs: reader.bytes()? },
+            2 => {
+                let (key, name, attempt, count) =
+                    (reader.str()?, reader.str()?, reader.u32()?, reader.u32()?);
+                let dependencies = (0..count).map(|_| reader.str()).collect::<Result<_>>()?;
+                Event::StepStarted { key, name, attempt, dependencies }
+            }
+            3 => Event::AttemptFailed {
+                key: reader.str()?,
+                attempt: reader.u32()?,
+                error: reader.str()?,
+                retry_at: reader.i64()?,
+            },
+            4 => Event::StepFinished {
+                key: reader.str()?,
+                name: reader.str()?,
+                fingerprint: reader.bytes()?,
+                outcome: Outcome::from_code(reader.u8()?)?,
+                payload: reader.bytes()?,
+            },
+            5 => Event::TimerFired { key: reader.str()? },
+            6 => Event::Command { command: reader.str()? },
+            7 => Event::RunFinished { status: RunStatus::from_code(reader.u8()?)?, payload: reader.bytes()? },
+            _ => return Err(Error::corrupt(format!("a run record has kind {kind}"))),
+        };
+        Ok((run, event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_comes_back() {
+        let events = [
+            Event::RunAccepted { info: b"{}", inputs: b"i" },
+            Event::StepStarted { key: "r:a#0", name: "a", attempt: 2, dependencies: vec!["r:b#0", "r:c#0"] },
+            Event::AttemptFailed { key: "r:a#0", attempt: 1, error: "boom", retry_at: -5 },
+            Event::StepFinished {
+                key: "r:a#0",
+                name: "a",
+                fingerprint: b"f",
+                outcome: Outcome::Cached,
+                payload: b"=p",
+            },
+            Event::TimerFired { key: "r~0" },
+            Event::Command { command: "cancel" },
+            Event::RunFinished { status: RunStatus::Failed, payload: b"={}" },
+        ];
+        for event in events {
+            let bytes = event.encode("run");
+            assert_eq!(Event::decode(event.kind(), &bytes), Ok(("run", event.clone())));
+            for cut in 0..bytes.len() {
+                assert!(Event::decode(event.kind(), &bytes[..cut]).is_err(), "{event:?} cut at {cut}");
+            }
+        }
+    }
+}

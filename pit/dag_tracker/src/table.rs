@@ -1,0 +1,176 @@
+//! The runs as the log tells them, for showing: folded record by record, never written back.
+
+use std::collections::BTreeMap;
+
+use crate::records::{Event, Outcome, RunStatus};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StepState {
+    Queued,
+    Running,
+    Completed,
+    Failed,
+    Skipped,
+}
+
+impl StepState {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// One step of a run. Times in µs since the epoch.
+#[derive(Clone, Debug)]
+pub struct StepRow {
+    pub key: String,
+    pub name: String,
+    pub state: StepState,
+    pub attempts: u32,
+    pub started: Option<i64>,
+    pub finished: Option<i64>,
+    pub dependencies: Vec<String>,
+}
+
+/// One run. `steps` are in the order in which they were first seen.
+#[derive(Clone, Debug)]
+pub struct RunRow {
+    pub run: String,
+    /// The JSON object recorded with the run.
+    pub info: Vec<u8>,
+    pub accepted: i64,
+    pub finished: Option<(RunStatus, i64)>,
+    /// Payload of the end record: empty while the run lives.
+    pub payload: Vec<u8>,
+    pub steps: Vec<StepRow>,
+    index: BTreeMap<String, usize>,
+}
+
+impl RunRow {
+    fn step(&mut self, key: &str, name: &str) -> &mut StepRow {
+        let next = self.steps.len();
+        let at = *self.index.entry(key.to_owned()).or_insert(next);
+        if at == next {
+            self.steps.push(StepRow {
+                key: key.to_owned(),
+                name: name.to_owned(),
+                state: StepState::Queued,
+                attempts: 0,
+                started: None,
+                finished: None,
+                dependencies: Vec::new(),
+            });
+        }
+        &mut self.steps[at]
+    }
+}
+
+/// All runs of a log, by id; ids are ordered by time.
+#[derive(Default, Debug)]
+pub struct RunTable {
+    runs: BTreeMap<String, RunRow>,
+}
+
+impl RunTable {
+    /// Fold one record in; a record of an unknown run is ignored.
+    pub fn apply(&mut self, run: &str, event: &Event<'_>, time: i64) {
+        if let Event::RunAccepted { info, .. } = event {
+            self.runs.entry(run.to_owned()).or_insert_with(|| RunRow {
+                run: run.to_owned(),
+                info: info.to_vec(),
+                accepted: time,
+                finished: None,
+                payload: Vec::new(),
+                steps: Vec::new(),
+                index: BTreeMap::new(),
+            });
+            return;
+        }
+        let Some(row) = self.runs.get_mut(run) else {
+            return;
+        };
+        match event {
+            Event::StepStarted { key, name, attempt, dependencies } => {
+                let step = row.step(key, name);
+                step.state = StepState::Running;
+                step.attempts = (*attempt).max(step.attempts);
+                step.started.get_or_insert(time);
+                step.dependencies = dependencies.iter().map(|key| (*key).to_owned()).collect();
+            }
+            Event::AttemptFailed { key, .. } => row.step(key, "").state = StepState::Queued,
+            Event::StepFinished { key, name, outcome, .. } => {
+                let step = row.step(key, name);
+                step.finished = Some(time);
+                step.state = match outcome {
+                    Outcome::Completed | Outcome::Cached => StepState::Completed,
+                    Outcome::Failed => StepState::Failed,
+                    Outcome::Skipped => StepState::Skipped,
+                };
+            }
+            Event::RunFinished { status, payload } => {
+                row.finished = Some((*status, time));
+                row.payload = payload.to_vec();
+            }
+            Event::RunAccepted { .. } | Event::TimerFired { .. } | Event::Command { .. } => {}
+        }
+    }
+
+    pub fn get(&self, run: &str) -> Option<&RunRow> {
+        self.runs.get(run)
+    }
+
+    /// Oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &RunRow> {
+        self.runs.values()
+    }
+
+    /// The runs whose id begins with `prefix`, to resolve what a user typed.
+    pub fn with_prefix(&self, prefix: &str) -> impl Iterator<Item = &RunRow> {
+        self.runs
+            .range(prefix.to_owned()..)
+            .map(|(_, row)| row)
+            .take_while(move |row| row.run.starts_with(prefix))
+    }
+
+    pub fn live(&self) -> usize {
+        self.runs.values().filter(|row| row.finished.is_none()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_folded_from_its_events() {
+        let mut table = RunTable::default();
+        table.apply("a1", &Event::RunAccepted { info: b"{}", inputs: b"" }, 10);
+        table.apply("a1", &Event::StepStarted { key: "k", name: "n", attempt: 1, dependencies: vec![] }, 20);
+        table.apply("a1", &Event::AttemptFailed { key: "k", attempt: 1, error: "e", retry_at: 25 }, 24);
+        table.apply("a1", &Event::StepStarted { key: "k", name: "n", attempt: 2, dependencies: vec![] }, 25);
+        assert_eq!(table.live(), 1);
+        let done = Event::StepFinished {
+            key: "k",
+            name: "n",
+            fingerprint: b"",
+            outcome: Outcome::Completed,
+            payload: b"",
+        };
+        table.apply("a1", &done, 30);
+        table.apply("a1", &Event::RunFinished { status: RunStatus::Completed, payload: b"={}" }, 31);
+        table.apply("unknown", &Event::TimerFired { key: "x" }, 32);
+        let row =
+            table.with_prefix("a").next().map(|row| (row.steps.len(), row.steps[0].clone(), row.finished));
+        let Some((1, step, Some((RunStatus::Completed, 31)))) = row else { panic!("{row:?}") };
+        assert_eq!(
+            (step.state, step.attempts, step.started, step.finished),
+            (StepState::Completed, 2, Some(20), Some(30))
+        );
+        assert_eq!(table.live(), 0);
+    }
+}
