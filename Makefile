@@ -35,12 +35,12 @@ $(BIN)/python: | tools
 	$(BIN)/pip install --quiet --upgrade pip
 
 $(VENV)/backends: pyproject.toml conductor_plugin/pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet 'maturin>=1.16,<2' hatchling
+	$(BIN)/pip install --quiet 'maturin>=1.16,<2' hatchling editables
 	@touch $@
 
 $(VENV)/installed: $(NATIVE) $(PACKAGING) $(VENV)/backends
 	@echo "building Symphony: the first time takes some minutes"
-	$(BIN)/pip install --quiet --no-build-isolation --editable . --editable ./conductor_plugin
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation --editable . --editable ./conductor_plugin
 	@touch $@
 
 $(VENV)/developing: pyproject.toml $(VENV)/installed
@@ -50,7 +50,7 @@ $(VENV)/developing: pyproject.toml $(VENV)/installed
 test: test-rust test-python ## Run all tests, Rust and Python
 
 test-rust: $(VENV)/developing
-	cargo test --workspace --quiet
+	cargo test --workspace --exclude symphony-bench --quiet
 
 test-python: $(VENV)/developing
 	$(BIN)/python -m pytest -q

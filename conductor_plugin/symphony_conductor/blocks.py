@@ -7,10 +7,13 @@ is indented no deeper (and includes it when it closes the block).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from symphony_conductor.languages import LANGUAGES, Language
 from symphony_conductor.passages import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _COMMENTED = re.compile(r"\s*(//|/\*|\*(\s|/|$))")
 _HAS_KEYWORD = re.compile(r"\b(fun|func|function|def|fn|class|interface|struct|enum|object|record)\s")

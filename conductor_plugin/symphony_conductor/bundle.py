@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from symphony_conductor.passages import RECIPE, Passage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MEDIA_TYPE = "application/x-symphony-passages"
 _MAGIC = b"CONDUCT1"

@@ -5,14 +5,17 @@ The model comes from the Pool; nothing here loads one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from symphony_conductor.passages import Passage
 from symphony_conductor.terms import parts, words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from symphony_conductor.passages import Passage
 
 Vectors = NDArray[np.float32]
 DIMENSIONS = 256

@@ -8,15 +8,17 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from symphony_conductor.bundle import unpack
 from symphony_conductor.embedding import DIMENSIONS, Vectors
 from symphony_conductor.manifest import Manifest
-from symphony_conductor.passages import Passage
 from symphony_conductor.ranking import Collection
+
+if TYPE_CHECKING:
+    from symphony_conductor.passages import Passage
 
 Fetch = Callable[[str], bytes | memoryview]
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from symphony_conductor.tree import Listing
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from symphony_conductor.tree import Listing
 
 NAME_PREFIX = "conductor/index/"
 MEDIA_TYPE = "application/json"

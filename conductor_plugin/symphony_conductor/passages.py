@@ -7,10 +7,13 @@ order. This module chooses the cutter and caps the size; it reads no file and kn
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 MAX_LINES = 60
 MAX_CHARS = 6_000

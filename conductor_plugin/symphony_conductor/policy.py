@@ -6,18 +6,24 @@ the same model, so that a model is not cooled for another and warmed again. It m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from symphony.scheduling import ReadyStep, Resources
 
 
 class ModelsTogether:
-    """Ready order, with the steps of one model next to each other; the model used last goes on first."""
+    """Ready order, the steps of one model next to each other; the model that was used last goes on first."""
 
     def __init__(self) -> None:
-        self._last: str | None = None
+        self._hot: str | None = None
+
+    def observe(self, step: ReadyStep, seconds: float, ok: bool) -> None:
+        """Remember which model was leased last: it is loaded."""
+        if step.model is not None:
+            self._hot = step.model
 
     def order(self, ready: Sequence[ReadyStep], free: Resources) -> Sequence[ReadyStep]:
         """The steps in the order to start them.
@@ -29,16 +35,14 @@ class ModelsTogether:
         free:
             Slots that are free now; not needed for this decision.
         """
-        first: dict[str, int] = {}
-        for place, step in enumerate(ready):
+        place: dict[str, int] = {}
+        for number, step in enumerate(ready):
             if step.model is not None:
-                first.setdefault(step.model, place)
-        if self._last in first:
-            first[self._last] = min(first.values())
-        places = [place if step.model is None else first[step.model] for place, step in enumerate(ready)]
-        # Stable: by the place of the group, the model used last before another of that place.
-        chosen = sorted(range(len(ready)), key=lambda n: (places[n], ready[n].model != self._last))
-        for number in chosen:
-            if ready[number].model is not None:
-                self._last = ready[number].model
-        return [ready[number] for number in chosen]
+                place.setdefault(step.model, number)
+        if self._hot in place:
+            place[self._hot] = min(place.values())
+        ranks = [
+            (number, 0) if step.model is None else (place[step.model], int(step.model != self._hot))
+            for number, step in enumerate(ready)
+        ]
+        return [ready[number] for number in sorted(range(len(ready)), key=ranks.__getitem__)]

@@ -8,9 +8,12 @@ from __future__ import annotations
 import ast
 import threading
 import warnings
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from symphony_conductor.passages import Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # catch_warnings swaps a global; two threads inside it at once could leave the filters changed.

@@ -6,15 +6,19 @@ Pure: passages, vectors and a question's vector in, an order out. It loads neith
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from symphony_conductor.passages import Passage
 from symphony_conductor.terms import count
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+
+    from symphony_conductor.passages import Passage
 
 Scores = NDArray[np.float32]
 

@@ -6,7 +6,6 @@ ranking itself is pure and lies in ``ranking``.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,13 @@ def find_index(folder: str) -> dict[str, str]:
 
     rows = symphony.pit.artifact_store.list(NAME_PREFIX)
     roots = [row["name"].removeprefix(NAME_PREFIX) for row in sorted(rows, key=lambda row: row["created"])]
-    wanted = os.path.realpath(folder or symphony.current().cwd)
-    root = choose(roots, wanted, else_newest=not folder)
+    wanted = Path(folder or symphony.current().cwd).resolve()
+    root = choose(roots, str(wanted), else_newest=not folder)
     found = symphony.pit.artifact_store.find(NAME_PREFIX + root) if root is not None else None
     if root is None or found is None:
         what = f"there is no index of {wanted}" if folder else "there is no index yet"
         raise NotFound(f"{what}; make one with: symphony run conductor.index path={wanted}")
-    within = os.path.relpath(wanted, root) if folder and wanted != root else ""
+    within = wanted.relative_to(root).as_posix() if folder and str(wanted) != root else ""
     return {"index": found, "root": root, "within": within}
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from symphony_conductor.forbidden import never_read
 from symphony_conductor.ignore import Ignore
 from symphony_conductor.passages import RECIPE, kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Unusable(Exception):

@@ -55,7 +55,8 @@ fn time_of_day(text: &str) -> Option<i64> {
     };
     let mut parts = time.splitn(3, ':');
     let (hour, minute) = (number(parts.next()?, 24)?, number(parts.next()?, 60)?);
-    let second: f64 = parts.next().unwrap_or("0").parse().ok().filter(|second| (0.0..60.0).contains(second))?;
+    let second: f64 =
+        parts.next().unwrap_or("0").parse().ok().filter(|second| (0.0..60.0).contains(second))?;
     #[expect(clippy::cast_possible_truncation, reason = "below 60 million")]
     let micros = (second * 1e6).round() as i64;
     Some((hour * 3600 + minute * 60 - offset) * SECOND + micros)

@@ -68,10 +68,13 @@ impl Failure {
     pub fn unusable(path: &Path, error: &io::Error) -> Self {
         let elsewhere = "choose another home with --home DIR";
         let (reason, hint) = match error.raw_os_error() {
-            Some(libc::ENOSPC) => ("the disk is full".to_owned(), format!("free some space: df -h {}", path.display())),
-            Some(libc::EDQUOT) => {
-                ("your disk quota is used up".to_owned(), format!("free some space: df -h {}", path.display()))
+            Some(libc::ENOSPC) => {
+                ("the disk is full".to_owned(), format!("free some space: df -h {}", path.display()))
             }
+            Some(libc::EDQUOT) => (
+                "your disk quota is used up".to_owned(),
+                format!("free some space: df -h {}", path.display()),
+            ),
             Some(libc::EROFS) => ("the file system is read-only".to_owned(), elsewhere.to_owned()),
             Some(libc::EACCES | libc::EPERM) => ("permission denied".to_owned(), elsewhere.to_owned()),
             Some(libc::ENOTDIR) => ("a part of the path is a file".to_owned(), elsewhere.to_owned()),
@@ -83,6 +86,13 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
+        self
+    }
+
+    /// The same failure in other words.
+    #[must_use]
+    pub fn saying(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
         self
     }
 

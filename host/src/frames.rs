@@ -50,7 +50,11 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             self.reader.consume(used);
             if end.is_some() || (over && (self.too_long || !self.line.is_empty())) {
                 let line = std::mem::take(&mut self.line);
-                return Ok(Some(if std::mem::take(&mut self.too_long) { Frame::TooLong } else { Frame::Line(line) }));
+                return Ok(Some(if std::mem::take(&mut self.too_long) {
+                    Frame::TooLong
+                } else {
+                    Frame::Line(line)
+                }));
             }
             if over {
                 return Ok(None);
@@ -61,6 +65,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)] // here it is an assertion
+
     use super::*;
 
     #[tokio::test(flavor = "current_thread")]

@@ -100,7 +100,12 @@ impl Fields {
         self.typed(name, "seconds from 0 to 86400", valid)
     }
 
-    fn typed<T>(&self, name: &str, expected: &str, convert: impl Fn(&Value) -> Option<T>) -> Result<Option<T>> {
+    fn typed<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        convert: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<T>> {
         let Some(raw) = self.get(name) else { return Ok(None) };
         let value = serde_json::from_str::<Value>(raw.get()).ok();
         match value.as_ref().and_then(convert) {
@@ -124,6 +129,8 @@ pub fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)] // here it is an assertion
+
     use super::*;
 
     #[test]

@@ -3,7 +3,22 @@
 //! `pit_api` loads components; `subprocess`, `control` and `runs` are the supervisor behind `symphonyd`; with the feature
 //! `python`, `bindings`, `types` and `async_support` are the module `symphony._host`. This file only registers.
 
+pub mod clock;
+pub mod control;
+pub mod daemon;
+pub mod failure;
+pub mod frames;
+pub mod home;
+pub mod json;
+pub mod log_file;
+pub mod options;
 pub mod pit_api;
+pub mod query;
+pub mod run_id;
+pub mod runs;
+pub mod subprocess;
+pub mod system;
+
 mod shared_object;
 
 #[cfg(feature = "python")]

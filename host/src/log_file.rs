@@ -70,6 +70,8 @@ impl LogFile {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)] // here it is an assertion
+
     use super::*;
 
     #[test]

@@ -28,6 +28,8 @@ impl RunIds {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)] // here it is an assertion
+
     use super::*;
 
     #[test]

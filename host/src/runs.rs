@@ -7,7 +7,8 @@ mod watchers;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,8 +16,6 @@ use symphony_dag_tracker::ID;
 use symphony_dag_tracker::records::{Event, Outcome};
 use symphony_dag_tracker::table::{RunRow, RunTable};
 use symphony_pit_journal::{Reader, Watch};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 pub use documents::{End, Filter};
@@ -25,6 +24,7 @@ pub use watchers::{Sink, Watching};
 use crate::failure::{Failure, Result};
 use crate::json::Json;
 use crate::subprocess::Observer;
+use crate::system;
 use watchers::{News, Watchers};
 
 /// The log is looked at this often even if no one says that it grew.
@@ -77,8 +77,8 @@ impl Runs {
     }
 
     /// Read the log from its start, for a single look at it.
-    pub fn load_now(&self, pit: PathBuf) {
-        *self.log.borrow_mut() = Some(Log { reader: Reader::new(&pit), table: RunTable::default() });
+    pub fn load_now(&self, pit: &Path) {
+        *self.log.borrow_mut() = Some(Log { reader: Reader::new(pit), table: RunTable::default() });
         self.poll();
     }
 
@@ -127,7 +127,7 @@ impl Runs {
 
     /// Follow the log for good.
     pub async fn follow(&self, watch: &Watch) -> io::Result<()> {
-        let event = AsyncFd::with_interest(watch.event().try_clone_to_owned()?, Interest::READABLE)?;
+        let event = system::readable(watch.event().try_clone_to_owned()?)?;
         loop {
             watch.arm();
             if self.poll() > 0 {
@@ -149,10 +149,9 @@ impl Runs {
         Ok(look(&log.table))
     }
 
-    /// Ids of the unfinished runs, oldest first.
-    pub fn live(&self) -> Vec<String> {
-        let unfinished = |row: &&RunRow| row.finished.is_none();
-        self.with(|table| table.iter().filter(unfinished).map(|row| row.run.clone()).collect()).unwrap_or_default()
+    /// Number of unfinished runs.
+    pub fn live(&self) -> usize {
+        self.with(RunTable::live).unwrap_or_default()
     }
 
     /// The run that a full id or an unambiguous beginning of one names.
@@ -185,9 +184,13 @@ impl Runs {
         self.ended.subscribe()
     }
 
-    /// Tell `sink` what happens to a run, until the value returned is dropped.
-    pub fn watch(&self, run: &str, sink: std::rc::Rc<dyn Sink>) -> Watching {
-        self.watchers.add(run, sink)
+    /// Tell `sink` what happens to a run, until the value returned is dropped. It begins with the steps that run already.
+    pub fn watch(&self, run: &str, sink: Rc<dyn Sink>) -> Watching {
+        let watching = self.watchers.add(run, sink.clone());
+        if let Some(row) = self.log.borrow().as_ref().and_then(|log| log.table.get(run)) {
+            watchers::show_running(row, &*sink);
+        }
+        watching
     }
 }
 
@@ -205,7 +208,8 @@ impl Observer for Runs {
     fn progress(&self, notification: &Json) {
         let value = notification.value();
         let text = |name: &str| value[name].as_str().unwrap_or_default();
-        let news = News { key: text("key"), name: text("name"), message: text("message"), ..News::of("progress") };
+        let news =
+            News { key: text("key"), name: text("name"), message: text("message"), ..News::of("progress") };
         self.watchers.tell(text("run"), &News { done: &value["done"], total: &value["total"], ..news });
     }
 }

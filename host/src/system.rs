@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::process::Command;
 
 /// Descriptors of a child below this number are the three that it is handed.
@@ -57,7 +59,8 @@ impl ProcessHandle {
     pub fn kill(&self) -> io::Result<()> {
         let null = std::ptr::null::<libc::siginfo_t>();
         // SAFETY: an open pidfd; a null siginfo asks for what kill would send.
-        let status = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), libc::SIGKILL, null, 0) };
+        let status =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), libc::SIGKILL, null, 0) };
         checked(libc::c_int::try_from(status).unwrap_or(-1)).map(drop)
     }
 }
@@ -74,6 +77,12 @@ pub fn signal_group(leader: u32, signal: i32) {
 pub fn redirect(target: RawFd, file: &File) -> io::Result<()> {
     // SAFETY: both are open; what `target` meant before is no Rust object's own.
     checked(unsafe { libc::dup2(file.as_raw_fd(), target) }).map(drop)
+}
+
+/// A descriptor whose readability can be awaited.
+pub fn readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor stays open and the same one until it is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
 /// Occupy the numbers that a child is handed, so that none of the descriptors that std opens for a spawn gets one of them.

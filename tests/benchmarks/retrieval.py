@@ -76,7 +76,8 @@ def holds(passage: Passage, question: Question) -> bool:
 
 def load(package: str) -> tuple[list[tuple[str, Passage]], list[Question]]:
     spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.origin is not None, f"{package} is not installed"
+    assert spec is not None, f"{package} is not installed"
+    assert spec.origin is not None, f"{package} is no package with files"
     root = Path(spec.origin).parent
     passages: list[tuple[str, Passage]] = []
     questions: list[Question] = []

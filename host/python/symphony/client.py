@@ -6,11 +6,12 @@ Finds the host of a home, or starts one. It imports neither the native module no
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from symphony import errors, symphonyd
 from symphony.errors import Conflict, HostUnavailable
@@ -198,6 +199,15 @@ def connect_or_start(
     raise HostUnavailable(
         f"the host of {home.path} goes away as soon as it is asked", hint=symphonyd.logs_hint(home)
     )
+
+
+def exec_symphonyd() -> NoReturn:
+    """The script ``symphonyd``: become the host's program."""
+    try:
+        program = str(symphonyd.binary())
+        os.execv(program, [program, *sys.argv[1:]])
+    except (OSError, HostUnavailable) as error:
+        sys.exit(f"symphonyd: {error}")
 
 
 def ask(home: Home, method: str, params: dict[str, Any] | None = None) -> Any:

@@ -7,6 +7,7 @@ other becomes ``StepFailed``. The same in the live run as on replay, since both 
 from __future__ import annotations
 
 import builtins
+import os
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,16 +15,21 @@ from symphony import errors
 from symphony.errors import ConversionError, StepFailed, SymphonyError
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from symphony.codec import Codec
 
 _TRACEBACK_CHARACTERS: Final = 2000
+_ENGINE: Final = os.path.dirname(__file__) + os.sep
 # A coroutine or future cannot raise these: Python itself gives them a meaning there.
 _NEVER: Final = (StopIteration, StopAsyncIteration, BaseExceptionGroup)
 
 
 def encode_failure(codec: Codec, error: BaseException) -> bytes:
     """The record of an exception: class, what rebuilds it, message, the end of the traceback's text."""
-    text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
+    text = "".join(traceback.format_exception(type(error), error, _author_frames(error)))[
+        -_TRACEBACK_CHARACTERS:
+    ]
     name = type(error).__name__
     message = _message(error)
     for rebuild in (_parts(error), None):
@@ -34,6 +40,14 @@ def encode_failure(codec: Codec, error: BaseException) -> bytes:
         if rebuild is None or _same(decode_failure(codec, encoded)[0], error):
             return encoded
     return codec.encode((_printable(name), None, _printable(message), _printable(text)))
+
+
+def _author_frames(error: BaseException) -> TracebackType | None:
+    """The traceback from the step's own code on; the engine's frames in front tell an author nothing."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_ENGINE):
+        frame = frame.tb_next
+    return frame
 
 
 def decode_failure(codec: Codec, encoded: bytes) -> tuple[Exception, str]:

@@ -17,7 +17,7 @@ from symphony.errors import HostUnavailable, Refused
 
 
 def resolve_home(option: str | os.PathLike[str] | None = None) -> Path:
-    """The home to use: the option, else ``SYMPHONY_HOME``, else one folder per environment under the data folder.
+    """The home to use: the option, else ``SYMPHONY_HOME``, else the environment's own under the data folder.
 
     Example
     -------
@@ -136,7 +136,7 @@ class Home:
         return self
 
     def ensure_writable(self) -> Home:
-        """As ``ensure``, and prove that a file can be written, so that a full disk is named before a host starts."""
+        """As ``ensure``, and write a file on trial, so that a full disk is named before a host starts."""
         self.ensure()
         trial = self.path / f".trial-{os.getpid()}"
         try:

@@ -86,7 +86,7 @@ def register_components(registry: ComponentRegistry) -> None:
 
 @hookspec(firstresult=True)
 def conductor() -> Policy | None:
-    """Give the scheduling policy; the first plugin (in the order of ``symphony plugins list``) that returns one wins.
+    """Give the scheduling policy; the first plugin that returns one wins, in the order of ``plugins.toml``.
 
     Called once when the managed interpreter loads the plugin, never in a step's path. Since API 1.
 

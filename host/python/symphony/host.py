@@ -24,19 +24,19 @@ CANCEL_LIMIT: Final = 30.0
 
 
 class RunFailed(WorkflowError):
-    """A run failed. ``type`` names the original exception, ``step`` the step that raised it, ``report`` a crash report."""
+    """A run failed: ``type`` names the exception, ``step`` its place, ``report`` a crash report."""
 
     def __init__(
         self,
         message: str,
         *,
-        type: str = "",
+        kind: str = "",
         step: str | None = None,
         run_id: str = "",
         report: str | None = None,
     ) -> None:
         super().__init__(message, hint=f"symphony runs show {run_id}")
-        self.type = type
+        self.type = kind
         self.step = step
         self.run_id = run_id
         self.report = report
@@ -44,7 +44,7 @@ class RunFailed(WorkflowError):
 
 @dataclasses.dataclass(frozen=True)
 class RunResult:
-    """The end of a run. ``value`` is its result as JSON values; ``steps`` counts executed, reused, failed, skipped."""
+    """The end of a run: ``value`` is JSON values, ``steps`` counts ``executed, reused, failed, skipped``."""
 
     value: Any
     run_id: str
@@ -170,4 +170,4 @@ def result_of(document: dict[str, Any]) -> RunResult:
         raise RunCancelled(f"run {run} was cancelled")
     if kind == InterpreterDied.__name__:
         raise InterpreterDied(message, hint=f"symphony runs resume {run}")
-    raise RunFailed(message, type=kind, step=error.get("step"), run_id=run, report=error.get("report"))
+    raise RunFailed(message, kind=kind, step=error.get("step"), run_id=run, report=error.get("report"))

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from symphony import __version__
 from symphony.channel import LINE_LIMIT, Channel, UnknownMethod
@@ -24,6 +24,9 @@ from symphony.pit_access import OpenPit, open_pit
 from symphony.plugins import PluginHost
 from symphony.signatures import did_you_mean
 from symphony.values import json_value
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 CHANNEL: Final = 3
 ABI: Final = [1, 0]
@@ -39,7 +42,7 @@ class Interpreter:
         self._running: Engine | None = None
         self._resuming: asyncio.Task[None] | None = None
         self.stopped = asyncio.Event()
-        self._methods = {
+        self._methods: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
             "configure": self._configure,
             "workflows.list": self._workflows_list,
             "run.start": self._run_start,

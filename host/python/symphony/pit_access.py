@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from symphony.core_components import core_components
 from symphony.errors import PitUnavailable, WorkflowEffect
 from symphony.home import Home, resolve_home
 from symphony.run_loop import running_run_loop
@@ -134,5 +135,6 @@ def open_pit(
     from symphony import _host
 
     path = Home(resolve_home(home)).ensure().path
-    _current = OpenPit(_host.open_pit(str(path), libraries or [], notify=notify), path)
+    core = [str(library) for library in core_components()]
+    _current = OpenPit(_host.open_pit(str(path), [*core, *(libraries or [])], notify=notify), path)
     return _current

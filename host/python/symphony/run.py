@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from symphony.codec import Codec
     from symphony.workflows import Step, Workflow
 
-_ROOT: Final = "0"
 # A replay gives way to the interpreter's loop after so many seconds, so that heartbeats and other runs go on.
 _PUMP_SLICE: Final = 0.005
 # The longest wait without a look at the clock of the wall, which a suspended machine moves on.
@@ -95,8 +94,8 @@ class Run:
         self._recovered.extend(self._log.recovered())
         self._attempts = self._log.attempts()
         with self.loop.entered():
-            main = self._context.run(self.loop.start_task, self._main(), _ROOT)
-        self._end = RunEnd(self.loop, main, _ROOT)
+            main = self._context.run(self.loop.start_task, self._main(), "")
+        self._end = RunEnd(self.loop, main)
         self._schedule()
 
     def cancel(self) -> None:
@@ -132,7 +131,7 @@ class Run:
         for edge in arguments.edges:
             if edge.handle.owner is not self:
                 raise WorkflowEffect(f"step {step.name!r} was given a handle of another run")
-        key = f"{scope.name}:{step.name}#{scope.ordinal(step.name)}"
+        key = f"{scope.prefix}{step.name}#{scope.ordinal(step.name)}"
         handle: Handle[Any] = Handle(self.loop, self, key, step, arguments)
         self._handles[key] = handle
         self._open[handle] = None

@@ -10,7 +10,7 @@ from symphony.errors import RunCancelled, WorkflowError
 from symphony.handles import Handle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
     from symphony.run_loop import RunLoop, WorkflowTask
 
@@ -37,6 +37,9 @@ class RunResult:
     counts: StepCounts = field(default_factory=StepCounts)
 
 
+_CLOSE_TRIES: Final = 100
+
+
 async def settled(value: Any) -> Any:
     """The workflow's result with the handles in it awaited."""
     if isinstance(value, Handle):
@@ -51,11 +54,10 @@ async def settled(value: Any) -> Any:
 class RunEnd:
     """Brings a run to its end once the main task is done."""
 
-    def __init__(self, loop: RunLoop, main: WorkflowTask[Any], scope: str) -> None:
+    def __init__(self, loop: RunLoop, main: WorkflowTask[Any]) -> None:
         self.main: Final = main
         self.reached = False
         self._loop = loop
-        self._scope = scope
         self._closing = False
         self._closers = 0
 
@@ -76,7 +78,7 @@ class RunEnd:
         if self._loop.generators:
             generators = self._loop.generators
             self._loop.generators = []
-            self._loop.start_task(_close(generators), f"{self._scope}^{self._closers}")
+            self._loop.start_task(_close(generators), f"^{self._closers}")
             self._closers += 1
             return
         self.reached = True
@@ -108,11 +110,10 @@ class RunEnd:
         asyncio._set_running_loop(None)
         try:
             for task in list(self._loop.tasks):
-                task.__dict__["_log_destroy_pending"] = False
-                try:
-                    task.get_coro().close()
-                except BaseException:  # what a finally block of the workflow raises; nobody is left to tell
-                    pass
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # of both implementations
+                _force_close(task.get_coro().close)
+            for generator in reversed(self._loop.generators):
+                _force_close(lambda generator=generator: generator.aclose().send(None))  # type: ignore[misc]
             self._loop.clear()
         finally:
             asyncio._set_running_loop(outer)
@@ -138,3 +139,15 @@ async def _close(generators: list[AsyncGenerator[Any, Any]]) -> None:
             await generator.aclose()
         except Exception:  # a finally block of the workflow; its result is already fixed
             pass
+
+
+def _force_close(close: Callable[[], object]) -> None:
+    """Close what may wait again in its ``finally`` blocks, each of which takes another try."""
+    for _ in range(_CLOSE_TRIES):
+        try:
+            close()
+        except (StopIteration, StopAsyncIteration):
+            return
+        except BaseException:  # what a finally block of the workflow raises; nobody is left to tell
+            continue
+        return

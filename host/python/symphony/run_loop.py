@@ -67,6 +67,16 @@ class Scope:
         self._counts[what] = count + 1
         return count
 
+    @property
+    def prefix(self) -> str:
+        """What the keys of its steps begin with; the main task's have nothing in front."""
+        return f"{self.name}:" if self.name else ""
+
+    def child(self) -> str:
+        """The name of the next task made here."""
+        number = self.ordinal("/")
+        return f"{self.name}/{number}" if self.name else str(number)
+
 
 class WorkflowTask(asyncio.Task[T]):
     """A task of workflow code. It hashes by its scope, so that sets of tasks iterate alike on every replay (R12)."""
@@ -83,7 +93,9 @@ class WorkflowTask(asyncio.Task[T]):
         self._hash = zlib.crc32(scope.encode())
         self.scope: Final = Scope(scope)
         # asyncio's own default name counts all tasks of the process.
-        super().__init__(coroutine, loop=loop, name=name or f"task {scope}", context=context)
+        super().__init__(
+            coroutine, loop=loop, name=name or (f"task {scope}" if scope else "main task"), context=context
+        )
 
     def __hash__(self) -> int:
         return self._hash
@@ -186,8 +198,8 @@ class RunLoop(asyncio.AbstractEventLoop):
         """The earliest timer that is not cancelled; only asked for once nothing more is to be replayed."""
         while self._due:
             timer = self._due[0][2]
-            if not timer.cancelled():
-                return timer
+            if not timer.cancelled() and timer.key in self.timers:
+                return timer  # otherwise it has fired in the replay
             heapq.heappop(self._due)
             self.timers.pop(timer.key, None)
         return None
@@ -259,7 +271,7 @@ class RunLoop(asyncio.AbstractEventLoop):
                 "asyncio.as_completed over coroutines starts them in an order that changes from run to run",
                 hint="pass it tasks (asyncio.create_task) or handles",
             )
-        return self.start_task(coro, f"{parent.scope.name}/{parent.scope.ordinal('/')}", name, context)
+        return self.start_task(coro, parent.scope.child(), name, context)
 
     def start_task(
         self,

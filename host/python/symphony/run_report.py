@@ -6,7 +6,7 @@ import traceback
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from symphony.errors import ConversionError, StepFailed
+from symphony.errors import ConversionError, StepFailed, SymphonyError
 from symphony.values import json_value
 
 if TYPE_CHECKING:
@@ -41,5 +41,7 @@ def _error(error: BaseException, result: RunResult) -> dict[str, Any]:
     message = str(error)
     if isinstance(error, StepFailed) and error.type:
         message = message.removeprefix(f"{error.type}: ")
-    report = result.report or "".join(traceback.format_exception(error))[-4000:]
+    report = result.report
+    if report is None and not isinstance(error, SymphonyError):
+        report = "".join(traceback.format_exception(error))[-4000:]
     return {"type": kind, "message": message, "step": result.step, "report": report}

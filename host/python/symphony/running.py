@@ -17,7 +17,6 @@ from symphony.errors import NotFound
 from symphony.plugins import catalog, lookup
 
 if TYPE_CHECKING:
-
     from symphony.home import Home
 
 Note = Callable[[str], None]
@@ -26,7 +25,7 @@ HOST_DEATHS: Final = 5
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be run. ``inputs`` are JSON values, ``text`` raw strings whose type the workflow's hints decide."""
+    """What is to be run. ``inputs`` are JSON values, ``text`` raw strings for its hints to read."""
 
     workflow: str
     inputs: dict[str, Any] = field(default_factory=dict)
@@ -69,7 +68,7 @@ def submit(connection: Client, order: Order) -> str:
 def wait(
     home: Home, connection: Client, run: str, event: Event | None = None, note: Note = lambda text: None
 ) -> Any:
-    """Wait for a run's end and return its document; a host that dies meanwhile is started again and takes the run up.
+    """Wait for a run's end and return its document; a host that dies meanwhile is started again.
 
     Raises ``ConnectionLost`` when the host died five times.
     """

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from symphony.errors import HostUnavailable, NotFound
 from symphony.home import absolute
@@ -33,15 +33,6 @@ def binary() -> Path:
             f"there is no {path}", hint="install symphony-host from its wheel, or run make build"
         )
     return path
-
-
-def exec_symphonyd() -> NoReturn:
-    """The script ``symphonyd``: become the host's program."""
-    try:
-        program = str(binary())
-        os.execv(program, [program, *sys.argv[1:]])
-    except (OSError, HostUnavailable) as error:
-        sys.exit(f"symphonyd: {error}")
 
 
 def start(home: Home, *, linger: bool = False) -> dict[str, Any]:
@@ -112,7 +103,7 @@ def _document(line: bytes) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment for a child that runs in another folder: relative module paths made absolute."""
+    """The environment for a child that runs in another folder: relative module paths made absolute."""
     given = dict(os.environ)
     if given.get("PYTHONPATH"):
         given["PYTHONPATH"] = os.pathsep.join(

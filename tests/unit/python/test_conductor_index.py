@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import symphony
+from symphony.errors import NotFound
 from symphony.scheduling import ReadyStep, Resources
 from symphony_conductor.indexing import embed_file, list_files, write_index
 from symphony_conductor.manifest import Manifest
 from symphony_conductor.policy import ModelsTogether
+from symphony_conductor.searching import ask, find_index
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.unit
 
@@ -46,6 +50,10 @@ class Store:
 
     def find(self, name: str) -> str | None:
         return self.names.get(name)
+
+    def list(self, prefix: str) -> list[dict[str, Any]]:
+        named = [name for name in self.names if name.startswith(prefix)]
+        return [{"name": name, "created": created} for created, name in enumerate(named)]
 
 
 class Ones:
@@ -158,6 +166,44 @@ def test_a_link_to_the_folder_is_the_same_index(tmp_path: Path, store: Store) ->
     assert run(tmp_path / "real")["index"] == run(tmp_path / "link")["index"]
 
 
+def test_a_search_without_a_path_asks_the_index_around_the_working_folder(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub/a.py").write_text(CODE + f"# {name}\n")
+    here, there = run(tmp_path / "here"), run(tmp_path / "there")
+
+    def found_from(folder: Path) -> dict[str, str]:
+        monkeypatch.setitem(vars(symphony), "current", lambda: SimpleNamespace(cwd=str(folder)))
+        found: dict[str, str] = find_index.fn("")
+        return found
+
+    assert found_from(tmp_path / "here/sub") == {
+        "index": here["index"],
+        "root": str(tmp_path / "here"),
+        "within": "",
+    }
+    assert found_from(tmp_path)["index"] == there["index"], "the newest, where none contains the folder"
+
+
+def test_a_search_in_a_part_of_an_index_finds_only_there(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.py", "sub/b.py"):
+        (tmp_path / name).write_text(CODE)
+    run(tmp_path)
+    found = find_index.fn(str(tmp_path / "sub"))
+    assert found["within"] == "sub"
+    hits = ask.fn("two", found["index"], found["within"], 10, model=Ones())
+    assert {hit["path"] for hit in hits} == {"sub/b.py"}
+    assert (hits[0]["start"], hits[0]["end"], hits[0]["text"]) == (6, 7, "def two():\n    return 2")
+
+
+def test_a_folder_without_index_says_how_to_make_one(tmp_path: Path, store: Store) -> None:
+    with pytest.raises(NotFound, match=f"symphony run conductor.index path={tmp_path}"):
+        find_index.fn(str(tmp_path))
+
+
 def test_the_policy_draws_steps_of_one_model_together() -> None:
     def step(key: str, model: str | None) -> ReadyStep:
         return ReadyStep("r", "w", key, key, "thread", model, 1, 0.0, ())
@@ -166,5 +212,5 @@ def test_the_policy_draws_steps_of_one_model_together() -> None:
     ready = [step("1", None), step("2", "x"), step("3", "y"), step("4", "x"), step("5", None)]
     free = Resources(asynchronous=1, threads=1)
     assert [found.key for found in policy.order(ready, free)] == ["1", "2", "4", "3", "5"]
-    # y was started last, so it goes first among the models; steps without one keep their place.
-    assert [found.key for found in policy.order(ready[:4], free)] == ["1", "3", "2", "4"]
+    policy.observe(step("3", "y"), 0.1, True)
+    assert [found.key for found in policy.order(ready, free)] == ["1", "3", "2", "4", "5"]

@@ -102,7 +102,7 @@ def test_a_bundle_survives_its_bytes() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"CONDUCT1", b"CONDUCT1\x02\0\0\0{}", b"other bytes"])
 def test_foreign_bytes_are_no_bundle(content: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="bundle of passages"):
         unpack(content)
 
 

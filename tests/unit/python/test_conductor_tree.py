@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from symphony_conductor.tree import Unusable, fingerprint, list_folder, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.unit
 
@@ -26,17 +29,17 @@ def listed(root: Path) -> set[str]:
 
 
 def test_gitignore_files_nest_as_in_git(tmp_path: Path) -> None:
+    files = (
+        "a.log keep.log build/x.py src/build/y.py src/a.log src/b.tmp src/generated/z.py "
+        "src/deep/generated/w.py docs/a.md sub/c.tmp"
+    )
     plant(
         tmp_path,
         {
             ".gitignore": "*.log\n/build\n!keep.log\n# comment\n\n[bad\n",
             "src/.gitignore": "!a.log\ngenerated/\n*.tmp",
             "docs/.gitignore": "*",
-            **dict.fromkeys(
-                "a.log keep.log build/x.py src/build/y.py src/a.log src/b.tmp src/generated/z.py "
-                "src/deep/generated/w.py docs/a.md sub/c.tmp".split(),
-                "",
-            ),
+            **dict.fromkeys(files.split(), ""),
         },
     )
     found = listed(tmp_path)
@@ -99,10 +102,10 @@ def test_each_skipped_file_has_its_reason(tmp_path: Path) -> None:
         },
     )
     os.mkfifo(tmp_path / "pipe")
-    os.symlink("/etc/passwd", tmp_path / "out")
-    os.symlink(tmp_path / "fits.txt", tmp_path / "inside")
-    os.symlink("nowhere", tmp_path / "dangling")
-    os.symlink(tmp_path, tmp_path / "loop")
+    (tmp_path / "out").symlink_to("/etc/passwd")
+    (tmp_path / "inside").symlink_to(tmp_path / "fits.txt")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path)
     listing = list_folder(tmp_path, LIMIT)
     assert set(listing.files) == {"fits.txt", "no.txt"}
     assert listing.skipped == {

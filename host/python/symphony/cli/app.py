@@ -43,7 +43,7 @@ def _root(version: bool) -> None:
         click.echo(f"symphony {__version__}")
         context.exit(0)
     if context.invoked_subcommand is None:
-        raise click.UsageError("A command is missing.", context)
+        raise click.UsageError("a command is missing", context)
 
 
 ROOT.callback = _root

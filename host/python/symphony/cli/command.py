@@ -1,4 +1,4 @@
-"""The click classes of every command: the options they all have, and a group that imports commands when used."""
+"""The click classes of every command: the options they all have, and groups that import commands late."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _set_traceback(context: click.Context, _option: click.Parameter, value: bool
 
 
 def common_options() -> list[click.Parameter]:
-    """Fresh options ``--json``, ``--home``, ``--traceback``: understood before and after a command's arguments."""
+    """The options ``--json``, ``--home``, ``--traceback``, understood before and after arguments."""
     eager: dict[str, Any] = {"expose_value": False, "is_eager": True}
     return [
         click.Option(["--json"], is_flag=True, callback=_set_json, help="Print one JSON document.", **eager),
@@ -105,7 +105,7 @@ class Group(click.Group):
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             known = self.list_commands(ctx)
             hint = did_you_mean(args[0], known, f"commands: {', '.join(known)}")
-            raise click.UsageError(f"There is no command {args[0]!r}; {hint}.", ctx)
+            raise click.UsageError(f"there is no command {args[0]!r}: {hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,9 +1,8 @@
-"""``symphony pit``: look at the Pit's components, and call their methods. ``list`` and ``show`` start no host."""
+"""``symphony pit``: look at the Pit's components, call their methods. ``list`` and ``show`` start no host."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +10,7 @@ import click
 from symphony import client
 from symphony.cli.command import Group, State, pass_state
 from symphony.cli.output import note, print_json, table
+from symphony.core_components import core_components
 from symphony.errors import InvalidInput, NotFound
 from symphony.plugins import catalog, prober
 from symphony.plugins.names import did_you_mean
@@ -31,12 +31,7 @@ command = Group(
 
 def components(home: Home) -> list[dict[str, Any]]:
     """Describe the core components and those of active plugins; each is opened in a child process only."""
-    core = sorted(
-        str(path)
-        for path in (Path(__file__).parents[1] / "_components").glob("*")
-        if path.suffix in (".so", ".dylib")
-    )
-    found = prober.describe(core)
+    found = prober.describe([str(path) for path in core_components()])
     for plugin in catalog.survey(home, note=note):
         if plugin.status == "active":
             found += [item["description"] for item in plugin.contributions if item["kind"] == "component"]

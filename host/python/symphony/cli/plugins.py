@@ -1,4 +1,4 @@
-"""``symphony plugins``: install, remove and look at plugins. Imports none; works with broken ones installed."""
+"""``symphony plugins``: install, remove and look at plugins. Imports none, so broken ones do no harm."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def list_plugins(state: State) -> None:
 def summary(plugins: list[PluginState]) -> str:
     """The line below the table."""
     if not plugins:
-        return "no plugins: get the Conductor with: symphony plugins install symphony-conductor (or ./conductor_plugin)"
+        return "no plugins; get the Conductor: symphony plugins install symphony-conductor"
     sick = [plugin.name for plugin in plugins if plugin.needs_attention]
     total = f"{len(plugins)} plugin{'s' if len(plugins) != 1 else ''}"
     if not sick:
@@ -108,7 +108,7 @@ def info(state: State, name: str) -> None:
     "install",
     examples="""
     symphony plugins install symphony-conductor
-    symphony plugins install symphony-ocr==0.2.0 --index-url https://index.example/simple
+    symphony plugins install symphony-ocr==0.2.0 --index-url https://a.example
     symphony plugins install ./dist/symphony_ocr-0.2.0-py3-none-any.whl
     symphony plugins install ./conductor_plugin
     """,
@@ -122,7 +122,7 @@ def info(state: State, name: str) -> None:
 @click.option("--allow-build", is_flag=True, help="Allow source distributions, whose build runs their code.")
 @click.option("--no-build-isolation", is_flag=True, help="Build with what is installed here.")
 @pass_state
-def install(state: State, specs: tuple[str, ...], allow_build: bool, **index: Any) -> None:
+def install(state: State, /, specs: tuple[str, ...], allow_build: bool, **index: Any) -> None:
     """Install plugins, after a look at what they are.
 
     SPEC is a name, NAME==VERSION, a wheel, or the folder of a project. What is no Symphony plugin is refused

@@ -134,7 +134,7 @@ def _detached(state: State, run: str, workflow: str) -> None:
 
 
 def follow(home: Home, connection: client.Client, run: str) -> dict[str, Any]:
-    """Wait for the run's end with progress on stderr; Ctrl-C cancels it. Raises ``Exit`` when nobody waits any more."""
+    """Wait for the run's end with progress on stderr; Ctrl-C cancels it."""
     with progress() as shown:
         try:
             document: dict[str, Any] = running.wait(home, connection, run, shown.event, shown.note)

@@ -1,6 +1,7 @@
 """The state of every plugin: what is wished, what is installed, what the probes found, put together.
 
-``symphony plugins list``, name look-up and the managed interpreter read the same catalog. It imports no plugin.
+``symphony plugins list``, name look-up and the managed interpreter read the same catalog.
+It imports no plugin.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether a plugin fits this host, judged from its metadata and from its source as text, before any of it runs."""
+"""Whether a plugin fits this host, judged from its metadata and its source as text, before any of it runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def judge_metadata(requires_python: str, requires: Iterable[str]) -> Problem | N
 
 
 def judge_api(sources: Iterable[tuple[Path, str]]) -> Problem | None:
-    """Judge the ``symphony_api`` a module declares; one that declares none is taken as written for this host."""
+    """Judge the ``symphony_api`` a module declares; one that declares none is taken to fit."""
     for file, source in sources:
         api = declared_api(source)
         if api is not None and api != SYMPHONY_API:

@@ -1,4 +1,4 @@
-"""Install and uninstall plugins: look first, run nothing, install, probe, and leave nothing behind that crashes."""
+"""Install and uninstall plugins: look first, then install, then probe, and leave nothing that crashes."""
 
 from __future__ import annotations
 
@@ -114,7 +114,8 @@ def _inspect_name(installer: Installer, spec: str, folder: Path, *, allow_build:
 def _checked(spec: str, item: _Inspected) -> _Inspected:
     if not item.facts.modules:
         raise Refused(
-            f"{spec} is no Symphony plugin: {item.facts.name} {item.facts.version} has no entry point in the group 'symphony'",
+            f"{spec} is no Symphony plugin: {item.facts.name} {item.facts.version} has no entry point in the "
+            "group 'symphony'",
             hint="nothing of it was run or installed",
         )
     if item.facts.problem:
@@ -169,9 +170,9 @@ def _keep_report(home: Home, state: PluginState) -> Path | None:
 
 
 def uninstall(home: Home, names: Sequence[str], note: Note = lambda text: None) -> list[str]:
-    """Remove distributions and their wishes; returns the names. Raises ``NotFound`` before anything is removed.
+    """Remove distributions and their wishes; returns the names.
 
-    Works on a broken plugin as well, since it imports none.
+    Works on a broken plugin as well, since it imports none. Raises ``NotFound`` before anything is removed.
     """
     home.check()
     wishes, found = wish.read(home), discovery.installed()

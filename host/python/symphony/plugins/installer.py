@@ -1,4 +1,4 @@
-"""The environment's own installer: uv where the environment is uv's, else pip. One call here is one call of it.
+"""The environment's own installer: uv where the environment is uv's, else pip.
 
 It knows no plugin rules; it turns the installer's complaints into Symphony's errors and exit codes.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 UNREACHABLE: Final = re.compile(
-    r"Retrying \(Retry|NewConnectionError|Failed to establish a new connection|Temporary failure in name resolution"
+    r"Retrying \(Retry|NewConnectionError|Failed to establish a new connection|failure in name resolution"
     r"|Max retries exceeded|ProxyError|SSLError|ConnectTimeout|ReadTimeout|error sending request"
     r"|Could not connect|Failed to fetch|dns error|Name or service not known|Connection refused",
 )
@@ -40,13 +40,15 @@ COMPLAINTS: Final[tuple[tuple[str, type[SymphonyError], str], ...]] = (
         "this environment cannot be written to",
     ),
     (
-        r"is not a supported wheel on this platform|requires a different Python|Requires-Python|no wheels? with a matching"
+        r"is not a supported wheel on this platform|requires a different Python|Requires-Python"
+        r"|no wheels? with a matching"
         r"|not compatible with (?:this|the current) platform",
         Incompatible,
         "choose a release that fits this Python and platform",
     ),
     (
-        r"ResolutionImpossible|conflicting dependencies|versions? .* (?:are|is) incompatible|requirements are unsatisfiable",
+        r"ResolutionImpossible|conflicting dependencies|versions? .* (?:are|is) incompatible"
+        r"|requirements are unsatisfiable",
         Conflict,
         "install them into separate environments, or choose other versions",
     ),
@@ -56,7 +58,8 @@ COMPLAINTS: Final[tuple[tuple[str, type[SymphonyError], str], ...]] = (
         "SPEC is NAME, NAME==VERSION, a wheel or a folder",
     ),
     (
-        r"No matching distribution|Could not find a version|was not found in the package registry|there (?:are|is) no versions?",
+        r"No matching distribution|Could not find a version|was not found in the package registry"
+        r"|there (?:are|is) no versions?",
         NotFound,
         "check the name's spelling; a source distribution needs --allow-build",
     ),
@@ -112,7 +115,7 @@ class Installer:
         return next(folder.glob("*.whl"))
 
     def unpack(self, spec: str, folder: Path) -> None:
-        """Fetch the wheel of a name and unpack it into ``folder``, without its dependencies; runs nothing of it."""
+        """Unpack the wheel of a name into ``folder``, without its dependencies; runs nothing of it."""
         where = ["--target", str(folder), "--no-deps", "--only-binary", ":all:"]
         quiet = [] if self._uv else ["--no-compile"]
         self._call([*self._install(), *where, *quiet, *self._index(), spec], spec)
@@ -143,7 +146,7 @@ class Installer:
         return self._options.arguments(uv=self._uv is not None)
 
     def _call(self, command: Sequence[str], spec: str) -> None:
-        # A missing index is said after two tries, not after pip's default of minutes; the user's own setting wins.
+        # A missing index is told after two tries, not after minutes; the user's own setting wins.
         environment = {"PIP_RETRIES": "1", "PIP_TIMEOUT": "15", **os.environ}
         try:
             done = subprocess.run(

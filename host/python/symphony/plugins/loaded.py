@@ -90,7 +90,7 @@ class PluginHost:
         self.conductor: Policy | None = None
 
     def load_all(self) -> None:
-        """Load every plugin that is active in the catalog. Raises ``InvalidInput`` for a wrong ``plugins.toml``."""
+        """Load every active plugin of the catalog. Raises ``InvalidInput`` for a wrong ``plugins.toml``."""
         self.reload()
 
     def reload(self) -> None:
@@ -186,7 +186,7 @@ class PluginHost:
                 )
 
     def _publish(self) -> None:
-        """Put the contributions of all loaded plugins together, in order; replaced whole, never changed in place."""
+        """Put all contributions together, in order; the dictionaries are replaced, never changed in place."""
         workflows: dict[str, RegisteredWorkflow] = {}
         models: dict[str, RegisteredModel] = {}
         components: list[Path] = []

@@ -71,7 +71,7 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def collect(name: str, modules: Sequence[ModuleType], *, conductor: bool) -> Contributions:
-    """Check the hooks of a plugin's modules and call them; ``conductor`` says whether to ask for the policy too."""
+    """Check a plugin's hooks and call them; ``conductor`` says whether to ask for the policy, too."""
     manager = pluggy.PluginManager("symphony")
     manager.add_hookspecs(hookspecs)
     for module in modules:

@@ -26,13 +26,15 @@ def prefix(plugin: str) -> str:
 
 
 def closest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
-    """Known names that look like ``name``, best first."""
-    names = sorted(set(known))
-    lowered = {candidate.lower(): candidate for candidate in names}
-    near = difflib.get_close_matches(name.lower(), lowered, n=limit, cutoff=0.6)
-    found = [lowered[match] for match in near]
-    tails = [candidate for candidate in names if candidate.rpartition(".")[2] == name.rpartition(".")[2]]
-    return list(dict.fromkeys([*found, *tails]))[:limit]
+    """Known names that look like ``name``, best first; those clearly worse than the best are left out."""
+    scores = {}
+    for candidate in sorted(set(known)):
+        scores[candidate] = difflib.SequenceMatcher(None, name.lower(), candidate.lower()).ratio()
+        if "." in candidate and candidate.rpartition(".")[2] == name.rpartition(".")[2]:
+            scores[candidate] = max(scores[candidate], 0.7)  # the right workflow of another plugin
+    best = max(scores.values(), default=0.0)
+    near = [candidate for candidate, score in scores.items() if score >= max(0.6, best - 0.12)]
+    return sorted(near, key=lambda candidate: -scores[candidate])[:limit]
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:

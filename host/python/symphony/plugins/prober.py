@@ -113,7 +113,7 @@ def _with_components(result: ProbeResult, limit: float) -> ProbeResult:
 
 
 def describe(libraries: Sequence[str], limit: float = LIMIT) -> list[dict[str, Any]]:
-    """The ``pit list`` element of each library, or ``{"library", "problem"}``; a library that crashes harms no other."""
+    """The ``pit list`` element of each library, or ``{"library", "problem"}``; a crash harms no other."""
     if not libraries:
         return []
     ending = _run(["--component", *libraries], limit)

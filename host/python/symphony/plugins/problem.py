@@ -1,4 +1,4 @@
-"""What is wrong with a plugin, as data: one record, from the probe's report through the cache to the screen."""
+"""What is wrong with a plugin, as data, from the probe's report through the cache to the screen."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WheelFacts:
-    """Name, version, entry modules of a distribution that is not installed yet, and whether it fits this host."""
+    """What a distribution that is not installed yet says about itself, and why it does not fit, if so."""
 
     name: str
     version: str

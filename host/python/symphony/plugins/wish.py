@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 KEYS: Final[dict[str, type]] = {"requirement": str, "enabled": bool, "order": int}
-HEADER: Final = "The plugins of this home: requirement, enabled, order. symphony plugins install|enable|disable change it."
+HEADER: Final = (
+    "The plugins of this home. Keys: requirement, enabled, order. Edit it, or: symphony plugins --help"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Wish:
 
 
 def read(home: Home) -> dict[str, Wish]:
-    """All wishes by canonical name; none when there is no file. Raises ``InvalidInput`` naming what is wrong."""
+    """All wishes by canonical name; none without the file. Raises ``InvalidInput`` naming what is wrong."""
     try:
         data = tomllib.loads(home.plugins_toml.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -55,8 +57,10 @@ def _checked(data: dict[str, Any], path: Path) -> dict[str, Wish]:
                 f"{path}: unknown key {key!r}", hint=did_you_mean(key, ["plugins"], "only [plugins.NAME]")
             )
     tables = data.get("plugins", {})
+    if not isinstance(tables, dict):
+        raise InvalidInput(f"{path}: plugins: expected tables", hint="write [plugins.NAME]")
     wishes: dict[str, Wish] = {}
-    for name, table in tables.items() if isinstance(tables, dict) else ():
+    for name, table in tables.items():
         if not isinstance(table, dict):
             raise InvalidInput(f"{path}: plugins.{name} is not a table", hint=f"write [plugins.{name}]")
         for key, value in table.items():

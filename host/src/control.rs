@@ -1,0 +1,136 @@
+//! The control socket: JSON-RPC 2.0, one document per line, many clients at once.
+//!
+//! Whatever a client sends gets an answer or an error; nothing it sends or leaves unread stops the host or another client.
+
+mod client;
+mod methods;
+mod outbox;
+mod request;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, spawn_local};
+use tokio::time::sleep;
+
+pub use methods::offline;
+
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::log_file::LogFile;
+use crate::run_id::RunIds;
+use crate::runs::Runs;
+use crate::subprocess::Supervisor;
+use crate::system;
+
+/// How long running steps may take when the host is stopped.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// Everything that a client can ask for.
+pub struct Host {
+    pub home: Home,
+    pub prefix: String,
+    pub version: String,
+    pub runs: Rc<Runs>,
+    pub interpreter: Rc<Supervisor>,
+    pub log: Rc<LogFile>,
+    pub ids: RunIds,
+    /// Stays although nobody needs it.
+    pub linger: Cell<bool>,
+    /// Set once, when somebody wants the host to end: how long running steps may take.
+    stop: watch::Sender<Option<Duration>>,
+    clients: Cell<usize>,
+    unanswered: Cell<usize>,
+}
+
+impl Host {
+    pub fn new(
+        home: Home,
+        prefix: String,
+        runs: Rc<Runs>,
+        interpreter: Rc<Supervisor>,
+        log: Rc<LogFile>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            home,
+            prefix,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            runs,
+            interpreter,
+            log,
+            ids: RunIds::default(),
+            linger: Cell::new(false),
+            stop: watch::Sender::new(None),
+            clients: Cell::new(0),
+            unanswered: Cell::new(0),
+        })
+    }
+
+    /// Let the host end. The first wish counts.
+    pub fn stop(&self, drain: Duration) {
+        self.stop.send_if_modified(|stop| stop.is_none() && stop.replace(drain).is_none());
+    }
+
+    pub fn stopping(&self) -> bool {
+        self.stop.borrow().is_some()
+    }
+
+    /// Returns when somebody wants the host to end.
+    pub async fn stop_wanted(&self) -> Duration {
+        let mut stop = self.stop.subscribe();
+        stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(DRAIN)
+    }
+
+    /// Whether there is a reason to stay: a client, a request, or a run that an interpreter works on.
+    pub fn busy(&self) -> bool {
+        self.linger.get()
+            || self.clients.get() > 0
+            || self.interpreter.has_orders()
+            || (self.interpreter.drives() && self.runs.live() > 0)
+    }
+
+    /// Requests without a written answer.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered.get()
+    }
+
+    pub fn status(&self) -> Value {
+        json!({
+            "running": true,
+            "pid": std::process::id(),
+            "interpreter": self.interpreter.status(),
+            "runs": self.runs.live(),
+            "version": self.version,
+            "prefix": self.prefix,
+            "home": self.home.path(),
+        })
+    }
+}
+
+/// Accept clients for good.
+pub async fn accept(host: Rc<Host>, listener: UnixListener) {
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_ended) = tasks.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if of_this_user(&stream) => {
+                    tasks.spawn_local(client::serve(host.clone(), stream));
+                }
+                Ok((stream, _)) => drop(spawn_local(client::turn_away(stream, Failure::refused("this host is another user's")))),
+                Err(error) => {
+                    host.log.line(&format!("accepting a client: {error}"));
+                    sleep(Duration::from_millis(100)).await; // out of descriptors: some client will leave
+                }
+            }
+        }
+    }
+}
+
+fn of_this_user(stream: &tokio::net::UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == system::effective_uid())
+}

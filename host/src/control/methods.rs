@@ -1,0 +1,171 @@
+//! The methods that clients call.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::outbox::Outbox;
+use super::{DRAIN, Host};
+use crate::failure::{Failure, METHOD_NOT_FOUND, Result};
+use crate::json::{Fields, Json, Object};
+use crate::runs::{End, Filter};
+use crate::subprocess::Phase;
+
+const NAMES: [&str; 14] = [
+    "host.status",
+    "host.stop",
+    "host.restart",
+    "host.linger",
+    "workflows.list",
+    "workflows.run",
+    "runs.wait",
+    "runs.list",
+    "runs.get",
+    "runs.resume",
+    "runs.cancel",
+    "pit.list",
+    "pit.call",
+    "plugins.reload",
+];
+
+pub(super) async fn answer(
+    host: &Rc<Host>,
+    outbox: &Rc<Outbox>,
+    method: &str,
+    fields: &Fields,
+) -> Result<Json> {
+    match method {
+        "host.status" => Ok(host.status().into()),
+        "host.stop" => stop(host, fields).await,
+        "host.restart" => restart(host).await,
+        "host.linger" => {
+            host.linger.set(true);
+            Ok(host.status().into())
+        }
+        "workflows.list" | "pit.list" | "pit.call" | "plugins.reload" => {
+            host.interpreter.call(method, &pass(fields, &["component", "method", "args"])).await
+        }
+        "workflows.run" => run(host, fields).await,
+        "runs.list" => Ok(host.runs.list(&Filter::from_fields(fields)?, host.interpreter.drives())?.into()),
+        "runs.get" => Ok(host.runs.get(&named(host, fields)?, host.interpreter.drives())?.into()),
+        "runs.resume" => resume(host, fields).await,
+        "runs.cancel" => cancel(host, fields).await,
+        "runs.wait" => wait(host, outbox, fields).await,
+        _ => Err(unknown(method)),
+    }
+}
+
+fn unknown(method: &str) -> Failure {
+    Failure::not_found(format!("there is no method {method:?}"))
+        .code(METHOD_NOT_FOUND)
+        .hint(format!("one of {}", NAMES.join(", ")))
+}
+
+/// The given fields, as they came.
+fn pass(fields: &Fields, names: &[&str]) -> Json {
+    let given = names.iter().filter_map(|name| Some((*name, fields.json(name)?)));
+    given.fold(Object::default(), |object, (name, value)| object.raw(name, &value)).finish()
+}
+
+/// The run that the field `run` names.
+fn named(host: &Host, fields: &Fields) -> Result<String> {
+    host.runs.resolve(&fields.str("run")?)
+}
+
+async fn stop(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
+    host.stop(fields.seconds("drain")?.map_or(DRAIN, Duration::from_secs_f64));
+    let mut phase = host.interpreter.phase();
+    let _ = phase.wait_for(|phase| matches!(phase, Phase::Stopped)).await;
+    Ok(json!({"stopped": true}).into())
+}
+
+async fn restart(host: &Rc<Host>) -> Result<Json> {
+    host.interpreter.restart();
+    host.interpreter.channel().await?;
+    Ok(host.status().into())
+}
+
+async fn run(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
+    fields.str("workflow")?;
+    let run = host.ids.make().map_err(|error| Failure::unavailable(format!("no random numbers: {error}")))?;
+    let given = ["workflow", "inputs", "text", "cwd", "plugins"];
+    let begun = Object::default().field("run", run.as_str());
+    let given = given.iter().filter_map(|name| Some((*name, fields.json(name)?)));
+    let parameters = given.fold(begun, |object, (name, value)| object.raw(name, &value)).finish();
+    let accepted = host.interpreter.order("run.start", parameters).await?;
+    let workflow = accepted.value()["workflow"].clone();
+    Ok(json!({"run": run, "workflow": workflow}).into())
+}
+
+async fn resume(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
+    let run = named(host, fields)?;
+    if host.runs.end(&run)?.is_none() {
+        host.interpreter.order("run.resume", json!({"run": run}).into()).await?;
+    }
+    Ok(json!({"run": run, "workflow": host.runs.workflow(&run)?}).into())
+}
+
+async fn cancel(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
+    let run = named(host, fields)?;
+    if host.runs.end(&run)?.is_none() {
+        host.interpreter.order("run.cancel", json!({"run": run}).into()).await?;
+    }
+    Ok(json!({"run": run}).into())
+}
+
+async fn wait(host: &Rc<Host>, outbox: &Rc<Outbox>, fields: &Fields) -> Result<Json> {
+    let run = named(host, fields)?;
+    let mut ended = host.runs.ended();
+    let mut phase = host.interpreter.phase();
+    let watching = fields.flag("events")?.then(|| host.runs.watch(&run, outbox.clone()));
+    let end = loop {
+        ended.borrow_and_update();
+        if let Some(end) = host.runs.end(&run)? {
+            break end;
+        }
+        given_up(&mut phase, &run)?;
+        tokio::select! {
+            _ = ended.changed() => {}
+            _ = phase.changed() => {}
+        }
+    };
+    drop(watching);
+    document(host, &run, &end).await
+}
+
+/// An error if no interpreter works on the run any more.
+fn given_up(phase: &mut watch::Receiver<Phase>, run: &str) -> Result<()> {
+    let resume = format!("symphony runs resume {run}");
+    match &*phase.borrow_and_update() {
+        Phase::Failed(failure) => {
+            let hint = failure.hint.split("; then: ").next().unwrap_or_default();
+            let hint = if hint.is_empty() { resume } else { format!("{hint}; then: {resume}") };
+            Err(failure.clone().hint(hint).with("run", run))
+        }
+        Phase::Stopped => {
+            Err(Failure::unavailable(format!("the host was stopped; run {run} is kept")).hint(resume))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The result is in the record, or, if it is large, with the interpreter.
+async fn document(host: &Rc<Host>, run: &str, end: &End) -> Result<Json> {
+    if let Some(fields) = &end.fields {
+        return Ok(end.document(fields));
+    }
+    let stored = host.interpreter.call("run.result", &json!({"run": run}).into()).await?;
+    let fields = Fields::parse(stored.text().as_bytes());
+    Ok(end.document(&fields.ok_or_else(|| Failure::died(format!("the result of run {run} cannot be read")))?))
+}
+
+/// What can be answered from the log alone, without a host.
+pub fn offline(runs: &crate::runs::Runs, method: &str, fields: &Fields, driven: bool) -> Result<Value> {
+    match method {
+        "runs.list" => runs.list(&Filter::from_fields(fields)?, driven),
+        "runs.get" => runs.get(&runs.resolve(&fields.str("run")?)?, driven),
+        _ => Err(unknown(method).hint("runs.list and runs.get work without a host")),
+    }
+}

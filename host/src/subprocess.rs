@@ -1,0 +1,340 @@
+//! The managed interpreter's life: started, watched, restarted, stopped.
+//!
+//! Knows nothing of clients or of the log's content. Everything runs on one thread, that of the `LocalSet`; it has to live as
+//! long as the process, because the kernel kills an interpreter whose spawning thread ends.
+
+mod channel;
+mod launch;
+mod lease;
+mod life;
+mod orders;
+mod output;
+mod restart;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use symphony_pit_journal::Watch;
+use tokio::sync::watch;
+
+pub use channel::{Answer, Channel};
+pub use restart::RestartPolicy;
+
+use crate::failure::{Failure, Result};
+use crate::home::Home;
+use crate::json::Json;
+use crate::log_file::LogFile;
+use crate::system;
+use life::Ending;
+use orders::Orders;
+use output::Output;
+
+/// What is started, and for whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub home: Home,
+    pub python: PathBuf,
+    pub prefix: String,
+    pub version: String,
+    pub no_plugins: bool,
+    pub hash_seed: u32,
+    /// How long an interpreter may take until it is ready.
+    pub start_limit: Duration,
+}
+
+/// Is told what happens in and to the interpreter.
+pub trait Observer {
+    /// Steps that were completed so far, in any life: deaths with progress between them do not break the circuit.
+    fn steps_completed(&self) -> u64;
+    /// Completes the sentence "the interpreter …".
+    fn interpreter(&self, message: &str);
+    /// A progress notification of the interpreter.
+    fn progress(&self, notification: &Json);
+}
+
+/// Where in its life the interpreter is.
+#[derive(Clone)]
+pub enum Phase {
+    Starting,
+    Ready(Rc<Channel>),
+    /// It died; the next one comes by itself.
+    Restarting,
+    /// It is being stopped, for good or to be started anew.
+    Stopping,
+    /// None comes by itself any more, for this reason.
+    Failed(Failure),
+    /// The host ends.
+    Stopped,
+}
+
+impl Phase {
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready(_) => "ready",
+            Self::Restarting => "restarting",
+            Self::Stopping => "stopping",
+            Self::Failed(_) => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What the host wants; looked at again after every wait.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Wanted {
+    /// Grows with each wish for a fresh interpreter.
+    generation: u64,
+    stop: Option<Stop>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Stop {
+    /// How long running steps may take to finish.
+    drain: Duration,
+    /// Kill it now.
+    hurry: bool,
+}
+
+/// Steps are given this long when an interpreter is stopped to be started anew.
+const RESTART_DRAIN: Duration = Duration::from_secs(10);
+
+/// Keeps one interpreter alive.
+pub struct Supervisor {
+    settings: Settings,
+    observer: Rc<dyn Observer>,
+    log: Rc<LogFile>,
+    output: Rc<Output>,
+    watch: Rc<Watch>,
+    phase: watch::Sender<Phase>,
+    wanted: watch::Sender<Wanted>,
+    orders: Orders,
+    /// Of the process that lives now: its pid and when it was started.
+    process: Cell<Option<(u32, Instant)>>,
+    restarts: Cell<u32>,
+    /// Whether one was ready since the host started.
+    was_ready: Cell<bool>,
+    last_death: RefCell<String>,
+}
+
+impl Supervisor {
+    /// Nothing is started before `run`.
+    pub fn new(
+        settings: Settings,
+        observer: Rc<dyn Observer>,
+        log: Rc<LogFile>,
+        watch: Rc<Watch>,
+    ) -> Result<Rc<Self>> {
+        let output = Output::open(settings.home.interpreter_log())
+            .map_err(|error| Failure::unusable(&settings.home.interpreter_log(), &error))?;
+        Ok(Rc::new(Self {
+            settings,
+            observer,
+            log,
+            output: Rc::new(output),
+            watch,
+            phase: watch::Sender::new(Phase::Starting),
+            wanted: watch::Sender::new(Wanted { generation: 0, stop: None }),
+            orders: Orders::default(),
+            process: Cell::new(None),
+            restarts: Cell::new(0),
+            was_ready: Cell::new(false),
+            last_death: RefCell::default(),
+        }))
+    }
+
+    /// Keep an interpreter running until `stop`.
+    pub async fn run(self: Rc<Self>) {
+        let mut policy = RestartPolicy::default();
+        let mut wanted = self.wanted.subscribe();
+        loop {
+            let generation = wanted.borrow_and_update().generation;
+            let ending = if self.stop_wanted() { Ending::Stopped } else { self.live(wanted.clone()).await };
+            self.process.set(None);
+            match ending {
+                Ending::Stopped => {}
+                Ending::Refused(failure) => self.fail(failure),
+                Ending::Early(what) => self.fail(Failure::unavailable(what)),
+                Ending::Died { cause, ready_for } => {
+                    self.mourn(&cause, ready_for, &mut policy, &mut wanted).await
+                }
+            }
+            if matches!(*self.phase.borrow(), Phase::Failed(_)) {
+                let _ =
+                    wanted.wait_for(|wanted| wanted.stop.is_some() || wanted.generation > generation).await;
+            }
+            if self.stop_wanted() {
+                self.orders.refuse(&Self::stopping());
+                self.phase.send_replace(Phase::Stopped);
+                return;
+            }
+            if wanted.borrow().generation > generation {
+                policy = RestartPolicy::default();
+                self.phase.send_replace(Phase::Starting);
+            }
+        }
+    }
+
+    fn stop_wanted(&self) -> bool {
+        self.wanted.borrow().stop.is_some()
+    }
+
+    /// After a death: wait for the right moment to start again, or give up.
+    async fn mourn(
+        &self,
+        cause: &str,
+        ready_for: Duration,
+        policy: &mut RestartPolicy,
+        wanted: &mut watch::Receiver<Wanted>,
+    ) {
+        let tail = self.output.tail();
+        self.log.line(&format!("the interpreter died: {cause}"));
+        cause.clone_into(&mut self.last_death.borrow_mut());
+        match policy.died(Instant::now(), ready_for, self.observer.steps_completed()) {
+            Some(delay) => {
+                self.phase.send_replace(Phase::Restarting);
+                self.restarts.set(self.restarts.get() + 1);
+                self.observer.interpreter(&format!("died by {cause} and is being restarted"));
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    _ = wanted.changed() => {}
+                }
+            }
+            None => self.fail(
+                Failure::died(format!(
+                    "the interpreter died {} times in a row without completing a step, last by {cause}",
+                    restart::BREAKER_DEATHS
+                ))
+                .hint(self.logs_hint("then: symphony host restart"))
+                .with("stderr", tail),
+            ),
+        }
+    }
+
+    fn fail(&self, failure: Failure) {
+        self.log.line(&format!("the interpreter is not started again: {failure}"));
+        self.orders.refuse(&failure);
+        self.observer.interpreter(&format!("is not started again: {}", failure.message));
+        self.phase.send_replace(Phase::Failed(failure));
+    }
+
+    fn logs_hint(&self, then: &str) -> String {
+        format!("see {}; {then}", self.settings.home.interpreter_log().display())
+    }
+
+    fn stopping() -> Failure {
+        Failure::unavailable("the host is stopping; its runs are kept").hint("symphony runs resume ID")
+    }
+
+    /// The present phase, and every later one.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Whether unfinished runs make progress, now or as soon as it is up again.
+    pub fn drives(&self) -> bool {
+        !matches!(*self.phase.borrow(), Phase::Failed(_) | Phase::Stopped)
+    }
+
+    /// The channel of an interpreter that is ready; waits for one that is being started.
+    pub async fn channel(&self) -> Result<Rc<Channel>> {
+        let mut phase = self.phase.subscribe();
+        loop {
+            match &*phase.borrow_and_update() {
+                Phase::Ready(channel) => return Ok(channel.clone()),
+                Phase::Failed(failure) => return Err(failure.clone()),
+                Phase::Stopped => return Err(Self::stopping()),
+                Phase::Stopping if self.stop_wanted() => return Err(Self::stopping()),
+                Phase::Starting | Phase::Restarting | Phase::Stopping => {}
+            }
+            if phase.changed().await.is_err() {
+                return Err(Self::stopping());
+            }
+        }
+    }
+
+    /// Ask the interpreter once. A death on the way is an error, since nobody knows how far it came.
+    pub async fn call(&self, method: &str, parameters: &Json) -> Result<Json> {
+        let channel = self.channel().await?;
+        match channel.call(method, parameters).await {
+            Ok(answer) => answer,
+            Err(_gone) => Err(Failure::died(format!("the interpreter died while it answered {method}"))
+                .hint(self.logs_hint("it is being restarted"))),
+        }
+    }
+
+    /// Give an order that may be given again, after each death until it is answered, in the order of the calls.
+    /// An interpreter that is not restarted by itself is started for it.
+    pub fn order(
+        &self,
+        method: &'static str,
+        parameters: Json,
+    ) -> impl Future<Output = Result<Json>> + use<> {
+        let refused = self.stop_wanted();
+        if !refused {
+            self.revive();
+        }
+        let answer = self.orders.add(method, parameters);
+        if refused {
+            self.orders.refuse(&Self::stopping());
+        } else if let Phase::Ready(channel) = &*self.phase.borrow() {
+            self.orders.send(channel);
+        }
+        async move { answer.await.unwrap_or_else(|_| Err(Self::stopping())) }
+    }
+
+    /// Start an interpreter again where it was given up.
+    fn revive(&self) {
+        if matches!(*self.phase.borrow(), Phase::Failed(_)) {
+            self.restart();
+        }
+    }
+
+    /// A fresh interpreter: the present one is stopped, a failed one started.
+    pub fn restart(&self) {
+        let next = if self.process.get().is_some() { Phase::Stopping } else { Phase::Starting };
+        self.phase.send_replace(next); // at once, so that whoever waits does not see the old phase
+        self.wanted.send_modify(|wanted| wanted.generation += 1);
+    }
+
+    /// Stop for good; returns when the process is gone. `drain`: how long running steps may take to finish.
+    pub async fn stop(&self, drain: Duration) {
+        self.wanted.send_modify(|wanted| {
+            wanted.stop.get_or_insert(Stop { drain, hurry: false });
+        });
+        let _ = self.phase.subscribe().wait_for(|phase| matches!(phase, Phase::Stopped)).await;
+    }
+
+    /// Do not wait for the interpreter any longer.
+    pub fn hurry(&self) {
+        self.wanted.send_modify(|wanted| wanted.stop = Some(Stop { drain: Duration::ZERO, hurry: true }));
+    }
+
+    /// Whether orders wait for an interpreter.
+    pub fn has_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    /// The `interpreter` part of `host status`.
+    pub fn status(&self) -> Value {
+        let process = self.process.get();
+        let phase = self.phase.borrow();
+        let problem = match &*phase {
+            Phase::Failed(failure) => failure.document(),
+            _ => Value::Null,
+        };
+        json!({
+            "pid": process.map(|(pid, _)| pid),
+            "state": phase.name(),
+            "restarts": self.restarts.get(),
+            "uptime": process.map_or(0.0, |(_, started)| started.elapsed().as_secs_f64()),
+            "rss": process.map_or(0, |(pid, _)| system::resident_bytes(pid)),
+            "last_death": Some(self.last_death.borrow().clone()).filter(|cause| !cause.is_empty()),
+            "problem": problem,
+        })
+    }
+}

@@ -1,0 +1,295 @@
+//! One life of an interpreter: from its start over READY to its end.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use symphony_pit_abi::{ABI_MAJOR, ABI_MINOR};
+use tokio::process::Child;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{sleep, timeout};
+
+use super::channel::{Answer, Channel};
+use super::launch::{self, Launched, cause};
+use super::{Phase, RESTART_DRAIN, Stop, Supervisor, Wanted, lease};
+use crate::failure::{Failure, Result};
+use crate::json::Json;
+use crate::system;
+
+/// Beyond the drain limit, for what comes after the last step.
+const STOP_MARGIN: Duration = Duration::from_secs(3);
+/// Between TERM and KILL.
+const TERM_LIMIT: Duration = Duration::from_secs(2);
+/// A process that closed its socket is about to end; this long it may take.
+const CLOSED_LIMIT: Duration = Duration::from_secs(2);
+/// What is left of a dead process is read for at most this long: a stranger may have inherited its descriptors.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// How a life ended.
+pub(super) enum Ending {
+    /// As it was wished.
+    Stopped,
+    /// It makes no sense to start another one like this.
+    Refused(Failure),
+    /// As above; the reason is in what it wrote last.
+    Early(String),
+    Died {
+        cause: String,
+        ready_for: Duration,
+    },
+}
+
+/// A running process with the tasks that serve it.
+struct Process {
+    child: Child,
+    pid: u32,
+    channel: Rc<Channel>,
+    /// Ends when the interpreter closes its end of the socket.
+    reader: JoinHandle<()>,
+    output: JoinHandle<()>,
+    wanted: watch::Receiver<Wanted>,
+}
+
+/// What ended a wait for the process.
+enum Event {
+    Exit(io::Result<ExitStatus>),
+    /// A stop or a fresh interpreter is wanted.
+    Wish,
+}
+
+impl Process {
+    /// Its end by itself, or the wish to end it.
+    async fn event(&mut self) -> Event {
+        tokio::select! {
+            biased;
+            status = self.child.wait() => Event::Exit(status),
+            _ = self.wanted.changed() => Event::Wish,
+        }
+    }
+
+    /// As `event`, and notices one that closed its socket without ending.
+    async fn event_while_ready(&mut self) -> Event {
+        tokio::select! {
+            biased;
+            status = self.child.wait() => return Event::Exit(status),
+            _ = self.wanted.changed() => return Event::Wish,
+            _ = &mut self.reader => {}
+        }
+        match timeout(CLOSED_LIMIT, self.event()).await {
+            Ok(event) => event,
+            Err(_still_there) => Event::Exit(self.kill().await),
+        }
+    }
+
+    async fn kill(&mut self) -> io::Result<ExitStatus> {
+        system::signal_group(self.pid, libc::SIGKILL);
+        self.child.wait().await
+    }
+
+    /// Ask, then TERM, then KILL; a wish to hurry shortens each wait.
+    async fn stop(&mut self, ready: bool) -> io::Result<ExitStatus> {
+        let stop = self.wanted.borrow_and_update().stop;
+        let Stop { drain, hurry } = stop.unwrap_or(Stop { drain: RESTART_DRAIN, hurry: false });
+        if ready && !hurry {
+            let parameters = Json::from(json!({"drain": drain.as_secs_f64()}));
+            let _unanswered = self.channel.call("stop", &parameters); // its end is the answer
+            if let Ok(Event::Exit(status)) = timeout(drain + STOP_MARGIN, self.event()).await {
+                return status;
+            }
+        }
+        if !self.wanted.borrow_and_update().stop.is_some_and(|stop| stop.hurry) {
+            system::signal_group(self.pid, libc::SIGTERM);
+            if let Ok(Event::Exit(status)) = timeout(TERM_LIMIT, self.event()).await {
+                return status;
+            }
+        }
+        self.kill().await
+    }
+
+    /// After its end: whatever it started ends too, and the last that it said and wrote is read.
+    async fn bury(mut self) {
+        system::signal_group(self.pid, libc::SIGKILL);
+        let last = async {
+            if !self.reader.is_finished() {
+                let _ = (&mut self.reader).await;
+            }
+            let _ = (&mut self.output).await;
+        };
+        let _ = timeout(LAST_WORDS, last).await;
+        self.channel.close();
+        self.reader.abort();
+        self.output.abort();
+    }
+}
+
+impl Supervisor {
+    /// Start one, and see it to its end.
+    pub(super) async fn live(&self, mut wanted: watch::Receiver<Wanted>) -> Ending {
+        let lease = self.settings.home.lease();
+        let freed = tokio::select! {
+            freed = lease::free(&lease, |text| self.log.line(text)) => freed,
+            _ = wanted.changed() => return Ending::Stopped,
+        };
+        let mut process = match freed.and_then(|()| self.launch(wanted)) {
+            Ok(process) => process,
+            Err(failure) => return Ending::Refused(failure),
+        };
+        let ending = match self.configure(&mut process).await {
+            Ok(()) => self.serve(&mut process).await,
+            Err(ending) => ending,
+        };
+        let pid = process.pid;
+        process.bury().await;
+        self.log.line(&format!("interpreter {pid} is gone"));
+        match ending {
+            Ending::Early(what) => Ending::Refused(self.with_output(what)),
+            ending => ending,
+        }
+    }
+
+    fn launch(&self, wanted: watch::Receiver<Wanted>) -> Result<Process> {
+        let Launched { child, pid, stream, output } = launch::launch(&self.settings, &self.watch)?;
+        self.process.set(Some((pid, Instant::now())));
+        self.log.line(&format!("interpreter {pid} started: {}", self.settings.python.display()));
+        self.output.begin(pid);
+        let (observer, log, kept) = (self.observer.clone(), self.log.clone(), self.output.clone());
+        let notified = move |method: &str, parameters: &Json| {
+            if method == "progress" {
+                observer.progress(parameters);
+            }
+        };
+        let (channel, reading) = Channel::open(stream, Box::new(notified), move |text| log.line(text));
+        let reader = spawn_local(reading);
+        let output = spawn_local(async move { kept.take(output).await });
+        Ok(Process { child, pid, channel, reader, output, wanted })
+    }
+
+    /// From the start to READY.
+    async fn configure(&self, process: &mut Process) -> std::result::Result<(), Ending> {
+        let settings = &self.settings;
+        let parameters = json!({
+            "home": settings.home.path(), "prefix": settings.prefix, "version": settings.version,
+            "notify": [4, 5], "no_plugins": settings.no_plugins,
+        });
+        let answer = process.channel.call("configure", &Json::from(parameters));
+        tokio::select! {
+            biased;
+            event = process.event() => match event {
+                Event::Exit(status) => Err(self.ended_early(&status)),
+                Event::Wish => {
+                    let _ = process.stop(false).await;
+                    Err(Ending::Stopped)
+                }
+            },
+            answer = answer => match answer {
+                Ok(answer) => match self.fits(answer) {
+                    Ok(()) => Ok(()),
+                    Err(failure) => {
+                        let _ = process.stop(false).await;
+                        Err(Ending::Refused(failure))
+                    }
+                },
+                // It closed its socket: its end is near, and says more.
+                Err(_gone) => match process.event_while_ready().await {
+                    Event::Exit(status) => Err(self.ended_early(&status)),
+                    Event::Wish => {
+                        let _ = process.stop(false).await;
+                        Err(Ending::Stopped)
+                    }
+                },
+            },
+            () = sleep(settings.start_limit) => {
+                let _ = process.kill().await;
+                Err(self.late())
+            }
+        }
+    }
+
+    /// An exit before READY is a mistake in the set-up that a restart would repeat; a signal may not come again.
+    fn ended_early(&self, status: &io::Result<ExitStatus>) -> Ending {
+        let signalled = status.as_ref().is_ok_and(|status| status.signal().is_some());
+        let cause = cause(status);
+        if signalled {
+            return Ending::Died { cause: format!("{cause} before it was ready"), ready_for: Duration::ZERO };
+        }
+        Ending::Early(format!("the interpreter ended before it was ready ({cause})"))
+    }
+
+    /// The first one's time limit tells of a broken set-up; later it is a machine under load.
+    fn late(&self) -> Ending {
+        let cause = format!("it was not ready within {} s", self.settings.start_limit.as_secs_f64());
+        if self.was_ready.get() {
+            return Ending::Died {
+                cause: format!("signal 9 (SIGKILL) from the host, since {cause}"),
+                ready_for: Duration::ZERO,
+            };
+        }
+        Ending::Early(format!("the interpreter was killed, since {cause}"))
+    }
+
+    /// The failure of an interpreter that could not say itself what is wrong.
+    fn with_output(&self, what: String) -> Failure {
+        let message = match self.output.last_line() {
+            Some(line) => format!("{what}: {line}"),
+            None => what,
+        };
+        Failure::unavailable(message)
+            .hint(self.logs_hint("then: symphony host restart"))
+            .with("stderr", self.output.tail())
+    }
+
+    /// Whether the interpreter is of this version.
+    fn fits(&self, answer: Answer) -> Result<()> {
+        let answer = answer?.value();
+        let python = self.settings.python.display();
+        let mismatch = |what: &str, ours: &str, theirs: &str| {
+            Failure::incompatible(format!(
+                "this host has {what} {ours}, the interpreter {python} has {theirs}"
+            ))
+            .hint("install one version of symphony-host, and stop hosts of the old one")
+        };
+        let version = answer["version"].as_str().unwrap_or("none");
+        if version != self.settings.version {
+            return Err(mismatch("version", &self.settings.version, version));
+        }
+        let abi = [0, 1].map(|at| answer["abi"][at].as_u64().unwrap_or(0));
+        if abi[0] != u64::from(ABI_MAJOR) || abi[1] < u64::from(ABI_MINOR) {
+            let (ours, theirs) = (format!("{ABI_MAJOR}.{ABI_MINOR}"), format!("{}.{}", abi[0], abi[1]));
+            return Err(mismatch("component ABI", &ours, &theirs));
+        }
+        if answer["ready"] != Value::Bool(true) {
+            return Err(Failure::incompatible(format!(
+                "the interpreter {python} did not answer that it is ready"
+            )));
+        }
+        Ok(())
+    }
+
+    /// From READY to the end.
+    async fn serve(&self, process: &mut Process) -> Ending {
+        let ready = Instant::now();
+        if self.was_ready.replace(true) {
+            self.observer.interpreter("is back, its runs go on");
+        }
+        self.log.line(&format!("interpreter {} is ready", process.pid));
+        self.phase.send_replace(Phase::Ready(process.channel.clone()));
+        self.orders.recall();
+        self.orders.send(&process.channel);
+        match process.event_while_ready().await {
+            Event::Exit(status) => {
+                self.phase.send_replace(Phase::Restarting); // nobody is to ask the dead one
+                Ending::Died { cause: cause(&status), ready_for: ready.elapsed() }
+            }
+            Event::Wish => {
+                self.phase.send_replace(Phase::Stopping);
+                let status = process.stop(true).await;
+                self.log.line(&format!("interpreter {} was stopped: {}", process.pid, cause(&status)));
+                Ending::Stopped
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What the interpreter and everything it starts writes to stdout and stderr: into a log, and its end kept for reports.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+use crate::log_file::LogFile;
+
+/// So much is kept in memory.
+const KEPT: usize = 64 << 10;
+/// So much of it goes into an error.
+const REPORTED: usize = 4 << 10;
+
+pub(super) struct Output {
+    log: LogFile,
+    kept: RefCell<VecDeque<u8>>,
+}
+
+impl Output {
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        Ok(Self { log: LogFile::open(path)?, kept: RefCell::default() })
+    }
+
+    /// A new interpreter begins.
+    pub fn begin(&self, pid: u32) {
+        self.kept.borrow_mut().clear();
+        self.log.line(&format!("--- interpreter {pid}"));
+    }
+
+    /// Take in everything until the last writer is gone.
+    pub async fn take(&self, mut pipe: pipe::Receiver) {
+        let mut buffer = vec![0; 16 << 10];
+        while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
+            self.log.append(&buffer[..count]);
+            let mut kept = self.kept.borrow_mut();
+            kept.extend(&buffer[..count]);
+            let over = kept.len().saturating_sub(KEPT);
+            kept.drain(..over);
+        }
+    }
+
+    /// The last lines, at most 4 KiB of them.
+    pub fn tail(&self) -> String {
+        let kept = self.kept.borrow();
+        let from = kept.len().saturating_sub(REPORTED);
+        let bytes: Vec<u8> = kept.iter().skip(from).copied().collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let whole = if from > 0 { text.split_once('\n').map_or(&*text, |(_, rest)| rest) } else { &*text };
+        whole.trim_end().to_owned()
+    }
+
+    /// The last line with something in it, which in a Python traceback is the exception.
+    pub fn last_line(&self) -> Option<String> {
+        self.tail().lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // here it is an assertion
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_end_of_a_long_output_is_kept_in_whole_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::open(folder.path().join("out.log")).unwrap();
+        let (sender, receiver) = pipe::pipe().unwrap();
+        let text: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
+        let length = text.len();
+        let writer = std::thread::spawn(move || {
+            use std::io::Write;
+            std::fs::File::from(sender.into_blocking_fd().unwrap()).write_all(text.as_bytes()).unwrap();
+        });
+        output.take(receiver).await;
+        writer.join().unwrap();
+        assert_eq!(output.last_line().as_deref(), Some("line 19999"));
+        let tail = output.tail();
+        assert!(tail.starts_with("line ") && tail.len() > 4000 && tail.len() <= REPORTED);
+        assert_eq!(std::fs::metadata(folder.path().join("out.log")).unwrap().len(), length as u64);
+    }
+}

@@ -1,0 +1,74 @@
+//! When an interpreter that died is started again, and when not.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// So many deaths within `BREAKER_TIME`, with no step completed between, and none is started any more.
+pub(super) const BREAKER_DEATHS: usize = 5;
+const BREAKER_TIME: Duration = Duration::from_secs(5 * 60);
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// A life of this length makes the next death a first one again.
+const LONG_LIFE: Duration = Duration::from_secs(60);
+
+/// Counts deaths.
+#[derive(Debug, Default)]
+pub struct RestartPolicy {
+    deaths: VecDeque<Instant>,
+    in_a_row: u32,
+    steps: u64,
+}
+
+impl RestartPolicy {
+    /// How long to wait before the next start, or None: not at all. `ready_for`: how long the dead one was ready; `steps`:
+    /// how many steps were ever completed.
+    pub fn died(&mut self, now: Instant, ready_for: Duration, steps: u64) -> Option<Duration> {
+        if ready_for >= LONG_LIFE {
+            self.in_a_row = 0;
+        }
+        if steps != self.steps {
+            self.deaths.clear();
+            self.steps = steps;
+        }
+        self.deaths.push_back(now);
+        self.deaths.retain(|death| now.duration_since(*death) <= BREAKER_TIME);
+        let delay = match self.in_a_row {
+            0 => Duration::ZERO,
+            deaths => LONGEST_DELAY.min(FIRST_DELAY * 2_u32.saturating_pow(deaths - 1)),
+        };
+        self.in_a_row += 1;
+        (self.deaths.len() < BREAKER_DEATHS).then_some(delay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(5);
+
+    #[test]
+    fn the_first_restart_is_at_once_and_the_fifth_death_breaks() {
+        let (mut policy, now) = (RestartPolicy::default(), Instant::now());
+        let delays: Vec<_> =
+            (0..5).map(|_| policy.died(now, SHORT, 0).map(|delay| delay.as_millis())).collect();
+        assert_eq!(delays, [Some(0), Some(100), Some(200), Some(400), None]);
+    }
+
+    #[test]
+    fn progress_keeps_it_going_with_longer_waits() {
+        let (mut policy, now) = (RestartPolicy::default(), Instant::now());
+        let last = (0..50).map(|steps| policy.died(now, SHORT, steps)).last();
+        assert_eq!(last, Some(Some(LONGEST_DELAY)));
+        assert_eq!(policy.died(now, LONG_LIFE, 99), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn old_deaths_are_forgotten() {
+        let (mut policy, mut now) = (RestartPolicy::default(), Instant::now());
+        for _ in 0..20 {
+            assert!(policy.died(now, SHORT, 0).is_some());
+            now += Duration::from_secs(80);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! One body, reached in two ways: as the method of a Pit component and as a direct `#[pyfunction]`; and the log, timed from
+//! Rust against what it cannot do without (a copy and a CRC).
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use symphony_pit::{Args, Component, Host, Record, Result, Value};
+use symphony_pit_journal::{Log, Options};
+
+struct Bench;
+
+#[expect(clippy::cast_possible_wrap, reason = "lengths of a few bytes")]
+const fn body(text: &str, number: i64) -> i64 {
+    text.len() as i64 + number
+}
+
+impl Bench {
+    #[expect(clippy::unused_self, reason = "the signature of every method")]
+    fn add(&self, args: &Args<'_>) -> Result<Value> {
+        Ok(Value::Int(body(args.str(0)?, args.int(1)?)))
+    }
+
+    #[expect(clippy::unused_self, reason = "the signature of every method")]
+    fn ping(&self, _args: &Args<'_>) -> Result<Value> {
+        Ok(Value::None)
+    }
+}
+
+impl Component for Bench {
+    fn create(_host: Host) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn replay(&self, _record: &Record<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+symphony_pit::export_component! {
+    Bench, id = "symphony.bench", description = "Bodies to time calls with", revision = 1,
+    methods {
+        "Nothing." FAST ping() -> "None" => Bench::ping;
+        "Length of the text plus the number." FAST add(text: "str", number: "int") -> "int" => Bench::add;
+    }
+}
+
+#[pyfunction]
+fn add(text: &str, number: i64) -> i64 {
+    body(text, number)
+}
+
+/// Nanoseconds of each of `count` appends of `size` bytes, and of as many copies with a CRC, in turns of 1,000.
+#[pyfunction]
+fn log_append(pit: PathBuf, count: usize, size: usize) -> PyResult<(Vec<u64>, Vec<u64>)> {
+    let fail = |error: symphony_pit_journal::Error| PyRuntimeError::new_err(error.to_string());
+    let log = Log::open(&pit, Options::default()).map_err(fail)?;
+    let component = log.component("symphony.bench").map_err(fail)?;
+    let payload = vec![7_u8; size];
+    let mut target = vec![0_u8; size];
+    let (mut appends, mut copies) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let nanos = |since: Instant| u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    while appends.len() < count {
+        for _ in 0..1_000 {
+            let start = Instant::now();
+            log.append(component, 1, 1, 0, std::hint::black_box(&payload)).map_err(fail)?;
+            appends.push(nanos(start));
+        }
+        for _ in 0..1_000 {
+            let start = Instant::now();
+            target.copy_from_slice(std::hint::black_box(&payload));
+            std::hint::black_box(crc32fast::hash(&target));
+            copies.push(nanos(start));
+        }
+    }
+    let mut found = 0;
+    log.replay(|record| {
+        found += usize::from(record.payload == payload);
+        Ok::<(), PyErr>(())
+    })?;
+    if found != appends.len() {
+        return Err(PyRuntimeError::new_err(format!("{found} of {} records are in the log", appends.len())));
+    }
+    Ok((appends, copies))
+}
+
+#[pymodule(gil_used = true)]
+fn symphony_bench(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(add, module)?)?;
+    module.add_function(wrap_pyfunction!(log_append, module)?)
+}

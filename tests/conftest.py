@@ -1,0 +1,31 @@
+"""What several suites share: the component libraries and a Pit in a home of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import symphony
+
+COMPONENTS = Path(symphony.__file__).parent / "_components"
+CORE = ("arbitration_engine", "artifact_store", "dag_tracker", "pool_manager", "stale_manager")
+
+
+@pytest.fixture(scope="session")
+def libraries() -> dict[str, Path]:
+    """The core component libraries by name."""
+    suffix = next(COMPONENTS.glob("dag_tracker.*")).suffix
+    return {name: COMPONENTS / f"{name}{suffix}" for name in CORE}
+
+
+@pytest.fixture
+def pit(tmp_path: Path, libraries: dict[str, Path]) -> Iterator[Any]:
+    """A Pit with the five core components, held by this process."""
+    from symphony import _host
+
+    opened = _host.open_pit(str(tmp_path), [str(path) for path in libraries.values()])
+    yield opened
+    opened.close()

@@ -1,0 +1,228 @@
+"""Pit calls from Python: arguments, results, errors, awaits, as a plugin author meets them."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from symphony import _host
+from symphony.errors import (
+    ConversionError,
+    NotFound,
+    PitConflict,
+    PitInvalidArgument,
+    PitNotFound,
+    PitTimeout,
+    PitUnavailable,
+    PitWouldBlock,
+)
+
+pytestmark = [pytest.mark.unit, pytest.mark.python]
+
+
+def test_methods_read_as_builtins(pit: Any) -> None:
+    method = pit.pool_manager.try_acquire
+    assert inspect.isbuiltin(method)
+    assert str(inspect.signature(method)) == "(model, slots=1)"
+    assert method.__qualname__ == "PoolManager.try_acquire"
+    assert method.__module__ == "symphony.pit"
+    assert "A lease of a hot model" in method.__doc__
+    assert pit["symphony.pool_manager"] is pit.pool_manager
+
+
+def test_arguments_are_checked_as_in_python(pit: Any) -> None:
+    pool = pit.pool_manager
+    pool.register("a", memory=5, provider="p")
+    assert pool.models()[0] | {"memory": 5, "provider": "p", "instances": 1} == pool.models()[0]
+    with pytest.raises(TypeError, match=r"register\(\) missing required argument: 'model' \(pos 1\)"):
+        pool.register()
+    with pytest.raises(TypeError, match=r"register\(\) takes at most 4 arguments \(5 given\)"):
+        pool.register(1, 2, 3, 4, 5)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'modell'"):
+        pool.register(modell="a")
+    with pytest.raises(TypeError, match="multiple values for argument 'model'"):
+        pool.register("a", model="a")
+    with pytest.raises(PitInvalidArgument, match="model: expected str, got int"):
+        pool.register(3)
+
+
+def test_what_cannot_cross_is_named_by_its_path(pit: Any) -> None:
+    put = pit.artifact_store.put
+    for metadata, message in [
+        ({"a": [1, object()]}, r'metadata\["a"\]\[1\]: expected a value that the Pit takes, got object'),
+        ({"a": 1 << 70}, r'metadata\["a"\]: expected an int of at most 64 bits'),
+        ({"a": "\ud800"}, r'metadata\["a"\]: expected str, got a str with a lone surrogate'),
+    ]:
+        with pytest.raises(ConversionError, match=message):
+            put(b"x", name="n", metadata=metadata)
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    with pytest.raises(ConversionError, match="a cycle"):
+        put(b"x", name="n", metadata={"a": cycle})
+
+
+def test_values_come_back_as_they_were(pit: Any) -> None:
+    metadata = {
+        "none": None,
+        "bools": [True, False],
+        "ints": [0, -1, 2**63 - 1, -(2**63), 2**64 - 1],
+        "floats": [0.5, -0.0, float("inf")],
+        "text": ["", "ä", "𝄞", "a\0b"],
+        "bytes": [b"", b"\0\xff", bytearray(b"x")],
+        "nested": {"a": {"b": [[], {}]}},
+    }
+    pit.artifact_store.put(b"x", name="n", metadata=metadata)
+    back = pit.artifact_store.list("n")[0]["metadata"]
+    assert back == metadata
+    assert repr(back["floats"]) == repr(metadata["floats"])
+
+
+def test_errors_have_their_kind(pit: Any) -> None:
+    with pytest.raises(PitNotFound, match="no run nowhere"):
+        pit.dag_tracker.run_info("nowhere")
+    pit.dag_tracker.accept_run("r", b"{}", b"")
+    pit.dag_tracker.finish_run("r", "completed", b"={}")
+    with pytest.raises(PitConflict, match="run r is finished"):
+        pit.dag_tracker.finish_step("r", "k", "n", b"", 0, b"=")
+    with pytest.raises(LookupError):
+        pit.pool_manager.try_acquire("unknown")
+    with pytest.raises(NotFound, match='has no method "nothing"'):
+        pit.call("dag_tracker", "nothing", [])
+    with pytest.raises(AttributeError, match="no Pit component"):
+        pit.dagtracker  # noqa: B018
+
+
+def test_a_closed_pit_refuses_calls(pit: Any) -> None:
+    pit.close()
+    with pytest.raises(PitUnavailable, match="closed"):
+        pit.dag_tracker.ping()
+
+
+def test_the_pit_has_one_holder(pit: Any, tmp_path: Path, libraries: dict[str, Path]) -> None:
+    program = (
+        "import sys; from symphony import _host, errors\n"
+        "try: _host.open_pit(sys.argv[1], [])\n"
+        "except errors.PitUnavailable as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    import os
+
+    assert f"in use by process {os.getpid()}" in done.stdout
+    pit.close()
+    _host.open_pit(str(tmp_path), [str(libraries["dag_tracker"])]).close()
+
+
+@pytest.mark.parametrize("cut", range(0, 40, 3))
+def test_cut_off_durable_values_are_errors(cut: int) -> None:
+    whole = _host.encode({"a": [1, 2.5, "text", b"bytes"], "b": (None, True)})
+    if cut < len(whole):
+        with pytest.raises(ValueError, match="cut off"):
+            _host.decode(whole[:cut])
+
+
+@pytest.mark.filterwarnings("error")
+class TestWaiting:
+    """Leases waited for: on a loop, on a thread, given up."""
+
+    @pytest.fixture
+    def pool(self, pit: Any) -> Any:
+        pit.pool_manager.register("m")
+        assert pit.pool_manager.warm("m") is True
+        assert pit.pool_manager.warm("m") is False
+        return pit.pool_manager
+
+    def test_an_await_ends_when_another_thread_completes_it(self, pool: Any) -> None:
+        async def main() -> int:
+            threading.Timer(0.02, pool.warmed, ("m", 0.1)).start()
+            return int(await pool.acquire_async("m"))
+
+        lease = asyncio.run(main())
+        assert pool.stats()["leases"] == 1
+        pool.release(lease)
+        assert pool.stats()["leases"] == 0
+
+    def test_a_ready_await_needs_no_turn_of_the_loop(self, pool: Any) -> None:
+        pool.warmed("m", 0.0)
+
+        async def main() -> list[str]:
+            order: list[str] = []
+            asyncio.get_running_loop().call_soon(order.append, "turn")
+            pool.release(await pool.acquire_async("m"))
+            order.append("done")
+            await asyncio.sleep(0)
+            return order
+
+        assert asyncio.run(main()) == ["done", "turn"]
+
+    def test_cancelling_leaves_the_queue_before_the_task_sees_it(self, pool: Any) -> None:
+        seen: list[int] = []
+
+        async def wait() -> None:
+            try:
+                await pool.acquire_async("m")
+            except asyncio.CancelledError:
+                seen.append(pool.stats()["waiting"])
+                raise
+
+        async def main() -> None:
+            task = asyncio.create_task(wait())
+            await asyncio.sleep(0)
+            assert pool.stats()["waiting"] == 1
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(main())
+        assert seen == [0]
+
+    def test_timeout_and_first_come_first_served(self, pool: Any) -> None:
+        pool.warmed("m", 0.0)
+
+        async def main() -> list[int]:
+            held = pool.try_acquire("m")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await pool.acquire_async("m")
+            served: list[int] = []
+
+            async def wait(number: int) -> None:
+                lease = await pool.acquire_async("m")
+                served.append(number)
+                pool.release(lease)
+
+            async with asyncio.TaskGroup() as group:
+                for number in range(5):
+                    group.create_task(wait(number))
+                await asyncio.sleep(0)
+                pool.release(held)
+            return served
+
+        assert asyncio.run(main()) == [0, 1, 2, 3, 4]
+
+    def test_a_blocking_call_detaches_and_is_refused_on_a_loop(self, pool: Any) -> None:
+        with pytest.raises(PitTimeout):
+            pool.acquire("m", 0.01)
+        threading.Timer(0.02, pool.warmed, ("m", 0.0)).start()
+        assert pool.acquire("m") > 0
+
+        async def main() -> None:
+            pool.acquire("m", 1.0)
+
+        with pytest.raises(PitWouldBlock, match="await acquire_async"):
+            asyncio.run(main())
+
+    def test_a_failed_load_reaches_those_who_wait(self, pool: Any) -> None:
+        async def main() -> None:
+            asyncio.get_running_loop().call_later(0.01, pool.failed, "m", "no such file")
+            await pool.acquire_async("m")
+
+        with pytest.raises(PitConflict, match="model m failed") as raised:
+            asyncio.run(main())
+        assert raised.value.__notes__ == ["reason: no such file"]

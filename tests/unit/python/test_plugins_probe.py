@@ -1,0 +1,105 @@
+"""Every way a plugin can end its process becomes a named state, with the place in the plugin's own code."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from symphony.plugins.discovery import file_candidate
+from symphony.plugins.prober import ProbeResult, describe, probe
+
+pytestmark = [pytest.mark.python, pytest.mark.subprocess]
+MODULES = Path(__file__).parents[2] / "fixtures" / "python_modules"
+
+
+def probed(module: str, limit: float = 10.0) -> ProbeResult:
+    return probe(file_candidate(MODULES / f"{module}.py"), limit)
+
+
+def test_a_good_plugin_is_recorded_with_everything_it_adds() -> None:
+    result = probed("good")
+    assert result.problem is None
+    assert result.hooks == ["register_models", "register_workflows"]
+    workflow, model = result.contributions
+    assert (workflow["kind"], workflow["name"], workflow["id"]) == ("workflow", "good.doubled", "good:doubled")
+    assert workflow["summary"] == "Double a number."
+    assert workflow["inputs"] == [{"name": "number", "type": "int", "required": False, "default": 21}]
+    assert (model["kind"], model["name"]) == ("model", "toy")
+    assert result.ms > 0
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "message", "line"),
+    [
+        ("raises", "raised", "RuntimeError: no such luck", 7),
+        ("missing_module", "raised", "No module named 'cv2_that_is_not_installed'", 3),
+        ("raises_in_hook", "raised", "ValueError: second thoughts", 17),
+        ("sys_exit", "sys_exit", "called sys.exit(0)", 5),
+        ("os_exit", "os_exit", "called os._exit(0)", 5),
+        ("segfaults", "sigsegv", "crashed with SIGSEGV", 5),
+        ("aborts", "sigabrt", "crashed with SIGABRT", 5),
+        ("unknown_hook", "raised", "there is no hook 'register_workflow'", None),
+    ],
+)
+def test_a_bad_plugin_is_named_with_its_own_frame(module: str, code: str, message: str, line: int | None) -> None:
+    result = probed(module)
+    assert result.problem is not None
+    assert not result.ok
+    assert result.problem.code == code
+    assert message in result.problem.message
+    assert result.problem.at == (f"{MODULES / module}.py:{line}" if line else None)
+    assert result.contributions == []
+
+
+def test_a_plugin_that_hangs_is_ended_with_its_grandchildren() -> None:
+    started = time.monotonic()
+    result = probed("hangs", limit=2.0)
+    assert time.monotonic() - started < 5
+    assert result.problem is not None
+    assert result.problem.code == "hung"
+    assert result.problem.at == f"{MODULES / 'hangs'}.py:7"
+    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and b"sleep\x00612" in command_line(pid)]
+
+
+def command_line(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_noise_is_kept_away_from_the_report_and_told() -> None:
+    result = probed("noisy")
+    assert result.ok
+    assert result.problem is not None
+    assert result.problem.code == "noise"
+    assert result.problem.status == "active"
+    assert [item["name"] for item in result.contributions] == ["noisy.hum"]
+    assert "loading weights" in result.output
+
+
+def test_a_syntax_error_is_at_its_own_line(tmp_path: Path) -> None:
+    (tmp_path / "torn.py").write_text("x = 1\ndef half(\n")
+    result = probe(file_candidate(tmp_path / "torn.py"))
+    assert result.problem is not None
+    assert result.problem.at == f"{tmp_path / 'torn.py'}:2"
+
+
+def test_a_hint_names_the_hook_that_was_meant() -> None:
+    problem = probed("unknown_hook").problem
+    assert problem is not None
+    assert problem.hint == "did you mean register_workflows?"
+
+
+def test_a_library_that_is_no_component_harms_no_other(tmp_path: Path) -> None:
+    pytest.importorskip("symphony._host")
+    fake = tmp_path / "libfake.so"
+    fake.write_bytes(b"not a library")
+    core = sorted((Path(__import__("symphony").__file__).parent / "_components").glob("*.so"))
+    found = describe([str(fake), *map(str, core[:1])])
+    assert found[0]["problem"]["message"]
+    if core:
+        assert found[1]["id"].startswith("symphony.")
