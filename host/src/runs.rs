@@ -185,10 +185,10 @@ impl Runs {
     }
 
     /// Tell `sink` what happens to a run, until the value returned is dropped. It begins with the steps that run already.
-    pub fn watch(&self, run: &str, sink: Rc<dyn Sink>) -> Watching {
+    pub fn watch(&self, run: &str, sink: &Rc<impl Sink + 'static>) -> Watching {
         let watching = self.watchers.add(run, sink.clone());
         if let Some(row) = self.log.borrow().as_ref().and_then(|log| log.table.get(run)) {
-            watchers::show_running(row, &*sink);
+            watchers::show_running(row, sink.as_ref());
         }
         watching
     }

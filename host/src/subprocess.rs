@@ -9,6 +9,7 @@ mod lease;
 mod life;
 mod orders;
 mod output;
+mod phase;
 mod restart;
 
 use std::cell::{Cell, RefCell};
@@ -22,6 +23,7 @@ use symphony_pit_journal::Watch;
 use tokio::sync::watch;
 
 pub use channel::{Answer, Channel};
+pub use phase::Phase;
 pub use restart::RestartPolicy;
 
 use crate::failure::{Failure, Result};
@@ -32,6 +34,7 @@ use crate::system;
 use life::Ending;
 use orders::Orders;
 use output::Output;
+use phase::{Stop, Wanted};
 
 /// What is started, and for whom.
 #[derive(Clone, Debug)]
@@ -54,50 +57,6 @@ pub trait Observer {
     fn interpreter(&self, message: &str);
     /// A progress notification of the interpreter.
     fn progress(&self, notification: &Json);
-}
-
-/// Where in its life the interpreter is.
-#[derive(Clone)]
-pub enum Phase {
-    Starting,
-    Ready(Rc<Channel>),
-    /// It died; the next one comes by itself.
-    Restarting,
-    /// It is being stopped, for good or to be started anew.
-    Stopping,
-    /// None comes by itself any more, for this reason.
-    Failed(Failure),
-    /// The host ends.
-    Stopped,
-}
-
-impl Phase {
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ready(_) => "ready",
-            Self::Restarting => "restarting",
-            Self::Stopping => "stopping",
-            Self::Failed(_) => "failed",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
-/// What the host wants; looked at again after every wait.
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Wanted {
-    /// Grows with each wish for a fresh interpreter.
-    generation: u64,
-    stop: Option<Stop>,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Stop {
-    /// How long running steps may take to finish.
-    drain: Duration,
-    /// Kill it now.
-    hurry: bool,
 }
 
 /// Steps are given this long when an interpreter is stopped to be started anew.
@@ -160,7 +119,7 @@ impl Supervisor {
                 Ending::Refused(failure) => self.fail(failure),
                 Ending::Early(what) => self.fail(Failure::unavailable(what)),
                 Ending::Died { cause, ready_for } => {
-                    self.mourn(&cause, ready_for, &mut policy, &mut wanted).await
+                    self.mourn(&cause, ready_for, &mut policy, &mut wanted).await;
                 }
             }
             if matches!(*self.phase.borrow(), Phase::Failed(_)) {
@@ -245,11 +204,12 @@ impl Supervisor {
         let mut phase = self.phase.subscribe();
         loop {
             match &*phase.borrow_and_update() {
-                Phase::Ready(channel) => return Ok(channel.clone()),
+                Phase::Ready(channel) if channel.is_open() => return Ok(channel.clone()),
                 Phase::Failed(failure) => return Err(failure.clone()),
                 Phase::Stopped => return Err(Self::stopping()),
                 Phase::Stopping if self.stop_wanted() => return Err(Self::stopping()),
-                Phase::Starting | Phase::Restarting | Phase::Stopping => {}
+                // One that closed its end is about to be replaced.
+                Phase::Ready(_) | Phase::Starting | Phase::Restarting | Phase::Stopping => {}
             }
             if phase.changed().await.is_err() {
                 return Err(Self::stopping());

@@ -93,7 +93,7 @@ class Channel:
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
-    """The JSON-RPC error for an exception; one that nobody raised on purpose also leaves its traceback in the log."""
+    """The JSON-RPC error for an exception; an unforeseen one also leaves its traceback in the log."""
     hint, code = "", 1
     if isinstance(error, SymphonyError):
         hint, code = error.hint, error.exit_code

@@ -17,4 +17,4 @@ def native_codec() -> Codec:
     """The codec of the native module."""
     from symphony import _host
 
-    return cast(Codec, _host)
+    return cast("Codec", _host)

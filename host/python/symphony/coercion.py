@@ -29,7 +29,7 @@ from symphony.type_names import got, type_name
 
 @dataclass(frozen=True)
 class Mode:
-    """Where a value comes from: the codec (exact types) or JSON (paths, dates and sets are written as other types)."""
+    """Where a value comes from: the codec (exact types), or JSON (paths, dates, sets as other types)."""
 
     json: bool = False
     cwd: Path | None = None

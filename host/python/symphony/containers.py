@@ -65,12 +65,8 @@ def _tuple(hint: Any, arguments: tuple[Any, ...]) -> Converter:
             return tuple(value)
         if same:
             return tuple(_items(value, items[0], mode))
-        if arguments == ((),):
-            arguments_wanted = 0
-        else:
-            arguments_wanted = len(items)
-        if len(value) != arguments_wanted:
-            raise Mismatch(f"expected {arguments_wanted} items, got {len(value)}")
+        if len(value) != len(items):
+            raise Mismatch(f"expected {len(items)} items, got {len(value)}")
         converted = []
         for index, (item, part) in enumerate(zip(items, value, strict=False)):
             try:

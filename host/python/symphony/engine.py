@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -117,9 +118,10 @@ class Engine:
         registered = self._plugins.find_workflow(workflow)
         bound = bind_inputs(registered.workflow, inputs, text, cwd)
         encoded = self._codec.encode(bound)
-        restore_inputs(
-            registered.workflow, _decoded(self._codec, encoded)
-        )  # what cannot come back is refused now
+        # What cannot come back is refused now.
+        restore_inputs(registered.workflow, _decoded(self._codec, encoded))
+        if self._info(run_id) is not None:  # asked for twice while the file was loaded
+            return registered.name
         self._tracker.accept_run(run_id, json.dumps(_info(registered, cwd)).encode(), encoded)
         self._begin(run_id, registered)
         return registered.name
@@ -131,6 +133,8 @@ class Engine:
                 await self.resume(run_id)
             except SymphonyError as error:
                 self._block(run_id, error)
+            except Exception as error:  # loading a plugin's file may raise anything
+                self._block(run_id, SymphonyError(f"{type(error).__name__}: {error}"))
 
     async def resume(self, run_id: str) -> str:
         """Take up a live run from where its log ends, and answer the workflow's full name.
@@ -155,12 +159,13 @@ class Engine:
             await asyncio.to_thread(self._plugins.load_file, Path(file))
             self.take_over_plugins()
         registered = self._plugins.find_workflow(about["workflow"])
+        self._live_info(run_id)  # it may have been cancelled while the file was loaded
         if run_id not in self._runs:
             self._begin(run_id, registered)
         return registered.name
 
     async def cancel(self, run_id: str) -> None:
-        """Record a cancellation; the workflow gets CancelledError, or the run ends at once when it is not driven.
+        """Record a cancellation; the workflow gets CancelledError, a run that is not driven ends at once.
 
         Raises
         ------
@@ -297,10 +302,8 @@ class Engine:
             "total": total,
             "message": message,
         }
-        try:
+        with suppress(RuntimeError):  # the loop has closed: the interpreter is going away
             self._executor.loop.call_soon_threadsafe(self._keep_progress, (call.run, call.key), report)
-        except RuntimeError:
-            pass  # the loop has closed: the interpreter is going away
 
     def _keep_progress(self, place: tuple[str, str], report: dict[str, Any]) -> None:
         if not self._pending_progress:
@@ -319,7 +322,7 @@ def _decoded(codec: Codec, encoded: bytes) -> dict[str, Any]:
 
 
 def _info(registered: RegisteredWorkflow, cwd: Path) -> dict[str, Any]:
-    """The first record of a run: enough for any later interpreter to take it up, or to say what is missing."""
+    """The first record of a run: with it, any later interpreter can take it up, or say what is missing."""
     if registered.file is not None:
         plugin = {"name": registered.plugin, "file": str(registered.file), "sha256": registered.sha256}
     else:

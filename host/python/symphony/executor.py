@@ -12,21 +12,19 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
-from symphony.errors import ConversionError, StepFailed
-from symphony.failures import encode_failure
+from symphony.attempt import ASYNC, THREAD, Attempt
 from symphony.launching import Outcome, StepCall
-from symphony.run_log import FAILED, OK, pack
+from symphony.run_log import FAILED, pack
 from symphony.scheduling import Policy, ReadyStep, Resources, decide
 from symphony.step_cache import StepCache
-from symphony.step_context import StepContext, current_step
 
 if TYPE_CHECKING:
     from symphony.codec import Codec
     from symphony.models import Models
 
-ASYNC, THREAD = "async", "thread"
 _LONGEST_BACKOFF: Final = 300.0
 # An encoded result of this size is written by a thread, so that the loop stays responsive.
 _LARGE: Final = 256 * 1024
@@ -65,14 +63,14 @@ class Executor:
     ) -> None:
         self.policy = policy
         self.closing = False
-        self._codec = codec
-        self._models = models
-        self._progress = progress
+        self.codec = codec
+        self.models = models
+        self.progress = progress
         self._report = report
         self._clock = clock
         self.loop = asyncio.get_running_loop()
         thread_slots = threads or min(32, (os.cpu_count() or 1) + 4)
-        self._pool = concurrent.futures.ThreadPoolExecutor(thread_slots, thread_name_prefix="step")
+        self.pool = concurrent.futures.ThreadPoolExecutor(thread_slots, thread_name_prefix="step")
         self._free = {ASYNC: async_slots, THREAD: thread_slots}
         self._queues: dict[str, deque[StepCall]] = {ASYNC: deque(), THREAD: deque()}
         self._cache = StepCache(codec)
@@ -113,7 +111,7 @@ class Executor:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=1.0)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.pool.shutdown(wait=False, cancel_futures=True)
 
     # Slots and order.
 
@@ -139,7 +137,7 @@ class Executor:
         self._unordered = True
 
     def _dispatch_soon(self) -> None:
-        """A slot is free. Not at once: the run's turn comes first, and may make more steps ready to choose from."""
+        """A slot is free. Not at once: the run's turn comes first, and may make more steps ready."""
         if not self._dispatching:
             self._dispatching = True
             self.loop.call_soon(self._dispatch)
@@ -178,7 +176,8 @@ class Executor:
         self._running.add(call.task)
         call.task.add_done_callback(self._running.discard)
 
-    def _release(self, kind: str) -> None:
+    def release(self, kind: str) -> None:
+        """A slot of this kind is free again."""
         self._free[kind] += 1
         if any(self._queues.values()):
             self._dispatch_soon()
@@ -186,7 +185,7 @@ class Executor:
     # Attempts.
 
     async def _attempt(self, call: StepCall, kind: str) -> None:
-        attempt = _Attempt(self, call, kind)
+        attempt = Attempt(self, call, kind)
         began = time.perf_counter()
         try:
             call.log.start_step(call.key, call.step.name, call.attempt, call.deps)
@@ -194,8 +193,14 @@ class Executor:
                 outcome = await self._cache.outcome(call, attempt.run)
             else:
                 outcome = await attempt.run()
-            if not call.stopped and not self.closing:
-                self._finished(call, outcome, attempt, time.perf_counter() - began)
+            if call.stopped or self.closing:
+                return
+            if outcome.state == FAILED and attempt.may_retry and call.attempt <= call.step.options.retries:
+                self._try_again(call, attempt.failure)
+                return
+            outcome = await self._packed(call, outcome)
+            self._observe(call, time.perf_counter() - began, outcome.state != FAILED)
+            call.on_done(outcome)
         except asyncio.CancelledError:
             pass  # stopped, or the interpreter ends: there is no outcome
         except Exception as error:  # the log or the store refused; the step itself cannot raise here
@@ -203,17 +208,20 @@ class Executor:
         finally:
             attempt.release()
 
-    def _finished(self, call: StepCall, outcome: Outcome, attempt: _Attempt, seconds: float) -> None:
-        if outcome.state == FAILED and attempt.may_retry and call.attempt <= call.step.options.retries:
-            wait = min(call.step.options.backoff * 2 ** min(call.attempt - 1, 32), _LONGEST_BACKOFF)
-            call.not_before = self._clock() + wait
-            call.log.fail_attempt(call.key, call.attempt, attempt.failure, int(call.not_before * 1_000_000))
-            call.attempt += 1
-            call.task = None
-            self.submit([call])
-            return
-        self._observe(call, seconds, outcome.state != FAILED)
-        call.on_done(outcome)
+    def _try_again(self, call: StepCall, failure: str) -> None:
+        wait = min(call.step.options.backoff * 2 ** min(call.attempt - 1, 32), _LONGEST_BACKOFF)
+        call.not_before = self._clock() + wait
+        call.log.fail_attempt(call.key, call.attempt, failure, int(call.not_before * 1_000_000))
+        call.attempt += 1
+        call.task = None
+        self.submit([call])
+
+    async def _packed(self, call: StepCall, outcome: Outcome) -> Outcome:
+        if outcome.payload:
+            return outcome
+        if len(outcome.encoded) < _LARGE:
+            return replace(outcome, payload=pack(outcome.encoded, call.log, call.key))
+        return replace(outcome, payload=await asyncio.to_thread(pack, outcome.encoded, call.log, call.key))
 
     def _observe(self, call: StepCall, seconds: float, ok: bool) -> None:
         observe = getattr(self.policy, "observe", None)
@@ -223,108 +231,3 @@ class Executor:
             observe(call.ready, seconds, ok)
         except Exception as error:  # a plugin's code: whatever it raises must not stop the runs
             self._report(f"scheduling policy raised {type(error).__name__} in observe: {error}")
-
-
-class _Attempt:
-    """One attempt of one step: its lease, its time limit, its outcome."""
-
-    def __init__(self, executor: Executor, call: StepCall, kind: str) -> None:
-        self.may_retry = True
-        self.failure = ""
-        self._executor = executor
-        self._call = call
-        self._kind = kind
-        self._lease: int | None = None
-        self._thread: concurrent.futures.Future[bytes | BaseException] | None = None
-
-    async def run(self) -> Outcome:
-        """The outcome; CancelledError when the step was stopped from outside."""
-        try:
-            encoded = await self._result()
-            return Outcome(OK, encoded, await self._packed(encoded))
-        except asyncio.CancelledError as error:
-            if self._call.stopped or self._executor.closing:
-                raise
-            return self._failed(StepFailed("the step cancelled itself", type=type(error).__name__))
-        except (
-            BaseException
-        ) as error:  # a step may raise SystemExit or KeyboardInterrupt: only the step fails
-            self.may_retry = not isinstance(error, ConversionError)
-            return self._failed(error)
-
-    def _failed(self, error: BaseException) -> Outcome:
-        self.failure = f"{type(error).__name__}: {error}"[:500]
-        encoded = encode_failure(self._executor._codec, error)
-        return Outcome(FAILED, encoded, pack(encoded, self._call.log, self._call.key))
-
-    async def _packed(self, encoded: bytes) -> bytes:
-        if len(encoded) < _LARGE:
-            return pack(encoded, self._call.log, self._call.key)
-        return await asyncio.to_thread(pack, encoded, self._call.log, self._call.key)
-
-    async def _result(self) -> bytes:
-        call, options = self._call, self._call.step.options
-        extra: dict[str, Any] = {}
-        if options.model is not None:
-            self._lease, extra["model"] = await self._executor._models.acquire(options.model)
-        limit = asyncio.timeout(options.timeout)
-        try:
-            async with limit:
-                if self._kind == THREAD:
-                    return await self._in_thread(extra)
-                self._enter()
-                args, kwargs = call.arguments()
-                return self._executor._codec.encode(await call.step.fn(*args, **kwargs, **extra))
-        except TimeoutError:
-            if limit.expired():
-                raise TimeoutError(
-                    f"step {call.step.name!r} took longer than {options.timeout:g} s"
-                ) from None
-            raise
-
-    async def _in_thread(self, extra: dict[str, Any]) -> bytes:
-        self._thread = self._executor._pool.submit(Context().run, self._thread_body, extra)
-        answer = await asyncio.wrap_future(self._thread)
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
-
-    def _thread_body(self, extra: dict[str, Any]) -> bytes | BaseException:
-        """Never raises: futures give some exceptions, StopIteration for one, a meaning of their own."""
-        self._enter()
-        try:
-            args, kwargs = self._call.arguments()
-            return self._executor._codec.encode(self._call.step.fn(*args, **kwargs, **extra))
-        except BaseException as error:
-            return error
-
-    def _enter(self) -> None:
-        call = self._call
-
-        def report(done: float, total: float, message: str) -> None:
-            if not call.stopped:
-                self._executor._progress(call, done, total, message)
-
-        current_step.set(
-            StepContext(call.run, f"{call.run}/{call.key}", call.step.name, call.attempt, report)
-        )
-
-    def release(self) -> None:
-        """Give slot and lease back, once the thread that uses them has returned."""
-        if self._thread is None or self._thread.done():
-            self._give_back()
-            return
-
-        def later(_thread: object) -> None:
-            try:
-                self._executor.loop.call_soon_threadsafe(self._give_back)
-            except RuntimeError:
-                pass  # the loop has closed: the interpreter is going away
-
-        self._thread.add_done_callback(later)
-
-    def _give_back(self) -> None:
-        if self._lease is not None:
-            self._executor._models.release(self._lease)
-            self._lease = None
-        self._executor._release(self._kind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import os
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from symphony import errors
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from symphony.codec import Codec
 
 _TRACEBACK_CHARACTERS: Final = 2000
-_ENGINE: Final = os.path.dirname(__file__) + os.sep
+_ENGINE: Final = str(Path(__file__).parent) + os.sep
 # A coroutine or future cannot raise these: Python itself gives them a meaning there.
 _NEVER: Final = (StopIteration, StopAsyncIteration, BaseExceptionGroup)
 

@@ -74,7 +74,7 @@ class Arguments:
 
 
 def _fingerprint(encoded: bytes) -> bytes:
-    """The bytes themselves while they are short, since they are shown when code has changed; else their hash."""
+    """The bytes while they are short, since they are shown when code has changed; else their hash."""
     if len(encoded) <= _INLINE_FINGERPRINT:
         return b"=" + encoded
     return b"#" + len(encoded).to_bytes(8, "big") + hashlib.blake2b(encoded, digest_size=32).digest()

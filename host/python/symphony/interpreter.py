@@ -1,17 +1,19 @@
-"""The managed interpreter: ``python -P -m symphony.interpreter``, started by ``symphonyd`` with a socket as descriptor 3.
+"""The managed interpreter, ``python -P -m symphony.interpreter``; ``symphonyd`` gives it a socket as fd 3.
 
-Serves the host's requests and drives the runs. It is made to be killed: whatever must survive is in the Pit's log.
+Serves the host's requests and drives the runs. It is made to be killed: what must survive is in the log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import faulthandler
+import inspect
 import os
 import platform
 import signal
 import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,14 +34,21 @@ CHANNEL: Final = 3
 ABI: Final = [1, 0]
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """What there is once the interpreter is configured."""
+
+    engine: Engine
+    plugins: PluginHost
+    pit: OpenPit
+
+
 class Interpreter:
     """The requests of the host, one method for each; ``configure`` comes first."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._plugins: PluginHost | None = None
-        self._pit: OpenPit | None = None
-        self._running: Engine | None = None
+        self._ready: _Ready | None = None
         self._resuming: asyncio.Task[None] | None = None
         self.stopped = asyncio.Event()
         self._methods: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
@@ -64,14 +73,14 @@ class Interpreter:
             return await known(**{name.replace("-", "_"): value for name, value in params.items()})
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:
-                raise InvalidInput(f"{method}: {error}") from None  # the call itself did not fit
+                raise InvalidInput(f"{method}: {str(error).partition('() ')[2]}") from None  # the call itself did not fit
             raise
 
     @property
-    def _engine(self) -> Engine:
-        if self._running is None:
+    def _configured(self) -> _Ready:
+        if self._ready is None:
             raise InvalidInput("the interpreter is not configured yet")
-        return self._running
+        return self._ready
 
     async def _configure(
         self,
@@ -81,7 +90,7 @@ class Interpreter:
         notify: list[int] | None = None,
         no_plugins: bool = False,
     ) -> dict[str, Any]:
-        if self._running is not None:
+        if self._ready is not None:
             raise InvalidInput("the interpreter is configured already")
         if version != __version__:
             raise Incompatible(
@@ -95,10 +104,10 @@ class Interpreter:
         faulthandler.enable(sys.stderr)
         libraries = [str(path) for path in plugins.components]
         ears = None if notify is None else (notify[0], notify[1])
-        self._pit = open_pit(home, libraries, notify=ears)
-        self._plugins = plugins
-        self._running = Engine(self._pit.native, plugins, native_codec(), self._channel.notify)
-        self._resuming = asyncio.get_running_loop().create_task(self._running.resume_all())
+        pit = open_pit(home, libraries, notify=ears)
+        engine = Engine(pit.native, plugins, native_codec(), self._channel.notify)
+        self._ready = _Ready(engine, plugins, pit)
+        self._resuming = asyncio.get_running_loop().create_task(engine.resume_all())
         return {
             "ready": True,
             "version": __version__,
@@ -108,8 +117,6 @@ class Interpreter:
         }
 
     async def _workflows_list(self) -> list[dict[str, Any]]:
-        self._engine  # noqa: B018 - refuses before configure
-        assert self._plugins is not None
         return [
             {
                 "name": registered.name,
@@ -118,7 +125,7 @@ class Interpreter:
                 "summary": registered.workflow.summary,
                 "inputs": registered.workflow.inputs,
             }
-            for registered in self._plugins.workflows.values()
+            for registered in self._configured.plugins.workflows.values()
         ]
 
     async def _run_start(
@@ -131,45 +138,42 @@ class Interpreter:
         plugins: list[str] | None = None,
     ) -> dict[str, Any]:
         files = [Path(file) for file in plugins or []]
-        name = await self._engine.start(run, workflow, inputs or {}, text or {}, Path(cwd), files)
+        name = await self._configured.engine.start(run, workflow, inputs or {}, text or {}, Path(cwd), files)
         return {"accepted": True, "workflow": name}
 
     async def _run_resume(self, run: str) -> dict[str, Any]:
-        return {"run": run, "workflow": await self._engine.resume(run)}
+        return {"run": run, "workflow": await self._configured.engine.resume(run)}
 
     async def _run_cancel(self, run: str) -> dict[str, Any]:
-        await self._engine.cancel(run)
+        await self._configured.engine.cancel(run)
         return {"run": run}
 
     async def _run_result(self, run: str) -> dict[str, Any]:
-        return self._engine.result(run)
+        return self._configured.engine.result(run)
 
     async def _pit_list(self) -> Any:
-        self._engine  # noqa: B018 - refuses before configure
-        assert self._pit is not None
-        return json_value(self._pit.native.components(), "pit.list")
+        return json_value(self._configured.pit.native.components(), "pit.list")
 
     async def _pit_call(self, component: str, method: str, args: list[Any] | None = None) -> dict[str, Any]:
-        self._engine  # noqa: B018 - refuses before configure
-        assert self._pit is not None
         # A method may wait: in a thread it cannot hold up the runs.
-        value = await asyncio.to_thread(self._pit.native.call, component, method, args or [])
+        call = self._configured.pit.native.call
+        value = await asyncio.to_thread(call, component, method, args or [])
+        if inspect.isawaitable(value):
+            value = await value
         return {"value": json_value(value, "value")}
 
     async def _plugins_reload(self) -> dict[str, Any]:
-        engine = self._engine
-        assert self._plugins is not None
-        await asyncio.to_thread(self._plugins.reload)
-        engine.take_over_plugins()
+        ready = self._configured
+        await asyncio.to_thread(ready.plugins.reload)
+        ready.engine.take_over_plugins()
         return {}
 
     async def _stop(self, drain: float = 0.0) -> dict[str, Any]:
         if self._resuming is not None:
             self._resuming.cancel()
-        if self._running is not None:
-            await self._running.stop(float(drain))
-        if self._pit is not None:
-            self._pit.close()
+        if self._ready is not None:
+            await self._ready.engine.stop(float(drain))
+            self._ready.pit.close()
         self.stopped.set()
         return {}
 

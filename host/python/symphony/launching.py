@@ -18,20 +18,20 @@ DecodedArguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a step ended: its state, the encoded value or failure, and the payload for the log."""
+    """How a step ended: state, encoded value or failure, and the payload for the log once it is packed."""
 
     state: int
     encoded: bytes
-    payload: bytes
+    payload: bytes = b""
 
 
 @dataclass(eq=False, slots=True)
 class StepCall:
     """A step to execute.
 
-    ``arguments`` decodes fresh arguments, ``on_done`` is told the outcome, ``on_broken`` that none can be had
-    (the log cannot be written). ``attempt`` counts from 1, ``not_before`` is a wall-clock deadline in seconds.
-    The fields below are the executor's own.
+    ``arguments`` decodes fresh arguments; ``on_done`` is told the outcome, ``on_broken`` that none can be had
+    (the log cannot be written). ``attempt`` counts from 1, ``not_before`` is a wall-clock deadline in
+    seconds. The fields from ``stopped`` on are the executor's own.
     """
 
     run: str

@@ -1,10 +1,11 @@
-"""Leases of models for steps: the Pool Manager counts, the providers load, this module brings them together."""
+"""Leases of models for steps: the Pool Manager counts, the providers load, here they come together."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -87,10 +88,8 @@ class ModelPool:
         for model in self._models.values():
             if model.loaded and hasattr(model.provider, "unload"):
                 model.loaded, value, model.value = False, model.value, None
-                try:
+                with suppress(Exception):  # the provider is a plugin's code, and the interpreter ends
                     await _awaited(model.provider.unload(value))
-                except Exception:  # the provider is a plugin's code, and the interpreter ends
-                    pass
 
     async def _ensure_loaded(self, name: str, model: _Model) -> None:
         async with model.loading:

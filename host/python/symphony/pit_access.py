@@ -51,7 +51,7 @@ class OpenPit:
 
 
 class PitAccess:
-    """The open Pit of this process, whichever that is: ``symphony.pit.artifact_store``, ``symphony.pit["acme.vectors"]``.
+    """The open Pit of this process: ``symphony.pit.artifact_store``, ``symphony.pit["acme.vectors"]``.
 
     Raises
     ------

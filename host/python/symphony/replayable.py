@@ -64,12 +64,12 @@ def gather(*awaitables: Awaitable[Any] | Iterable[Awaitable[Any]], return_except
 
 
 class _RunRandom:
-    """The methods of ``random.Random``, of the run's generator in workflow code, of the module's elsewhere."""
+    """The methods of ``random.Random``: the run's generator in workflow code, the module's elsewhere."""
 
     def __getattr__(self, name: str) -> Any:
         loop: RunLoop | None = running_run_loop()
         return getattr(_random if loop is None else loop.random, name)
 
 
-random: _random.Random = cast(_random.Random, _RunRandom())
+random: _random.Random = cast("_random.Random", _RunRandom())
 """Random numbers. In a workflow they come from the run, the same on every replay."""

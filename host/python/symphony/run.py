@@ -17,6 +17,7 @@ from contextvars import Context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from symphony.alarm import Alarm
 from symphony.errors import UpstreamFailed, WorkflowEffect, WorkflowError
 from symphony.failures import decode_failure
 from symphony.handles import Arguments, Handle
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 # A replay gives way to the interpreter's loop after so many seconds, so that heartbeats and other runs go on.
 _PUMP_SLICE: Final = 0.005
-# The longest wait without a look at the clock of the wall, which a suspended machine moves on.
-_TIMER_SLICE: Final = 60.0
 
 
 class Run:
@@ -69,7 +68,6 @@ class Run:
         self._log = log
         self._codec = codec
         self._launcher = launcher
-        self._clock = clock
         self._real = asyncio.get_running_loop()
         self._context = Context()
         self._recovered: deque[LogRecord] = deque()
@@ -85,7 +83,7 @@ class Run:
         self._end: RunEnd
         self._scheduled = False
         self._pumping = False
-        self._armed: tuple[Timer, asyncio.TimerHandle] | None = None
+        self._alarm = Alarm(self.loop, clock, self._context, self._fire)
 
     # Commands from outside.
 
@@ -228,8 +226,8 @@ class Run:
             self._pumping = False
         if more:
             self._schedule()
-        elif not self.done.done():
-            self._arm()
+        elif not self.done.done() and self._live:
+            self._alarm.set()
 
     def _turns(self) -> bool:
         """Turn after turn, until nothing is left to deliver (False) or the time slice is over (True)."""
@@ -319,11 +317,11 @@ class Run:
         handle.succeed(encoded, value)
 
     def _execute_again(self, handle: Handle[Any], record: LogRecord) -> None:
-        """The result of a recorded step is lost, so the record counts as not there, but its place in the order does.
+        """The result of a recorded step is lost: the record does not count, but its place in the order does.
 
-        What follows in the log was caused by this outcome, so nothing more can be replayed before it is known:
-        the step is executed now, ahead of the recovered end, and its new outcome delivered in this place. It is
-        written at the end of the log; a later replay finds it there, and uses it here again.
+        What follows in the log may be caused by this outcome, so nothing more can be replayed before it is
+        known: the step is executed now, ahead of the recovered end, and its new outcome is delivered in this
+        place. It is written at the end of the log; a later replay finds it there, and uses it here again.
         """
         for later in self._recovered:
             if later.kind == OUTCOME and later.key == record.key:
@@ -365,31 +363,9 @@ class Run:
         self._calls[handle] = call
         return call
 
-    # Timers.
-
-    def _arm(self) -> None:
-        """Have the earliest timer fire; called when there is nothing left to deliver."""
-        if not self._live:
-            return
-        timer = self.loop.next_timer()
-        if self._armed is not None:
-            if self._armed[0] is timer:
-                return
-            self._armed[1].cancel()
-            self._armed = None
-        if timer is not None:
-            wait = min(max(0.0, timer.due / 1_000_000 - self._clock()), _TIMER_SLICE)
-            self._armed = (timer, self._real.call_later(wait, self._fire, context=self._context))
-
-    def _fire(self) -> None:
-        self._armed = None
-        if (
-            self.done.done() or self._scheduled
-        ):  # what has arrived may cancel the timer, so it is delivered first
-            return
-        timer = self.loop.next_timer()
-        if timer is None or timer.due / 1_000_000 > self._clock():
-            self._arm()
+    def _fire(self, timer: Timer) -> None:
+        """The alarm's call: the earliest timer is due."""
+        if self._scheduled:  # what has arrived may cancel the timer, so it is delivered first
             return
         self.loop.take_timer(timer)
         try:
@@ -425,9 +401,7 @@ class Run:
     def _dispose(self) -> None:
         for call in list(self._calls.values()):
             self._launcher.stop(call)
-        if self._armed is not None:
-            self._armed[1].cancel()
-            self._armed = None
+        self._alarm.cancel()
         self._end.dispose()
         for queue in (self._calls, self._handles, self._to_start, self._open, self._failed):
             queue.clear()

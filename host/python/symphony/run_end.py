@@ -1,8 +1,9 @@
-"""The end of a run (R11): other tasks cancelled, handles terminal, async generators closed, then the result."""
+"""The end of a run (R11): tasks cancelled, handles terminal, async generators closed, then the result."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,7 +106,7 @@ class RunEnd:
         return RunResult("failed", error=error, counts=counts)
 
     def dispose(self) -> None:
-        """Let go of what has not finished, with no loop running, so that nothing is finalised in another run's turn."""
+        """Let go of what has not finished, with no loop running, and not in another run's turn."""
         outer = asyncio._get_running_loop()
         asyncio._set_running_loop(None)
         try:
@@ -135,10 +136,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 async def _close(generators: list[AsyncGenerator[Any, Any]]) -> None:
     for generator in reversed(generators):
-        try:
+        # What a finally block raises comes too late: the result is already fixed.
+        with suppress(Exception, asyncio.CancelledError):
             await generator.aclose()
-        except Exception:  # a finally block of the workflow; its result is already fixed
-            pass
 
 
 def _force_close(close: Callable[[], object]) -> None:

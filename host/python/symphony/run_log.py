@@ -54,7 +54,7 @@ class RunLog(Protocol):
 
 
 def pack(encoded: bytes, log: RunLog, step: str) -> bytes:
-    """The payload for ``finish_step``: the bytes themselves, or a reference to an artifact that is complete."""
+    """The payload for ``finish_step``: the bytes themselves, or a reference to a complete artifact."""
     if len(encoded) < INLINE_LIMIT:
         return b"=" + encoded
     return reference(log.store(encoded, "", step))
@@ -72,7 +72,7 @@ def unpack(payload: bytes, log: RunLog) -> bytes | None:
 
 
 class PitRunLog:
-    """The log of one run in the Pit: its DAG Tracker for the records, its Artifact Store for large results."""
+    """The log of one run in the Pit: records in the DAG Tracker, large results in the Artifact Store."""
 
     def __init__(self, pit: Any, run: str) -> None:
         self._tracker = pit.dag_tracker

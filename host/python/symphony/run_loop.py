@@ -15,7 +15,7 @@ import random
 import sys
 import zlib
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, TypeVarTuple
 
@@ -33,8 +33,8 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# A fan-out of 200,000 tasks is one long pass, a loop around ``sleep(0)`` is many short ones; both limits must be
-# passed, which takes about a third of a second.
+# A fan-out of 200,000 tasks is one long pass, a loop around ``sleep(0)`` is many short ones; both limits must
+# be passed, which takes about a third of a second.
 _SPIN_PASSES: Final = 10_000
 _SPIN_CALLBACKS: Final = 100_000
 
@@ -54,7 +54,7 @@ def running_run_loop() -> RunLoop | None:
 
 
 class Scope:
-    """A place in the run that counts what is made in it, so that everything gets the same key on replay (R5)."""
+    """A place in the run: counts what is made in it, so that all has the same key on replay (R5)."""
 
     __slots__ = ("_counts", "name")
 
@@ -79,7 +79,7 @@ class Scope:
 
 
 class WorkflowTask(asyncio.Task[T]):
-    """A task of workflow code. It hashes by its scope, so that sets of tasks iterate alike on every replay (R12)."""
+    """A task of workflow code; hashes by its scope, so that sets of tasks iterate alike on replay (R12)."""
 
     def __init__(
         self,
@@ -149,8 +149,8 @@ class RunLoop(asyncio.AbstractEventLoop):
     def entered(self) -> Iterator[None]:
         """Make this the running loop of the thread, and hold every async generator that is opened meanwhile.
 
-        A generator that was left by ``break`` would otherwise be finalised whenever memory is collected, which
-        may be in another run's turn.
+        A generator that was left by ``break`` would otherwise be finalised whenever memory is collected,
+        which may be in another run's turn.
         """
         outer = asyncio._get_running_loop()
         hooks = sys.get_asyncgen_hooks()
@@ -179,10 +179,9 @@ class RunLoop(asyncio.AbstractEventLoop):
                 callbacks += 1
                 if handle.cancelled():
                     continue
-                try:
+                # asyncio lets these two out of a loop. The task that raised one holds it; only its run fails.
+                with suppress(SystemExit, KeyboardInterrupt):
                     handle._run()
-                except (SystemExit, KeyboardInterrupt):
-                    pass  # asyncio lets these out of the loop; the task that raised it holds it, and only its run fails
             if passes > _SPIN_PASSES and callbacks > _SPIN_CALLBACKS:
                 raise WorkflowEffect(
                     "workflow code spins: it goes round without waiting for anything",
@@ -336,7 +335,7 @@ def _microseconds(when: float) -> int:
 
 
 def _from_as_completed(frame: FrameType | None) -> bool:
-    """Whether create_task was called by asyncio.as_completed: it makes a set of coroutines, which is in address order."""
+    """Whether asyncio.as_completed called: it makes a set of coroutines, which iterates by address."""
     for _ in range(5):
         if frame is None:
             return False

@@ -39,7 +39,7 @@ def matching_handle(record: LogRecord, handles: Mapping[str, Handle[Any]], codec
 
 
 def unknown_outcome(record: LogRecord, handles: Mapping[str, Handle[Any]], codec: Codec) -> WorkflowChanged:
-    """No call of this key was made, or not with its arguments known; the calls made in its place stand beside it."""
+    """No call of this key was made, or its arguments are not known yet; what was called stands beside it."""
     waiting = [handle for handle in handles.values() if not handle.done()]
     nearest = sorted(waiting, key=lambda handle: _scope(handle.key) != _scope(record.key))[:3]
     now = "; ".join(

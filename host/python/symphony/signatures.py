@@ -15,7 +15,7 @@ if typing.TYPE_CHECKING:
 
 
 def resolved_hints(fn: Callable[..., Any]) -> dict[str, Any]:
-    """The type hints of a function; one that cannot be resolved (imported for type checkers only) becomes ``Any``."""
+    """The type hints of a function; one that cannot be resolved (TYPE_CHECKING imports) becomes ``Any``."""
     try:
         return typing.get_type_hints(fn, include_extras=True)
     except Exception:  # annotations are the author's code, any error may come out of them

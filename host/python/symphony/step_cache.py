@@ -45,8 +45,7 @@ class StepCache:
             outcome = await execute()
             if outcome.state == OK:
                 artifact = call.log.store(outcome.encoded, name, call.key)
-                if outcome.payload[:1] == b"@":
-                    outcome = Outcome(OK, outcome.encoded, reference(artifact))
+                return Outcome(OK, outcome.encoded, _payload(outcome.encoded, artifact))
             return outcome
         finally:
             # Those who wait look again: after a failure the next of them executes the step itself.
@@ -68,5 +67,8 @@ class StepCache:
         encoded = None if artifact is None else call.log.load(artifact)
         if artifact is None or encoded is None:
             return None
-        payload = b"=" + encoded if len(encoded) < INLINE_LIMIT else reference(artifact)
-        return Outcome(CACHED, encoded, payload)
+        return Outcome(CACHED, encoded, _payload(encoded, artifact))
+
+
+def _payload(encoded: bytes, artifact: str) -> bytes:
+    return b"=" + encoded if len(encoded) < INLINE_LIMIT else reference(artifact)

@@ -28,7 +28,7 @@ def structure_converter(hint: type) -> Converter | None:
 
 @lru_cache(maxsize=1024)
 def field_hints(kind: type) -> dict[str, Any]:
-    """The hints of a class; a hint that cannot be resolved (imported for type checkers only) lets everything pass."""
+    """The hints of a class; when they cannot be resolved (TYPE_CHECKING imports), everything passes."""
     try:
         return typing.get_type_hints(kind, include_extras=True)
     except Exception:  # the annotations are the author's code, any error may come out of them

@@ -39,7 +39,7 @@ def type_name(hint: Any) -> str:
 
 
 def got(value: Any) -> str:
-    """What a value is called when another type was expected; a short string is quoted, for it is often a typo."""
+    """What a value is called when another type was expected; a short string, often a typo, is quoted."""
     if value is None:
         return "None"
     name = type(value).__name__

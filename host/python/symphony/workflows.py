@@ -114,12 +114,11 @@ class Step(Generic[P, R]):
         >>> vectors = embed.map(fetch.map(urls))
         """
         if isinstance(values, Handle) or not isinstance(values, Iterable):
-            hint = (
-                f"{self.name}.map(await handle)" if isinstance(values, Handle) else f"{self.name}.map([...])"
-            )
+            kind = type(values).__name__
+            argument = "await handle" if isinstance(values, Handle) else "[...]"
             raise InvalidInput(
-                f"step {self.name!r}: map takes an iterable of values or handles, got {type(values).__name__}",
-                hint=hint,
+                f"step {self.name!r}: map takes an iterable of values or handles, not {kind}",
+                hint=f"{self.name}.map({argument})",
             )
         return [self(value, **fixed) for value in values]
 

@@ -119,7 +119,7 @@ async fn wait(host: &Rc<Host>, outbox: &Rc<Outbox>, fields: &Fields) -> Result<J
     let run = named(host, fields)?;
     let mut ended = host.runs.ended();
     let mut phase = host.interpreter.phase();
-    let watching = fields.flag("events")?.then(|| host.runs.watch(&run, outbox.clone()));
+    let watching = fields.flag("events")?.then(|| host.runs.watch(&run, outbox));
     let end = loop {
         ended.borrow_and_update();
         if let Some(end) = host.runs.end(&run)? {

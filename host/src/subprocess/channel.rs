@@ -64,6 +64,10 @@ impl Channel {
         receiver
     }
 
+    pub fn is_open(&self) -> bool {
+        !self.closed.get()
+    }
+
     /// Let go of all who wait: nothing comes any more.
     pub fn close(&self) {
         self.closed.set(true);

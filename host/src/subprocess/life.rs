@@ -15,7 +15,8 @@ use tokio::time::{sleep, timeout};
 
 use super::channel::{Answer, Channel};
 use super::launch::{self, Launched, cause};
-use super::{Phase, RESTART_DRAIN, Stop, Supervisor, Wanted, lease};
+use super::phase::{Phase, Stop, Wanted};
+use super::{RESTART_DRAIN, Supervisor, lease};
 use crate::failure::{Failure, Result};
 use crate::json::Json;
 use crate::system;
@@ -179,7 +180,7 @@ impl Supervisor {
         tokio::select! {
             biased;
             event = process.event() => match event {
-                Event::Exit(status) => Err(self.ended_early(&status)),
+                Event::Exit(status) => Err(Self::ended_early(&status)),
                 Event::Wish => {
                     let _ = process.stop(false).await;
                     Err(Ending::Stopped)
@@ -195,7 +196,7 @@ impl Supervisor {
                 },
                 // It closed its socket: its end is near, and says more.
                 Err(_gone) => match process.event_while_ready().await {
-                    Event::Exit(status) => Err(self.ended_early(&status)),
+                    Event::Exit(status) => Err(Self::ended_early(&status)),
                     Event::Wish => {
                         let _ = process.stop(false).await;
                         Err(Ending::Stopped)
@@ -210,7 +211,7 @@ impl Supervisor {
     }
 
     /// An exit before READY is a mistake in the set-up that a restart would repeat; a signal may not come again.
-    fn ended_early(&self, status: &io::Result<ExitStatus>) -> Ending {
+    fn ended_early(status: &io::Result<ExitStatus>) -> Ending {
         let signalled = status.as_ref().is_ok_and(|status| status.signal().is_some());
         let cause = cause(status);
         if signalled {

@@ -70,7 +70,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let output = Output::open(folder.path().join("out.log")).unwrap();
         let (sender, receiver) = pipe::pipe().unwrap();
-        let text: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
+        let lines: Vec<String> = (0..20_000).map(|number| format!("line {number}")).collect();
+        let text = lines.join("\n");
         let length = text.len();
         let writer = std::thread::spawn(move || {
             use std::io::Write;

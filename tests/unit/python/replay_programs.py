@@ -10,9 +10,8 @@ import asyncio
 import pickle
 import random
 import selectors
-from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import symphony
 from hypothesis import strategies as st
@@ -20,9 +19,13 @@ from symphony.executor import Executor
 from symphony.models import NoModels
 from symphony.records import Record
 from symphony.run import Run
-from symphony.run_end import RunResult
 from symphony.run_log import Attempts, LogRecord
-from symphony.workflows import Workflow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from symphony.run_end import RunResult
+    from symphony.workflows import Workflow
 
 Op = tuple[Any, ...]
 Program = list[Op]
@@ -186,7 +189,9 @@ def attempt(
 
 async def _attempt(world: Attempt, program: Program, cancel_at: float | None) -> None:
     loop = asyncio.get_running_loop()
-    executor = Executor(PickleCodec(), NoModels(), report=lambda line: None, clock=lambda: world.log.clock() / 1e6)
+    executor = Executor(
+        PickleCodec(), NoModels(), report=lambda line: None, clock=lambda: world.log.clock() / 1e6
+    )
     run = TracedRun(
         "run-7",
         interpret,
@@ -206,7 +211,12 @@ async def _attempt(world: Attempt, program: Program, cancel_at: float | None) ->
     world.marks, world.calls = run.marks, run.made
     try:
         result = await run.done
-        world.outcome = (result.status, repr(result.value), type(result.error).__name__, str(result.error)[:80])
+        world.outcome = (
+            result.status,
+            repr(result.value),
+            type(result.error).__name__,
+            str(result.error)[:80],
+        )
     except symphony.WorkflowChanged as error:
         world.error = error
     await executor.close()
@@ -531,7 +541,17 @@ OPERATIONS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "if": _if,
 }
 # Operations whose effect depends on what comes first: with them, another order of arrivals gives another result.
-RACY = {"shared", "sleep", "time and chance", "queue", "as completed", "first", "timeout", "wait for", "shield"}
+RACY = {
+    "shared",
+    "sleep",
+    "time and chance",
+    "queue",
+    "as completed",
+    "first",
+    "timeout",
+    "wait for",
+    "shield",
+}
 RACY |= {"shielded step", "cancel", "background", "locked", "if", "fail"}
 
 

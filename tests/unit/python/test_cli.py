@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from symphony.home import Home
 
-pytestmark = [pytest.mark.python, pytest.mark.subprocess]
+pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
 
 
 class Cli:
@@ -166,13 +166,19 @@ class TestRun:
         monkeypatch.setattr("sys.stdin", io.StringIO("[1]"))
         assert cli.json("run", "toy.ok", "--input", "-", "--plugin", str(toy))[1]["error"]["message"].endswith("got list")
 
-    @pytest.mark.parametrize(("name", "code"), [("fails", 1), ("crashes", 4)])
-    def test_a_failed_run_prints_its_document(self, cli: Cli, toy: Path, name: str, code: int) -> None:
+    @pytest.mark.parametrize(
+        ("name", "code", "kind", "told"),
+        [("fails", 1, "ValueError", "  seven.py"), ("crashes", 4, "InterpreterDied", "Hint: see /reports/1.txt")],
+    )
+    def test_a_failed_run_prints_its_document(
+        self, cli: Cli, toy: Path, name: str, code: int, kind: str, told: str
+    ) -> None:
         exited, document = cli.json("run", f"toy.{name}", "--plugin", str(toy))
-        assert (exited, document["status"], document["error"]["type"]) == (code, "failed", "ValueError")
+        assert (exited, document["status"], document["error"]["type"]) == (code, "failed", kind)
         exited, out, err = cli("run", f"toy.{name}", "--plugin", str(toy))
         assert (exited, out) == (code, "")
-        assert "Error: ValueError in step 0/halve#0: seven is odd" in err
+        assert f"Error: {kind} in step 0/halve#0: seven is odd" in err
+        assert told in err.splitlines()
 
     def test_detached_it_prints_the_id(self, cli: Cli, home: Home, toy: Path) -> None:
         code, out, _ = cli("run", "toy.waits", "--detach", "--plugin", str(toy))
@@ -206,8 +212,8 @@ class TestOthers:
         code, out, _ = cli("runs", "list")
         assert code == 0
         assert out.splitlines() == [
-            "RUN                         STATUS     STARTED (UTC)     TIME   STEPS  WORKFLOW",
-            "01jd0000000000000000000000  completed  2026-01-31 12:00  1.2 s  3      toy.ok",
+            "RUN               STATUS     STARTED (UTC)     TIME   STEPS  WORKFLOW",
+            "01jd000000000000  completed  2026-01-31 12:00  1.2 s  3      toy.ok",
         ]
         assert cli.json("runs", "list")[1][0]["started"] == "2026-01-31T12:00:00Z"
         assert cli.json("runs", "show", "zzz") == (

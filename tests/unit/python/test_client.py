@@ -23,7 +23,7 @@ from tests.fixtures import fake_home as fake
 if TYPE_CHECKING:
     from symphony.home import Home
 
-pytestmark = [pytest.mark.python, pytest.mark.subprocess]
+pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
 
 
 def test_read_only_questions_start_nothing(home: Home) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from symphony.plugins.catalog import PluginState
 
-pytestmark = [pytest.mark.python, pytest.mark.subprocess]
+pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.fixtures.wheel_writer import source_of, unpack, write_wheel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.python, pytest.mark.subprocess]
+pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
 
 
 @pytest.fixture

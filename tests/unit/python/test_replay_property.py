@@ -19,7 +19,11 @@ EXAMPLES = int(os.environ.get("SYMPHONY_REPLAY_EXAMPLES", "60"))
 CUTS = 20
 
 replays = settings(
-    max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 seeds = st.integers(0, 10**6)
 
@@ -107,7 +111,9 @@ def test_a_changed_workflow_is_detected_or_makes_every_recorded_call(program: Pr
     again = attempt(changed, whole.log.records, seed + 1)
     if again.error is not None:
         assert isinstance(again.error, WorkflowChanged)
-        assert untimed(again.log.records) == untimed(whole.log.records), "nothing may be written once it is detected"
+        assert untimed(again.log.records) == untimed(whole.log.records), (
+            "nothing may be written once it is detected"
+        )
         return
     # Accepted: then no recorded step ran again, and the new code made all recorded calls.
     assert not keys(whole.log.records) & again.executed

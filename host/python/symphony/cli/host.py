@@ -11,7 +11,7 @@ import click
 
 from symphony import client
 from symphony.cli.command import Group, State, pass_state
-from symphony.cli.output import note, print_json, seconds
+from symphony.cli.output import counted, note, print_json, seconds
 from symphony.errors import HostUnavailable
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ def _show(state: State, document: dict[str, Any]) -> None:
     if not shown["running"]:
         click.echo("not running")
         return
-    click.echo(f"running      pid {shown['pid']}, {shown['runs']} live runs, home {state.home.path}")
+    live = counted(int(shown["runs"] or 0), "live run")
+    click.echo(f"running      pid {shown['pid']}, {live}, home {state.home.path}")
     interpreter = shown["interpreter"]
     if not interpreter:
         click.echo("interpreter  none")
@@ -114,5 +115,5 @@ def _show(state: State, document: dict[str, Any]) -> None:
         facts.append(f"up {seconds(float(interpreter['uptime']))}")
     if interpreter.get("rss"):
         facts.append(f"{interpreter['rss'] / (1 << 20):.0f} MiB")
-    facts.append(f"{interpreter.get('restarts', 0)} restarts")
+    facts.append(counted(interpreter.get("restarts", 0), "restart"))
     click.echo(f"interpreter  {', '.join(facts)}")

@@ -9,7 +9,7 @@ import click
 
 from symphony import client
 from symphony.cli.command import Group, State, pass_state
-from symphony.cli.output import note, print_json, table
+from symphony.cli.output import counted, note, print_json, table
 from symphony.errors import SymphonyError
 from symphony.plugins import catalog, lookup
 
@@ -57,7 +57,7 @@ def summary(plugins: list[PluginState]) -> str:
     if not plugins:
         return "no plugins; get the Conductor: symphony plugins install symphony-conductor"
     sick = [plugin.name for plugin in plugins if plugin.needs_attention]
-    total = f"{len(plugins)} plugin{'s' if len(plugins) != 1 else ''}"
+    total = counted(len(plugins), "plugin")
     if not sick:
         return total
     return (

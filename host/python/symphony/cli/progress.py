@@ -10,7 +10,7 @@ import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from symphony.cli.output import note, safe
+from symphony.cli.output import counted, note, safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ class Counts:
     def line(self) -> str:
         """The state of the run in a few words."""
         current = next(reversed(self.running.values()), "")
-        return f"{self.done} steps done" + (f", in {current}" if current else "")
+        return f"{counted(self.done, 'step')} done" + (f", in {current}" if current else "")
 
 
 class PlainProgress:

@@ -12,7 +12,7 @@ import click
 from symphony import client, running
 from symphony.cli.command import Command, State, pass_state
 from symphony.cli.failure import Exit, show_failure
-from symphony.cli.output import note, print_json, seconds
+from symphony.cli.output import counted, note, print_json, safe, seconds
 from symphony.cli.progress import Progress, progress
 from symphony.cli.rendering import render
 from symphony.errors import InterpreterDied, InvalidInput, PluginBroken, SymphonyError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CANCEL_LIMIT = 30.0
 INTERRUPTED = 130
 WAITING = 10
+CRASHES = (InterpreterDied.__name__, PluginBroken.__name__, "Quarantined")
 
 
 def _workflow_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -190,11 +191,10 @@ def finish(state: State, document: dict[str, Any]) -> None:
     error = document.get("error")
     if error and not state.json and not interrupted:
         step = f" in step {error['step']}" if error.get("step") else ""
-        hint = (
-            f"crash report: {error['report']}"
-            if error.get("report")
-            else f"symphony runs show {document['run']}"
-        )
+        report = str(error.get("report") or "").rstrip()
+        if "\n" in report:
+            note(safe(report))  # the traceback, cut to the plugin's own frames
+        hint = f"symphony runs show {document['run']}" if "\n" in report or not report else f"see {report}"
         show_failure(state, SymphonyError(f"{error['type']}{step}: {error['message']}", hint=hint), code)
     if code:
         raise Exit(code)
@@ -202,7 +202,7 @@ def finish(state: State, document: dict[str, Any]) -> None:
 
 def _summary(document: dict[str, Any]) -> str:
     steps = document["steps"] or {}
-    parts = [f"{steps.get('executed', 0)} steps executed", f"{steps.get('reused', 0)} reused"]
+    parts = [f"{counted(steps.get('executed', 0), 'step')} executed", f"{steps.get('reused', 0)} reused"]
     parts += [f"{steps[kind]} {kind}" for kind in ("failed", "skipped") if steps.get(kind)]
     took = f" in {seconds(document['seconds'])}" if document.get("seconds") is not None else ""
     return f"{document['status']}{took}: {', '.join(parts)} (run {document['run']})"
@@ -214,6 +214,5 @@ def exit_code(document: dict[str, Any]) -> int:
         return 0
     if document["status"] == "waiting":
         return WAITING
-    error = document.get("error") or {}
-    crashed = error.get("report") or error.get("type") in (InterpreterDied.__name__, PluginBroken.__name__)
+    crashed = (document.get("error") or {}).get("type") in CRASHES
     return PluginBroken.exit_code if crashed else 1

@@ -15,6 +15,7 @@ from symphony.cli.run import finish, follow
 from symphony.errors import InvalidInput
 
 STATUSES = ("pending", "running", "paused", "waiting", "completed", "failed", "cancelled")
+SHOWN = 16  # of 26 characters: the time and 30 random bits, more than enough to name a run
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 command = Group(
@@ -53,7 +54,7 @@ def list_runs(state: State, status: str | None, workflow: str | None, since: str
         ["RUN", "STATUS", "STARTED (UTC)", "TIME", "STEPS", "WORKFLOW"],
         [
             [
-                row["run"],
+                row["run"][:SHOWN],
                 row["status"],
                 _minute(row["started"]),
                 seconds(row["seconds"]),

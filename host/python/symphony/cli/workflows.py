@@ -33,7 +33,7 @@ def list_workflows(state: State) -> None:
         note("no workflows: symphony plugins install symphony-conductor")
     broken = [plugin.name for plugin in states if plugin.needs_attention]
     if broken:
-        note(f"{len(broken)} plugins need attention: symphony plugins list")
+        note(f"plugins that need attention: {', '.join(broken)} (symphony plugins list)")
 
 
 def _inputs(inputs: list[dict[str, Any]]) -> str:

@@ -1,0 +1,114 @@
+"""One attempt of one step: its lease, its context, its time limit, what it returned or raised."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from symphony.errors import ConversionError, StepFailed
+from symphony.failures import encode_failure
+from symphony.launching import Outcome
+from symphony.run_log import FAILED, OK
+from symphony.step_context import StepContext, current_step
+
+if TYPE_CHECKING:
+    import concurrent.futures
+
+    from symphony.executor import Executor
+    from symphony.launching import StepCall
+
+ASYNC, THREAD = "async", "thread"
+
+
+class Attempt:
+    """One attempt. ``failure`` and ``may_retry`` tell about one that failed."""
+
+    def __init__(self, executor: Executor, call: StepCall, kind: str) -> None:
+        self.may_retry = True
+        self.failure = ""
+        self._executor = executor
+        self._call = call
+        self._kind = kind
+        self._lease: int | None = None
+        self._thread: concurrent.futures.Future[bytes | BaseException] | None = None
+
+    async def run(self) -> Outcome:
+        """The outcome; CancelledError when the step was stopped from outside."""
+        try:
+            return Outcome(OK, await self._result())
+        except asyncio.CancelledError:
+            if self._call.stopped or self._executor.closing:
+                raise
+            error: BaseException = StepFailed("the step cancelled itself", type="CancelledError")
+        except BaseException as raised:  # SystemExit and KeyboardInterrupt, too, fail only the step
+            error = raised
+        # A value that cannot be recorded will not be recordable the next time.
+        self.may_retry = not isinstance(error, ConversionError)
+        self.failure = f"{type(error).__name__}: {error}"[:500]
+        return Outcome(FAILED, encode_failure(self._executor.codec, error))
+
+    def release(self) -> None:
+        """Give slot and lease back, once the thread that uses them has returned."""
+        if self._thread is None or self._thread.done():
+            self._give_back()
+            return
+
+        def returned(_thread: object) -> None:
+            with suppress(RuntimeError):  # the loop has closed: the interpreter is going away
+                self._executor.loop.call_soon_threadsafe(self._give_back)
+
+        self._thread.add_done_callback(returned)
+
+    def _give_back(self) -> None:
+        if self._lease is not None:
+            self._executor.models.release(self._lease)
+            self._lease = None
+        self._executor.release(self._kind)
+
+    async def _result(self) -> bytes:
+        options = self._call.step.options
+        extra: dict[str, Any] = {}
+        if options.model is not None:
+            self._lease, extra["model"] = await self._executor.models.acquire(options.model)
+        limit = asyncio.timeout(options.timeout)
+        try:
+            async with limit:
+                return await (self._in_thread(extra) if self._kind == THREAD else self._in_loop(extra))
+        except TimeoutError:
+            if limit.expired():
+                reason = f"step {self._call.step.name!r} took longer than {options.timeout:g} s"
+                raise TimeoutError(reason) from None
+            raise
+
+    async def _in_loop(self, extra: dict[str, Any]) -> bytes:
+        self._enter()
+        args, kwargs = self._call.arguments()
+        return self._executor.codec.encode(await self._call.step.fn(*args, **kwargs, **extra))
+
+    async def _in_thread(self, extra: dict[str, Any]) -> bytes:
+        self._thread = self._executor.pool.submit(Context().run, self._thread_body, extra)
+        answer = await asyncio.wrap_future(self._thread)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _thread_body(self, extra: dict[str, Any]) -> bytes | BaseException:
+        """Never raises: futures give some exceptions, StopIteration for one, a meaning of their own."""
+        try:
+            self._enter()
+            args, kwargs = self._call.arguments()
+            return self._executor.codec.encode(self._call.step.fn(*args, **kwargs, **extra))
+        except BaseException as error:
+            return error
+
+    def _enter(self) -> None:
+        call, progress = self._call, self._executor.progress
+
+        def report(done: float, total: float, message: str) -> None:
+            if not call.stopped:
+                progress(call, done, total, message)
+
+        context = StepContext(call.run, f"{call.run}/{call.key}", call.step.name, call.attempt, report)
+        current_step.set(context)

@@ -1,0 +1,51 @@
+//! Where the interpreter is in its life, and where the host wants it to be.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::channel::Channel;
+use crate::failure::Failure;
+
+/// Where in its life the interpreter is.
+#[derive(Clone)]
+pub enum Phase {
+    Starting,
+    Ready(Rc<Channel>),
+    /// It died; the next one comes by itself.
+    Restarting,
+    /// It is being stopped, for good or to be started anew.
+    Stopping,
+    /// None comes by itself any more, for this reason.
+    Failed(Failure),
+    /// The host ends.
+    Stopped,
+}
+
+impl Phase {
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready(_) => "ready",
+            Self::Restarting => "restarting",
+            Self::Stopping => "stopping",
+            Self::Failed(_) => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What the host wants; looked at again after every wait.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Wanted {
+    /// Grows with each wish for a fresh interpreter.
+    pub generation: u64,
+    pub stop: Option<Stop>,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Stop {
+    /// How long running steps may take to finish.
+    pub drain: Duration,
+    /// Kill it now.
+    pub hurry: bool,
+}

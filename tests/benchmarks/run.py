@@ -1,0 +1,121 @@
+"""Run the benchmarks: one JSON line per figure on stdout, with --write FILE also a table in Markdown.
+
+    .venv/bin/python tests/benchmarks/run.py [--write docs/benchmarks.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.machinery
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from symphony import _host, __version__  # noqa: E402
+from symphony.core_components import core_components  # noqa: E402
+from tests.benchmarks.calls import call_figures, pool_figure  # noqa: E402
+from tests.benchmarks.commands import command_figures  # noqa: E402
+from tests.benchmarks.measure import Figure, figure, percentile  # noqa: E402
+from tests.benchmarks.steps import step_figures  # noqa: E402
+
+
+def native_library() -> Path:
+    """Build the native side and return it: a Pit component and a Python module in one library."""
+    command = ["cargo", "build", "--release", "--quiet", "--package=symphony-bench"]
+    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "PYO3_PYTHON": sys.executable})
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return target / "release" / "libsymphony_bench.so"
+
+
+def imported(library: Path) -> Any:
+    loader = importlib.machinery.ExtensionFileLoader("symphony_bench", str(library))
+    spec = importlib.util.spec_from_file_location("symphony_bench", library, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def log_figure(direct: Any, folder: str) -> Figure:
+    appends, copies = direct.log_append(folder, 200_000, 128)
+    assert len(appends) == len(copies) == 200_000
+    turns = range(0, len(appends), 1_000)
+    spread = ", ".join(f"p{share * 100:g} {percentile(appends, share)} ns" for share in (0.5, 0.99, 0.999))
+    return figure(
+        "log append, 128 bytes, from Rust",
+        "ns",
+        "copy + CRC of 128 bytes",
+        [sum(appends[at : at + 1_000]) / 1_000 for at in turns],
+        [sum(copies[at : at + 1_000]) / 1_000 for at in turns],
+        target="≤ 4",
+        note=spread + "; both include the clock",
+    )
+
+
+def figures() -> Iterator[Figure]:
+    library = native_library()
+    direct = imported(library)
+    with tempfile.TemporaryDirectory() as folder:
+        pit = _host.open_pit(folder, [*map(str, core_components()), str(library)])
+        yield from call_figures(pit["symphony.bench"], direct)
+        yield pool_figure(pit.pool_manager)
+        yield from step_figures(pit)
+        pit.close()
+    with tempfile.TemporaryDirectory() as folder:
+        yield log_figure(direct, folder)
+    yield from command_figures()
+
+
+def machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    rust = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    return (
+        f"{os.cpu_count()} × {model}, {platform.system()} {platform.release().partition('-')[0]}, "
+        f"CPython {platform.python_version()}, Rust {rust}, Symphony {__version__}"
+    )
+
+
+def table(rows: list[Figure]) -> str:
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`. Ratios are against a baseline in the same run, medians of the pairs; absolute figures",
+        "differ by machine and by hour.",
+        "",
+        f"Machine: {machine()}.",
+        "",
+        "| what | value | baseline | its value | ratio | target | repeats |",
+        "| --- | ---: | --- | ---: | ---: | --- | ---: |",
+    ]
+    for row in rows:
+        value, other = f"{row.value:,.4g} {row.unit}", f"{row.baseline_value:,.4g} {row.unit}"
+        cells = [row.name, value, row.baseline, other, f"{row.ratio:.2f}", row.target, str(row.repeats)]
+        lines.append(f"| {' | '.join(cells)} |")
+    notes = [f"{row.name}: {row.note}." for row in rows if row.note]
+    return "\n".join([*lines, "", *notes, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the benchmarks of Symphony.")
+    parser.add_argument("--write", type=Path, help="also write a table in Markdown to this file")
+    options = parser.parse_args()
+    rows = []
+    for row in figures():
+        rows.append(row)
+        print(row.line(), flush=True)
+    if options.write:
+        options.write.write_text(table(rows))
+
+
+if __name__ == "__main__":
+    main()

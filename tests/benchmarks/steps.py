@@ -1,0 +1,125 @@
+"""Durable steps and runs through the real engine and the real log, against the same work kept in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import graphlib
+import itertools
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from symphony.codec import native_codec
+from symphony.engine import Engine
+from symphony.plugins import PluginHost
+from tests.benchmarks.measure import Figure, figure, seconds
+
+PLUGIN = Path(__file__).parent / "workload.py"
+REPEATS = 7
+CHAIN = 100
+RUNS = 100
+SHORT = 5
+_numbers = itertools.count()
+
+
+async def increment(number: int) -> int:
+    return number + 1
+
+
+async def task_chain(length: int) -> int:
+    """One asyncio task per step, nothing recorded."""
+    number = 0
+    for _ in range(length):
+        number = await asyncio.create_task(increment(number))
+    return number
+
+
+async def graph_run(length: int) -> int:
+    """What an in-memory runner does: graphlib for the order, a task per node, results in a dict."""
+    sorter = graphlib.TopologicalSorter({at: (at - 1,) if at else () for at in range(length)})
+    sorter.prepare()
+    results: dict[int, int] = {}
+    done: asyncio.Queue[int] = asyncio.Queue()
+
+    async def node(at: int) -> None:
+        results[at] = await increment(results.get(at - 1, 0))
+        done.put_nowait(at)
+
+    tasks = set()
+    while sorter.is_active():
+        for at in sorter.get_ready():
+            task = asyncio.create_task(node(at))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        sorter.done(await done.get())
+    return results[length - 1]
+
+
+class DurableRuns:
+    """An engine in this process, on a home of its own."""
+
+    def __init__(self, pit: Any, home: Path) -> None:
+        plugins = PluginHost(home)
+        plugins.load_file(PLUGIN)
+        self._pit = pit
+        self._engine = Engine(pit, plugins, native_codec(), lambda method, params: None)
+
+    async def __call__(self, length: int) -> None:
+        run = f"bench{next(_numbers):08}"
+        others = asyncio.all_tasks()
+        await self._engine.start(run, "workload.chain", {"length": length}, {}, Path("/"), [])
+        while started := asyncio.all_tasks() - others:
+            await asyncio.wait(started)
+        info = self._pit.dag_tracker.run_info(run)
+        assert info["status"] == "completed", info
+        assert info["payload"].startswith(f"={{\"result\": {length},".encode()), info["payload"]
+
+
+def timed(loop: asyncio.AbstractEventLoop, call: Callable[[], Awaitable[object]]) -> float:
+    async def main() -> None:
+        await call()
+
+    return seconds(lambda: loop.run_until_complete(main()))
+
+
+def step_figures(pit: Any) -> Iterator[Figure]:
+    """Figures of durable steps and runs."""
+    loop = asyncio.new_event_loop()
+    with tempfile.TemporaryDirectory() as folder:
+        durable = loop.run_until_complete(_made(pit, Path(folder)))
+        assert loop.run_until_complete(task_chain(CHAIN)) == loop.run_until_complete(graph_run(CHAIN)) == CHAIN
+        loop.run_until_complete(durable(CHAIN))
+        chain = [
+            (timed(loop, lambda: durable(CHAIN)), timed(loop, lambda: task_chain(CHAIN))) for _ in range(REPEATS)
+        ]
+        yield figure(
+            "durable step, chain of 100",
+            "µs",
+            "asyncio.create_task + await",
+            [pair[0] / CHAIN * 1e6 for pair in chain],
+            [pair[1] / CHAIN * 1e6 for pair in chain],
+            target="≤ 2 (later)",
+        )
+
+        async def many(run: Callable[[int], Awaitable[object]]) -> None:
+            for _ in range(RUNS):
+                await run(SHORT)
+
+        runs = [
+            (RUNS / timed(loop, lambda: many(durable)), RUNS / timed(loop, lambda: many(graph_run)))
+            for _ in range(REPEATS)
+        ]
+        yield figure(
+            "durable 5-step runs per second",
+            "1/s",
+            "graphlib + asyncio, not durable",
+            [pair[0] for pair in runs],
+            [pair[1] for pair in runs],
+            target="≥ 1.0 (later)",
+        )
+    loop.close()
+
+
+async def _made(pit: Any, home: Path) -> DurableRuns:
+    return DurableRuns(pit, home)

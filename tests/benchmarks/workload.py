@@ -1,0 +1,28 @@
+"""A plugin file for the benchmarks: steps that do next to nothing, so that what is timed is Symphony."""
+
+import symphony
+
+
+@symphony.step
+async def increment(number: int) -> int:
+    return number + 1
+
+
+@symphony.workflow
+async def chain(length: int) -> int:
+    """Steps one after the other, each taking the result of the one before."""
+    number = 0
+    for _ in range(length):
+        number = await increment(number)
+    return number
+
+
+@symphony.workflow
+async def nothing() -> None:
+    """No step at all."""
+
+
+@symphony.hookimpl
+def register_workflows(registry):
+    registry.add(chain)
+    registry.add(nothing)

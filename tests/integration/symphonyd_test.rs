@@ -1,0 +1,611 @@
+//! The program `symphonyd` as its clients meet it: real processes, a real socket, real logs.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../fixtures/stand_in/mod.rs"]
+mod stand_in;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use symphony_dag_tracker::records::{Event, Outcome, RunStatus};
+
+use stand_in::StandIn;
+
+const PREFIX: &str = "/the/prefix";
+const LIMIT: Duration = Duration::from_secs(15);
+const RUN: &str = "01jd3k0000000000000000000a";
+
+fn symphonyd() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_symphonyd"));
+    command.env("PYTHONPATH", stand_in::module_path()).env_remove("SYMPHONY_HOME").stdin(Stdio::null());
+    command
+}
+
+/// A `symphonyd` that was started; killed at the end of its test.
+struct Daemon {
+    process: Child,
+    /// Its first line.
+    line: Value,
+}
+
+impl Daemon {
+    fn start(stand_in: &StandIn, change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = symphonyd();
+        command.arg("--home").arg(&stand_in.home).arg("--python").arg(stand_in::python());
+        command
+            .args(["--prefix", PREFIX])
+            .env("XDG_RUNTIME_DIR", stand_in.folder.path())
+            .stdout(Stdio::piped());
+        change(&mut command);
+        let mut process = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        stdout.read_to_string(&mut String::new()).expect("nothing follows the line");
+        Self { process, line: serde_json::from_str(&line).unwrap_or(Value::Null) }
+    }
+
+    fn ready(stand_in: &StandIn) -> Self {
+        let daemon = Self::start(stand_in, |_| ());
+        assert_eq!(daemon.line["ready"], true, "{}", daemon.line);
+        daemon
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.line["socket"].as_str().unwrap().into()
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.socket())
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(
+            Command::new("kill").args([name, &self.process.id().to_string()]).status().unwrap().success()
+        );
+    }
+
+    /// Its exit code, once it ends by itself.
+    fn end(&mut self) -> Option<i32> {
+        until("symphonyd ends", || self.process.try_wait().unwrap().is_some());
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Client {
+    stream: BufReader<UnixStream>,
+    next: u64,
+    events: Vec<Value>,
+}
+
+impl Client {
+    fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        Self { stream: BufReader::new(stream), next: 0, events: Vec::new() }
+    }
+
+    fn send(&mut self, line: &str) {
+        self.stream.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn ask(&mut self, method: &str, parameters: &Value) -> u64 {
+        self.next += 1;
+        self.send(
+            &json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": parameters}).to_string(),
+        );
+        self.next
+    }
+
+    fn text(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn receive(&mut self) -> Value {
+        serde_json::from_str(&self.text()).unwrap()
+    }
+
+    fn answer(&mut self, id: u64) -> Value {
+        loop {
+            let document = self.receive();
+            if document["id"] == id {
+                return document;
+            }
+            assert_eq!(document["method"], "event", "{document}");
+            self.events.push(document["params"].clone());
+        }
+    }
+
+    fn call(&mut self, method: &str, parameters: Value) -> Value {
+        let id = self.ask(method, &parameters);
+        self.answer(id)
+    }
+
+    fn result(&mut self, method: &str, parameters: Value) -> Value {
+        let answer = self.call(method, parameters);
+        assert!(answer.get("error").is_none(), "{answer}");
+        answer["result"].clone()
+    }
+
+    /// Type, message and exit code of the error.
+    fn error(&mut self, method: &str, parameters: Value) -> (String, String, u64) {
+        let error = self.call(method, parameters)["error"].clone();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&error["data"]["type"]), text(&error["message"]), error["data"]["exit"].as_u64().unwrap())
+    }
+}
+
+fn until(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !happened() {
+        assert!(Instant::now() < deadline, "it did not happen: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn alive(pid: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z"))
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn finish(payload: &[u8]) -> Event<'_> {
+    Event::RunFinished { status: RunStatus::Completed, payload }
+}
+
+fn started(key: &str) -> Event<'_> {
+    Event::StepStarted { key, name: "step", attempt: 1, dependencies: vec![] }
+}
+
+fn finished(key: &str, outcome: Outcome) -> Event<'_> {
+    Event::StepFinished { key, name: "step", fingerprint: b"", outcome, payload: b"=" }
+}
+
+#[test]
+fn it_says_where_it_listens_and_stops_when_told() {
+    let stand_in = StandIn::new();
+    let mut daemon = Daemon::ready(&stand_in);
+    let entry: Value = serde_json::from_slice(&fs::read(stand_in.home.join("host.json")).unwrap()).unwrap();
+    assert_eq!((&entry["pid"], &entry["socket"]), (&daemon.line["pid"], &daemon.line["socket"]));
+    assert_eq!((&entry["prefix"], &entry["version"]), (&json!(PREFIX), &json!(env!("CARGO_PKG_VERSION"))));
+    assert_eq!(mode(&stand_in.home), 0o700);
+    assert_eq!(mode(&stand_in.home.join("host.json")), 0o600);
+    assert_eq!((mode(&daemon.socket()), mode(daemon.socket().parent().unwrap())), (0o600, 0o700));
+    let mut client = daemon.client();
+    let status = client.result("host.status", json!({}));
+    assert_eq!((&status["running"], &status["pid"]), (&json!(true), &daemon.line["pid"]));
+    assert_eq!((&status["interpreter"]["state"], &status["runs"]), (&json!("ready"), &json!(0)));
+    let interpreter = status["interpreter"]["pid"].as_u64().unwrap();
+    assert_eq!(client.result("host.stop", json!({})), json!({"stopped": true}));
+    assert!(!alive(interpreter));
+    assert_eq!(daemon.end(), Some(0));
+    assert!(!stand_in.home.join("host.json").exists() && !daemon.socket().exists());
+}
+
+#[test]
+fn a_second_host_names_the_first_and_another_environment_is_refused() {
+    let stand_in = StandIn::new();
+    let daemon = Daemon::ready(&stand_in);
+    let mut second = Daemon::start(&stand_in, |_| ());
+    assert_eq!(second.line, daemon.line);
+    assert_eq!(second.end(), Some(0));
+    let mut other = Daemon::start(&stand_in, |command| {
+        command.args(["--prefix", "/other"]);
+    });
+    let error = &other.line["error"];
+    assert_eq!((&error["type"], &error["exit"]), (&json!("Conflict"), &json!(6)));
+    let message = error["message"].as_str().unwrap();
+    let pid = daemon.line["pid"].to_string();
+    assert!([PREFIX, "/other", &pid].iter().all(|part| message.contains(part)), "{message}");
+    assert_eq!(other.end(), Some(6));
+}
+
+#[test]
+fn malformed_input_gets_an_error_and_hurts_nobody() {
+    let daemon = Daemon::ready(&StandIn::new());
+    let mut client = daemon.client();
+    for (line, code) in [
+        ("{", -32700),
+        ("\u{0}\u{1}", -32700),
+        ("[]", -32600),
+        ("{\"id\": 1}", -32600),
+        (r#"{"jsonrpc": "2.0", "id": 1, "method": "nothing"}"#, -32601),
+        (r#"{"jsonrpc": "2.0", "id": 1, "method": "host.status", "params": 5}"#, -32602),
+        (r#"{"jsonrpc": "2.0", "id": 1, "method": "runs.get", "params": {"run": 5}}"#, -32602),
+    ] {
+        client.send(line);
+        let answer = client.receive();
+        assert_eq!(answer["error"]["code"], code, "{line}: {answer}");
+        assert!(answer["error"]["data"]["type"].is_string(), "{answer}");
+    }
+    client.stream.get_mut().write_all(&[0xff, 0xfe, b'\n']).unwrap();
+    assert_eq!(client.receive()["error"]["code"], -32700);
+    client.send(&" ".repeat(17 << 20));
+    assert_eq!(client.receive()["error"]["code"], -32600);
+    client.send(&format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)));
+    assert_eq!(client.receive()["error"]["code"], -32600);
+    client.send(r#"{"jsonrpc": "2.0", "method": "host.status"}"#); // a notification: no answer
+    assert_eq!(client.result("host.status", json!({}))["running"], true);
+}
+
+#[test]
+fn a_client_that_only_stops_sending_still_gets_its_answers() {
+    let daemon = Daemon::ready(&StandIn::new());
+    let mut client = daemon.client();
+    client.ask("workflows.list", &json!({}));
+    client.stream.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.receive()["result"]["method"], "workflows.list");
+    assert_eq!(client.text(), "", "then the host closes");
+}
+
+#[test]
+fn runs_are_shown_as_the_log_tells_them() {
+    let stand_in = StandIn::new();
+    stand_in.behave("");
+    fs::create_dir(stand_in.home.join("pit")).unwrap();
+    let (other, third) = ("01jd3k0000000000000000000b", "01zz000000000000000000000c");
+    let document = br#"={"result": 1180591620717411303424, "error": null, "steps": {"executed": 1, "reused": 1, "failed": 0, "skipped": 0}}"#;
+    {
+        let log = stand_in.log();
+        log.accept(RUN, "conductor.index", 1_700_000_000_000_000);
+        log.write(RUN, 1_700_000_001_000_000, &started("k"));
+        log.write(RUN, 1_700_000_002_500_000, &finished("k", Outcome::Completed));
+        log.write(RUN, 1_700_000_003_000_000, &finish(document));
+        log.accept(other, "conductor.search", 1_700_000_100_000_000);
+        log.accept(third, "tools.report", 1_700_000_200_000_000);
+        log.write(third, 1_700_000_201_000_000, &finish(b"@0123"));
+    }
+    let row = json!({
+        "run": RUN, "workflow": "conductor.index", "status": "completed", "started": "2023-11-14T22:13:20.000Z",
+        "seconds": 3.0, "steps": {"executed": 1, "reused": 1, "failed": 0, "skipped": 0},
+    });
+    let query = |arguments: &[&str]| -> (Value, Option<i32>) {
+        let output =
+            symphonyd().arg("query").arg("--home").arg(&stand_in.home).args(arguments).output().unwrap();
+        (serde_json::from_slice(&output.stdout).unwrap(), output.status.code())
+    };
+    let (list, code) = query(&["runs.list"]);
+    let statuses: Vec<&str> =
+        list.as_array().unwrap().iter().map(|row| row["status"].as_str().unwrap()).collect();
+    assert_eq!((statuses, code), (vec!["completed", "pending", "completed"], Some(0)));
+    assert_eq!(list[2], row);
+    assert_eq!(query(&["runs.list", r#"{"workflow": "symphony-conductor:index"}"#]).0, json!([row]));
+    assert_eq!(query(&["runs.list", r#"{"since": "2023-11-14T22:16:00Z"}"#]).0[0]["run"], third);
+    assert_eq!(query(&["runs.list", r#"{"status": "pending"}"#]).0[0]["run"], other);
+    assert_eq!(query(&["runs.get", r#"{"run": "01jd3k"}"#]).0["error"]["type"], "InvalidInput");
+    assert_eq!(query(&["runs.list", r#"{"status": "done"}"#]).1, Some(2));
+
+    let daemon = Daemon::start(&stand_in, |_| ());
+    assert_eq!(daemon.line["ready"], true);
+    let mut client = daemon.client();
+    let shown = client.result("runs.get", json!({"run": RUN.to_uppercase()}));
+    assert_eq!(
+        shown["graph"],
+        json!([{"key": "k", "name": "step", "state": "completed", "attempts": 1, "seconds": 1.5}])
+    );
+    assert_eq!(client.result("runs.get", json!({"run": "01jd3k0000000000000000000b"}))["status"], "running");
+    let (kind, message, exit) = client.error("runs.get", json!({"run": "01jd3k"}));
+    assert_eq!((kind.as_str(), exit), ("InvalidInput", 2));
+    assert!(message.contains(RUN) && message.contains(other), "{message}");
+    let answer = client.call("runs.get", json!({"run": "01zzz"}));
+    assert_eq!(answer["error"]["data"]["exit"], 3);
+    assert!(answer["error"]["data"]["hint"].as_str().unwrap().contains(third), "{answer}");
+    let id = client.ask("runs.wait", &json!({"run": RUN}));
+    let text = client.text();
+    assert!(
+        text.contains(r#""result":1180591620717411303424"#) && text.contains(&format!("\"id\":{id}")),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_large_result_comes_from_the_interpreter() {
+    let stand_in = StandIn::new();
+    stand_in.behave(r#"result {"result": "large", "error": null, "steps": {"executed": 7}}"#);
+    let daemon = Daemon::ready(&stand_in);
+    let log = stand_in.log();
+    log.accept(RUN, "w.w", 1);
+    log.write(RUN, 2, &finish(b"@0123"));
+    let end = daemon.client().result("runs.wait", json!({"run": "01jd"}));
+    assert_eq!((&end["result"], &end["steps"]["executed"]), (&json!("large"), &json!(7)));
+    assert_eq!(stand_in.seen().last().unwrap()[2], json!({"run": RUN}));
+}
+
+#[test]
+fn who_waits_is_told_what_happens() {
+    let stand_in = StandIn::new();
+    let daemon = Daemon::ready(&stand_in);
+    let log = stand_in.log();
+    log.accept(RUN, "w.w", 1);
+    log.write(RUN, 2, &started("a"));
+    let (mut watching, mut quiet) = (daemon.client(), daemon.client());
+    let id = watching.ask("runs.wait", &json!({"run": RUN, "events": true}));
+    let quiet_id = quiet.ask("runs.wait", &json!({"run": RUN}));
+    let progress = json!({"run": RUN, "key": "a", "name": "step", "done": 3, "total": 9, "message": "m"});
+    daemon.client().result("pit.call", json!({"component": "c", "method": "progress", "args": [progress]}));
+    log.write(RUN, 3, &Event::AttemptFailed { key: "a", attempt: 1, error: "boom", retry_at: 9 });
+    log.write(RUN, 4, &finished("a", Outcome::Cached));
+    log.write("other", 4, &started("x"));
+    log.write(RUN, 5, &finish(b"="));
+    let end = watching.answer(id);
+    assert_eq!((&end["result"]["status"], &end["result"]["result"]), (&json!("completed"), &Value::Null));
+    let told: Vec<_> =
+        watching.events.iter().map(|event| [&event["kind"], &event["state"], &event["message"]]).collect();
+    assert_eq!(
+        json!(told),
+        json!([
+            ["step_started", "running", ""],
+            ["progress", "", "m"],
+            ["attempt_failed", "queued", "boom"],
+            ["step_finished", "cached", ""],
+        ])
+    );
+    assert!(
+        watching
+            .events
+            .iter()
+            .all(|event| event["run"] == RUN && event["name"] == "step" && event["key"] == "a")
+    );
+    assert_eq!((&watching.events[1]["done"], &watching.events[1]["total"]), (&json!(3), &json!(9)));
+    assert_eq!(quiet.answer(quiet_id)["result"]["status"], "completed");
+    assert!(quiet.events.is_empty());
+}
+
+#[test]
+fn a_slow_subscriber_loses_events_and_is_told_but_never_an_answer() {
+    let stand_in = StandIn::new();
+    let daemon = Daemon::ready(&stand_in);
+    let log = stand_in.log();
+    log.accept(RUN, "w.w", 1);
+    let mut slow = daemon.client();
+    let id = slow.ask("runs.wait", &json!({"run": RUN, "events": true}));
+    assert_eq!(slow.next, 1);
+    let mut quick = daemon.client();
+    until("the slow one is heard", || quick.result("host.status", json!({}))["runs"] == 1);
+    std::thread::sleep(Duration::from_millis(50));
+    let keys: Vec<String> = (0..10_000).map(|number| format!("key-{number}")).collect();
+    keys.iter().for_each(|key| log.write(RUN, 2, &started(key)));
+    let quick_id = quick.ask("runs.wait", &json!({"run": RUN}));
+    log.write(RUN, 3, &finish(b"="));
+    assert_eq!(
+        quick.answer(quick_id)["result"]["status"],
+        "completed",
+        "others do not wait for the slow one"
+    );
+    assert_eq!(slow.answer(id)["result"]["status"], "completed");
+    let told = slow.events.iter().filter(|event| event["kind"] == "step_started").count();
+    let dropped: u64 = slow.events.iter().filter_map(|event| event["dropped"].as_u64()).sum();
+    assert!(dropped > 0 && told >= 1024, "{dropped} dropped, {told} told");
+    assert_eq!(told as u64 + dropped, 10_000);
+}
+
+#[test]
+fn it_leaves_when_nobody_needs_it() {
+    let stand_in = StandIn::new();
+    let mut daemon = Daemon::start(&stand_in, |command| {
+        command.env("SYMPHONY_LINGER", "0.3");
+    });
+    let mut client = daemon.client();
+    std::thread::sleep(Duration::from_millis(800));
+    assert_eq!(client.result("host.status", json!({}))["running"], true, "a client keeps it");
+    let log = stand_in.log();
+    log.accept(RUN, "w.w", 1);
+    drop(client);
+    std::thread::sleep(Duration::from_millis(800));
+    assert!(daemon.process.try_wait().unwrap().is_none(), "a live run keeps it");
+    log.write(RUN, 2, &finish(b"="));
+    assert_eq!(daemon.end(), Some(0));
+}
+
+#[test]
+fn a_run_that_kills_every_interpreter_is_given_up_with_a_way_on() {
+    let stand_in = StandIn::new();
+    stand_in.behave("pit.list kill 9");
+    let mut daemon = Daemon::start(&stand_in, |command| {
+        command.env("SYMPHONY_LINGER", "0.3");
+    });
+    {
+        let log = stand_in.log();
+        log.accept(RUN, "w.w", 1);
+    }
+    let mut client = daemon.client();
+    let id = client.ask("runs.wait", &json!({"run": RUN, "events": true}));
+    for _ in 0..5 {
+        assert_eq!(daemon.client().error("pit.list", json!({})).0, "InterpreterDied");
+    }
+    let error = client.answer(id)["error"].clone();
+    assert_eq!((&error["data"]["type"], &error["data"]["exit"]), (&json!("InterpreterDied"), &json!(4)));
+    assert!(error["message"].as_str().unwrap().contains("signal 9 (SIGKILL)"), "{error}");
+    let hint = error["data"]["hint"].as_str().unwrap();
+    assert!(
+        hint.contains("interpreter.log") && hint.contains(&format!("symphony runs resume {RUN}")),
+        "{hint}"
+    );
+    assert!(client.events.iter().any(|event| event["message"] == "is back, its runs go on"));
+    assert_eq!(client.result("runs.get", json!({"run": RUN}))["status"], "pending");
+    assert_eq!(client.result("host.status", json!({}))["interpreter"]["state"], "failed");
+    assert_eq!(client.result("runs.resume", json!({"run": RUN})), json!({"run": RUN, "workflow": "w.w"}));
+    assert_eq!(client.result("host.status", json!({}))["interpreter"]["state"], "ready");
+    assert_eq!(client.result("runs.cancel", json!({"run": RUN})), json!({"run": RUN}));
+    for _ in 0..5 {
+        client.call("pit.list", json!({}));
+    }
+    drop(client);
+    assert_eq!(daemon.end(), Some(0), "a run that nobody drives does not keep it");
+}
+
+#[test]
+fn a_new_run_has_a_growing_id_and_passes_its_inputs_unchanged() {
+    let stand_in = StandIn::new();
+    let daemon = Daemon::ready(&stand_in);
+    let mut client = daemon.client();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let line = r#"{"jsonrpc": "2.0", "id": 1, "method": "workflows.run",
+            "params": {"workflow": "w.w", "inputs": {"n": 1180591620717411303424}, "text": {"a": "b"}, "cwd": "/", "plugins": []}}"#;
+        client.send(&line.replace('\n', " "));
+        let started = client.receive()["result"].clone();
+        assert_eq!(started["workflow"], "w.w");
+        ids.push(started["run"].as_str().unwrap().to_owned());
+    }
+    assert!(ids.is_sorted_by(|one, two| one < two) && ids.iter().all(|id| id.len() == 26));
+    let text = fs::read_to_string(stand_in.home.join("seen")).unwrap();
+    assert!(text.contains(
+        r#""inputs": {"n": 1180591620717411303424}, "text": {"a": "b"}, "cwd": "/", "plugins": []}"#
+    ));
+    assert_eq!(client.error("workflows.run", json!({})).2, 2);
+}
+
+#[test]
+fn a_broken_python_ends_a_host_that_was_started_for_a_run_but_not_one_that_stays() {
+    let stand_in = StandIn::new();
+    stand_in.behave("say ImportError: broken\nstart exit 1");
+    let mut daemon = Daemon::start(&stand_in, |_| ());
+    let error = &daemon.line["error"];
+    assert!(error["message"].as_str().unwrap().ends_with("ImportError: broken"), "{error}");
+    assert_eq!(daemon.end(), Some(9));
+    let daemon = Daemon::start(&stand_in, |command| {
+        command.arg("--linger");
+    });
+    assert_eq!((&daemon.line["ready"], &daemon.line["problem"]["exit"]), (&json!(true), &json!(9)));
+    let mut client = daemon.client();
+    assert_eq!(client.error("workflows.list", json!({})).2, 9);
+    assert_eq!(client.result("runs.list", json!({})), json!([]), "history works");
+    stand_in.behave("");
+    assert_eq!(client.result("host.restart", json!({}))["interpreter"]["state"], "ready");
+}
+
+#[test]
+fn the_interpreter_dies_with_its_host_and_the_next_host_takes_over() {
+    let stand_in = StandIn::new();
+    let mut daemon = Daemon::ready(&stand_in);
+    let status = daemon.client().result("host.status", json!({}));
+    let interpreter = status["interpreter"]["pid"].as_u64().unwrap();
+    daemon.process.kill().unwrap();
+    daemon.process.wait().unwrap();
+    until("the interpreter is gone", || !alive(interpreter));
+    assert!(stand_in.home.join("host.json").exists(), "a killed host leaves its entry");
+    let next = Daemon::ready(&stand_in);
+    assert_ne!(next.line["pid"], daemon.line["pid"]);
+}
+
+#[test]
+fn an_interpreter_that_outlived_its_host_is_killed_and_a_stranger_is_not() {
+    let stand_in = StandIn::new();
+    stand_in.behave("hold");
+    fs::create_dir(stand_in.home.join("pit")).unwrap();
+    let mut orphan = Command::new(stand_in::python())
+        .args(["-P", "-m", "symphony.interpreter"])
+        .env("PYTHONPATH", stand_in::module_path())
+        .env("SYMPHONY_HOME", &stand_in.home)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut held = [0; 4];
+    orphan.stdout.take().unwrap().read_exact(&mut held).unwrap();
+    stand_in.behave("");
+    let before = Instant::now();
+    let daemon = Daemon::ready(&stand_in);
+    assert!(before.elapsed() >= Duration::from_secs(2), "it gets two seconds");
+    until("the orphan is killed", || orphan.try_wait().unwrap().is_some());
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&orphan.wait().unwrap()), Some(9));
+    drop(daemon);
+
+    let _stranger = stand_in.log();
+    let mut refused = Daemon::start(&stand_in, |_| ());
+    let message = refused.line["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
+    assert_eq!(refused.end(), Some(6));
+}
+
+#[test]
+fn a_signal_stops_it_and_who_waits_learns_that_the_run_is_kept() {
+    let stand_in = StandIn::new();
+    let mut daemon = Daemon::ready(&stand_in);
+    stand_in.log().accept(RUN, "w.w", 1);
+    let mut client = daemon.client();
+    let id = client.ask("runs.wait", &json!({"run": RUN}));
+    until("it waits", || daemon.client().result("host.status", json!({}))["runs"] == 1);
+    daemon.signal("-TERM");
+    let error = client.answer(id)["error"].clone();
+    assert_eq!(error["data"]["hint"], format!("symphony runs resume {RUN}"));
+    assert_eq!(daemon.end(), Some(0));
+    assert_eq!(stand_in.seen().last().unwrap()[1], "stop");
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_deaf_interpreter() {
+    let stand_in = StandIn::new();
+    stand_in.behave("deaf");
+    let mut daemon = Daemon::ready(&stand_in);
+    daemon.signal("-INT");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(daemon.process.try_wait().unwrap().is_none());
+    daemon.signal("-INT");
+    let before = Instant::now();
+    assert_eq!(daemon.end(), Some(0));
+    assert!(before.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn a_home_that_cannot_be_used_is_refused_with_its_reason() {
+    let refused = |home: &Path| -> (Value, Option<i32>) {
+        let mut command = symphonyd();
+        let Output { stdout, status, .. } = command
+            .arg("--home")
+            .arg(home)
+            .args(["--python", "python3", "--prefix", PREFIX])
+            .output()
+            .unwrap();
+        (serde_json::from_slice::<Value>(&stdout).unwrap()["error"].clone(), status.code())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let open = folder.path().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::write(open.join("file"), "").unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    let (error, code) = refused(&open);
+    assert_eq!(
+        (&error["type"], &error["hint"], code),
+        (&json!("Refused"), &json!(format!("chmod 700 {}", open.display())), Some(8))
+    );
+    let (error, code) = refused(&open.join("file"));
+    assert_eq!((&error["type"], code), (&json!("HostUnavailable"), Some(9)));
+    let (error, code) = refused(&open.join("file/home"));
+    assert!(error["message"].as_str().unwrap().contains("a part of the path is a file"), "{error}");
+    assert_eq!(code, Some(9));
+    assert_eq!(refused(Path::new("/proc/symphony")).1, Some(9), "a file system that takes no folders");
+}
+
+#[test]
+fn the_command_line_is_checked() {
+    let run = |arguments: &[&str]| {
+        let Output { stdout, status, .. } = symphonyd().args(arguments).output().unwrap();
+        (String::from_utf8(stdout).unwrap(), status.code())
+    };
+    assert!(run(&["--help"]).0.contains("usage: symphonyd --home DIR"));
+    assert_eq!(run(&["--version"]), (format!("symphonyd {}\n", env!("CARGO_PKG_VERSION")), Some(0)));
+    for wrong in [&[][..], &["--home"], &["--hom", "x"], &["--home", "x", "y"], &["query", "--home", "x"]] {
+        let (line, code) = run(wrong);
+        let document: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&document["error"]["type"], code), (&json!("InvalidInput"), Some(2)), "{wrong:?}");
+    }
+}

@@ -1,0 +1,232 @@
+"""Installing and removing plugins for real: pip, wheels made by hand, an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import symphony
+from tests.fixtures.wheel_writer import source_of, write_wheel
+
+pytestmark = [pytest.mark.python, pytest.mark.integration, pytest.mark.subprocess]
+LEAVES_A_MARK = "import pathlib\npathlib.Path('{mark}').touch()\n"
+PROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "toy-folder"
+version = "{version}"
+[project.entry-points.symphony]
+toy-folder = "toy_folder"
+[tool.setuptools]
+py-modules = ["toy_folder"]
+"""
+
+
+class Environment:
+    """A virtual environment that sees Symphony and its dependencies, and a home of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder / "env", with_pip=True, symlinks=True)
+        self.python = folder / "env" / "bin" / "python"
+        site = next((folder / "env" / "lib").glob("python*/site-packages"))
+        package = Path(symphony.__file__).parents[1]
+        (site / "symphony_under_test.pth").write_text(f"{package}\n{sysconfig.get_path('purelib')}\n")
+        self.home = folder / "home"
+
+    def __call__(self, *arguments: str) -> tuple[int, Any, str]:
+        """Run one command with --json: exit code, document, stderr."""
+        command = [str(self.python), "-m", "symphony", "--home", str(self.home), *arguments, "--json"]
+        given = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
+        given["PIP_RETRIES"] = "0"
+        done = subprocess.run(command, capture_output=True, text=True, env=given, check=False, timeout=120)
+        return done.returncode, json.loads(done.stdout), done.stderr
+
+    def statuses(self) -> dict[str, str]:
+        code, document, _ = self("plugins", "list")
+        assert code == 0
+        return {plugin["name"]: plugin["status"] for plugin in document["plugins"] if plugin["name"].startswith("toy")}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return Environment(tmp_path_factory.mktemp("installing"))
+
+
+@pytest.fixture
+def environment(made: Environment) -> Environment:
+    """The environment without the plugins of an earlier test."""
+    for name in made.statuses():
+        made("plugins", "uninstall", name)
+    return made
+
+
+def test_a_wheel_is_installed_wished_probed_and_removed(environment: Environment, tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path, "toy-good", source_of("good"))
+    code, document, _ = environment("plugins", "install", str(wheel))
+    assert code == 0
+    assert [(p["name"], p["status"], p["hooks"]) for p in document["plugins"]] == [
+        ("toy-good", "active", ["register_models", "register_workflows"])
+    ]
+    assert f'requirement = "toy-good @ {wheel.as_uri()}"' in (environment.home / "plugins.toml").read_text()
+    code, workflows, _ = environment("workflows", "list")
+    assert "toy-good.doubled" in [workflow["name"] for workflow in workflows]
+    assert environment("plugins", "disable", "Toy_Good")[1]["status"] == "disabled"
+    assert environment("plugins", "enable", "toy-good")[1]["status"] == "active"
+    assert environment("plugins", "info", "toy.good")[1]["version"] == "1.0"
+    assert environment("plugins", "uninstall", "toy-good") [:2] == (0, {"removed": ["toy-good"]})
+    assert environment.statuses() == {}
+    code, document, _ = environment("plugins", "uninstall", "toy-good")
+    assert (code, document["error"]["type"]) == (3, "NotFound")
+
+
+def test_a_name_comes_from_the_index_options(environment: Environment, tmp_path: Path) -> None:
+    write_wheel(tmp_path / "index", "toy-named", source_of("good"), version="1.0")
+    write_wheel(tmp_path / "index", "toy-named", source_of("good"), version="2.0")
+    options = ["--no-index", "--find-links", str(tmp_path / "index")]
+    assert environment("plugins", "install", "toy-named==1.0", *options)[1]["plugins"][0]["version"] == "1.0"
+    assert 'requirement = "toy-named==1.0"' in (environment.home / "plugins.toml").read_text()
+    assert environment("plugins", "install", "toy-named", *options)[0] == 0  # satisfied by an upgrade, as asked
+    assert environment("plugins", "info", "toy-named")[1]["version"] == "2.0"
+    code, document, _ = environment("plugins", "install", "toy-nowhere", *options)
+    assert (code, document["error"]["type"]) == (3, "NotFound")
+
+
+def test_what_is_no_plugin_is_refused_and_nothing_of_it_runs(environment: Environment, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    wheel = write_wheel(tmp_path / "index", "toy-library", LEAVES_A_MARK.format(mark=mark), plugin=False)
+    good = write_wheel(tmp_path, "toy-good", source_of("good"))
+    for spec in ([str(good), str(wheel)], ["toy-library", "--no-index", "--find-links", str(wheel.parent)]):
+        code, document, _ = environment("plugins", "install", *spec)
+        assert (code, document["error"]["type"]) == (8, "Refused")
+        assert "no entry point in the group 'symphony'" in document["error"]["message"]
+    assert not mark.exists()
+    assert environment.statuses() == {}
+
+
+def test_what_does_not_fit_is_refused_before_it_runs(environment: Environment, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    source = LEAVES_A_MARK.format(mark=mark)
+    for name, text, options in (
+        ("toy-api", f"symphony_api = 3\n{source}", {}),
+        ("toy-python", source, {"requires_python": ">=4"}),
+        ("toy-host", source, {"requires": ["symphony-host>=99"]}),
+    ):
+        wheel = write_wheel(tmp_path, name, text, **options)  # type: ignore[arg-type]
+        code, document, _ = environment("plugins", "install", str(wheel))
+        assert (code, document["error"]["type"]) == (5, "Incompatible")
+        assert "needs" in document["error"]["message"]
+    assert not mark.exists()
+    assert environment.statuses() == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("raises", "RuntimeError: no such luck"),
+        ("sys_exit", "called sys.exit(0)"),
+        ("os_exit", "called os._exit(0)"),
+        ("segfaults", "crashed with SIGSEGV"),
+    ],
+)
+def test_what_crashes_in_its_probe_is_removed_again(
+    environment: Environment, tmp_path: Path, module: str, message: str
+) -> None:
+    wheel = write_wheel(tmp_path, "toy-bad", source_of(module))
+    code, document, _ = environment("plugins", "install", str(wheel))
+    assert (code, document["error"]["type"]) == (4, "PluginBroken")
+    assert message in document["error"]["message"]
+    assert "toy_bad.py:" in document["error"]["message"]
+    assert document["error"]["message"].endswith("it was removed again")
+    assert environment.statuses() == {}
+    assert "toy-bad" not in (environment.home / "plugins.toml").read_text()
+
+
+def test_a_plugin_broken_by_plain_pip_harms_nothing_and_can_be_removed(
+    environment: Environment, tmp_path: Path
+) -> None:
+    bad = write_wheel(tmp_path, "toy-bad", source_of("os_exit"))
+    good = write_wheel(tmp_path, "toy-good", source_of("good"))
+    pip = [str(environment.python), "-m", "pip", "install", "--quiet", "--no-index", str(bad), str(good)]
+    subprocess.run(pip, check=True)
+    assert environment.statuses() == {"toy-bad": "broken", "toy-good": "active"}
+    assert environment("plugins", "info", "toy-bad")[1]["problem"]["code"] == "os_exit"
+    assert environment("plugins", "uninstall", "toy-bad")[0] == 0
+    assert environment.statuses() == {"toy-good": "active"}
+
+
+def test_a_second_plugin_with_the_same_workflow_is_in_conflict(environment: Environment, tmp_path: Path) -> None:
+    environment("plugins", "install", str(write_wheel(tmp_path, "toy-good", source_of("good"))))
+    code, document, _ = environment("plugins", "install", str(write_wheel(tmp_path, "toy-later", source_of("other"))))
+    assert (code, document["error"]["type"]) == (6, "Conflict")
+    assert "model toy is already given by toy-good" in document["error"]["message"]
+    assert environment.statuses() == {"toy-good": "active"}
+
+
+def test_an_index_that_does_not_answer_has_its_own_exit_code(environment: Environment) -> None:
+    code, document, _ = environment("plugins", "install", "toy-far", "--index-url", "http://127.0.0.1:9/simple")
+    assert (code, document["error"]["type"]) == (7, "IndexUnreachable")
+
+
+def test_a_folder_is_built_and_a_source_archive_only_when_allowed(environment: Environment, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(PROJECT.format(version="1.0"))
+    (folder / "toy_folder.py").write_text(source_of("good"))
+    options = ["--no-build-isolation", "--no-index"]
+    code, document, _ = environment("plugins", "install", str(folder), *options)
+    assert (code, document.get("error")) == (0, None)
+    assert document["plugins"][0]["status"] == "active"
+    (folder / "toy_folder.py").write_text(source_of("noisy"))
+    code, document, _ = environment("plugins", "install", str(folder), *options)
+    assert [item["name"] for item in document["plugins"][0]["contributions"]] == ["toy-folder.hum"]
+    archive = tmp_path / "toy_folder-1.0.tar.gz"
+    subprocess.run(["tar", "-C", str(tmp_path), "-czf", str(archive), "project"], check=True)
+    code, document, _ = environment("plugins", "install", str(archive), *options)
+    assert (code, document["error"]["hint"]) == (8, "--allow-build permits it")
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "kind"),
+    [("./none.whl", 3, "NotFound"), ("torn.whl", 2, "InvalidInput"), ("empty", 2, "InvalidInput"), ("!", 2, "InvalidInput")],
+)
+def test_a_spec_that_is_nothing_is_told(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, code: int, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torn.whl").write_text("no zip")
+    (tmp_path / "empty").mkdir()
+    given = f"./{spec}" if spec == "empty" else spec
+    exited, document, _ = environment("plugins", "install", given)
+    assert (exited, document["error"]["type"]) == (code, kind)
+
+
+def test_the_readable_list_is_what_the_documentation_shows(environment: Environment, tmp_path: Path) -> None:
+    wheels = [
+        write_wheel(tmp_path, "toy-good", source_of("good")),
+        write_wheel(tmp_path, "toy-needy", source_of("missing_module")),
+    ]
+    pip = [str(environment.python), "-m", "pip", "install", "--quiet", "--no-index", *map(str, wheels)]
+    subprocess.run(pip, check=True)
+    command = [str(environment.python), "-m", "symphony", "--home", str(environment.home), "plugins", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [line for line in done.stdout.splitlines() if not line.startswith("symphony-")]
+    assert [row.split(maxsplit=3) for row in rows] == [
+        ["NAME", "VERSION", "STATUS", "ADDS"],
+        ["toy-good", "1.0", "active", "1 workflow, 1 model"],
+        ["toy-needy", "1.0", "broken", rows[2].split(maxsplit=3)[3]],
+    ]
+    assert rows[2].split(maxsplit=3)[3].startswith("ModuleNotFoundError: No module named 'cv2")
+    assert max(map(len, rows)) <= 80
+    assert done.stderr.splitlines()[-1].endswith("1 needs attention: symphony plugins info toy-needy")
+
+
