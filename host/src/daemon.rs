@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::panic;
+use std::process::{self, ExitCode};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,11 @@ fn announce(document: &Value) {
 }
 
 fn try_serve(options: Options) -> Result<()> {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |bug| {
+        report(bug);
+        process::abort(); // half a host would leave clients waiting; the next one takes the runs up
+    }));
     let home = Home::new(&options.home);
     home.ensure()?;
     let _lock = match home::acquire(&home, &options.prefix, VERSION)? {
@@ -70,7 +76,7 @@ async fn run(options: Options, home: Home) -> Result<()> {
     let hash_seed = home.hash_seed()?;
     let (listener, socket) = home::listen(&home)?;
     let listener = UnixListener::from_std(listener).map_err(unusable)?;
-    log.line(&format!("symphonyd {VERSION} started, pid {}, {}", std::process::id(), options.prefix));
+    log.line(&format!("symphonyd {VERSION} started, pid {}, {}", process::id(), options.prefix));
 
     let complaints = log.clone();
     let runs = Rc::new(Runs::new(move |text| complaints.line(text)));
@@ -92,7 +98,7 @@ async fn run(options: Options, home: Home) -> Result<()> {
     spawn_local(obey_signals(host.clone()));
     spawn_local(attend(host.clone(), listener, watch));
     let entry = HostEntry {
-        pid: std::process::id(),
+        pid: process::id(),
         socket: socket.clone(),
         prefix: options.prefix,
         version: VERSION.to_owned(),
@@ -113,7 +119,7 @@ async fn run(options: Options, home: Home) -> Result<()> {
     let _ = std::fs::remove_file(home.host_json()); // new clients start a new host, which waits for the lock
     host.stop(drain);
     interpreter.stop(drain).await;
-    let _ = supervised.await;
+    let _ = supervised.await; // it returns once the interpreter is gone
     let deadline = Instant::now() + FLUSH_LIMIT;
     while host.unanswered() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(2)).await;
@@ -145,7 +151,7 @@ async fn begin(host: &Rc<Host>, socket: &std::path::Path) -> Result<()> {
         },
         _ = host.stop_wanted() => return Err(Failure::unavailable("the host was stopped before it was ready")),
     };
-    let mut line = json!({"ready": true, "pid": std::process::id(), "socket": socket});
+    let mut line = json!({"ready": true, "pid": process::id(), "socket": socket});
     if !problem.is_null() {
         line["problem"] = problem;
     }

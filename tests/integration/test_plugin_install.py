@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import symphony
+from symphony.symphonyd import binary
+
 from tests.fixtures.wheel_writer import source_of, write_wheel
 
 pytestmark = [pytest.mark.python, pytest.mark.integration, pytest.mark.subprocess]
@@ -32,11 +34,22 @@ py-modules = ["toy_folder"]
 """
 
 
+def there_is_a_host() -> bool:
+    try:
+        return binary().is_file()
+    except symphony.SymphonyError:
+        return False
+
+
 class Environment:
     """A virtual environment that sees Symphony and its dependencies, and a home of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        venv.create(folder / "env", with_pip=True, symlinks=True)
+    def __init__(self, folder: Path, *, uv: str | None = None) -> None:
+        if uv:
+            command = [uv, "venv", "--quiet", "--python", sys.executable, str(folder / "env")]
+            subprocess.run(command, check=True)
+        else:
+            venv.create(folder / "env", with_pip=True, symlinks=True)
         self.python = folder / "env" / "bin" / "python"
         site = next((folder / "env" / "lib").glob("python*/site-packages"))
         package = Path(symphony.__file__).parents[1]
@@ -54,7 +67,11 @@ class Environment:
     def statuses(self) -> dict[str, str]:
         code, document, _ = self("plugins", "list")
         assert code == 0
-        return {plugin["name"]: plugin["status"] for plugin in document["plugins"] if plugin["name"].startswith("toy")}
+        return {
+            plugin["name"]: plugin["status"]
+            for plugin in document["plugins"]
+            if plugin["name"].startswith("toy")
+        }
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +100,7 @@ def test_a_wheel_is_installed_wished_probed_and_removed(environment: Environment
     assert environment("plugins", "disable", "Toy_Good")[1]["status"] == "disabled"
     assert environment("plugins", "enable", "toy-good")[1]["status"] == "active"
     assert environment("plugins", "info", "toy.good")[1]["version"] == "1.0"
-    assert environment("plugins", "uninstall", "toy-good") [:2] == (0, {"removed": ["toy-good"]})
+    assert environment("plugins", "uninstall", "toy-good")[:2] == (0, {"removed": ["toy-good"]})
     assert environment.statuses() == {}
     code, document, _ = environment("plugins", "uninstall", "toy-good")
     assert (code, document["error"]["type"]) == (3, "NotFound")
@@ -95,13 +112,17 @@ def test_a_name_comes_from_the_index_options(environment: Environment, tmp_path:
     options = ["--no-index", "--find-links", str(tmp_path / "index")]
     assert environment("plugins", "install", "toy-named==1.0", *options)[1]["plugins"][0]["version"] == "1.0"
     assert 'requirement = "toy-named==1.0"' in (environment.home / "plugins.toml").read_text()
-    assert environment("plugins", "install", "toy-named", *options)[0] == 0  # satisfied by an upgrade, as asked
+    assert (
+        environment("plugins", "install", "toy-named", *options)[0] == 0
+    )  # satisfied by an upgrade, as asked
     assert environment("plugins", "info", "toy-named")[1]["version"] == "2.0"
     code, document, _ = environment("plugins", "install", "toy-nowhere", *options)
     assert (code, document["error"]["type"]) == (3, "NotFound")
 
 
-def test_what_is_no_plugin_is_refused_and_nothing_of_it_runs(environment: Environment, tmp_path: Path) -> None:
+def test_what_is_no_plugin_is_refused_and_nothing_of_it_runs(
+    environment: Environment, tmp_path: Path
+) -> None:
     mark = tmp_path / "ran"
     wheel = write_wheel(tmp_path / "index", "toy-library", LEAVES_A_MARK.format(mark=mark), plugin=False)
     good = write_wheel(tmp_path, "toy-good", source_of("good"))
@@ -121,7 +142,7 @@ def test_what_does_not_fit_is_refused_before_it_runs(environment: Environment, t
         ("toy-python", source, {"requires_python": ">=4"}),
         ("toy-host", source, {"requires": ["symphony-host>=99"]}),
     ):
-        wheel = write_wheel(tmp_path, name, text, **options)  # type: ignore[arg-type]
+        wheel = write_wheel(tmp_path, name, text, **options)
         code, document, _ = environment("plugins", "install", str(wheel))
         assert (code, document["error"]["type"]) == (5, "Incompatible")
         assert "needs" in document["error"]["message"]
@@ -164,20 +185,28 @@ def test_a_plugin_broken_by_plain_pip_harms_nothing_and_can_be_removed(
     assert environment.statuses() == {"toy-good": "active"}
 
 
-def test_a_second_plugin_with_the_same_workflow_is_in_conflict(environment: Environment, tmp_path: Path) -> None:
+def test_a_second_plugin_with_the_same_workflow_is_in_conflict(
+    environment: Environment, tmp_path: Path
+) -> None:
     environment("plugins", "install", str(write_wheel(tmp_path, "toy-good", source_of("good"))))
-    code, document, _ = environment("plugins", "install", str(write_wheel(tmp_path, "toy-later", source_of("other"))))
+    code, document, _ = environment(
+        "plugins", "install", str(write_wheel(tmp_path, "toy-later", source_of("other")))
+    )
     assert (code, document["error"]["type"]) == (6, "Conflict")
     assert "model toy is already given by toy-good" in document["error"]["message"]
     assert environment.statuses() == {"toy-good": "active"}
 
 
 def test_an_index_that_does_not_answer_has_its_own_exit_code(environment: Environment) -> None:
-    code, document, _ = environment("plugins", "install", "toy-far", "--index-url", "http://127.0.0.1:9/simple")
+    code, document, _ = environment(
+        "plugins", "install", "toy-far", "--index-url", "http://127.0.0.1:9/simple"
+    )
     assert (code, document["error"]["type"]) == (7, "IndexUnreachable")
 
 
-def test_a_folder_is_built_and_a_source_archive_only_when_allowed(environment: Environment, tmp_path: Path) -> None:
+def test_a_folder_is_built_and_a_source_archive_only_when_allowed(
+    environment: Environment, tmp_path: Path
+) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "pyproject.toml").write_text(PROJECT.format(version="1.0"))
@@ -197,7 +226,12 @@ def test_a_folder_is_built_and_a_source_archive_only_when_allowed(environment: E
 
 @pytest.mark.parametrize(
     ("spec", "code", "kind"),
-    [("./none.whl", 3, "NotFound"), ("torn.whl", 2, "InvalidInput"), ("empty", 2, "InvalidInput"), ("!", 2, "InvalidInput")],
+    [
+        ("./none.whl", 3, "NotFound"),
+        ("torn.whl", 2, "InvalidInput"),
+        ("empty", 2, "InvalidInput"),
+        ("!", 2, "InvalidInput"),
+    ],
 )
 def test_a_spec_that_is_nothing_is_told(
     environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, code: int, kind: str
@@ -225,8 +259,43 @@ def test_the_readable_list_is_what_the_documentation_shows(environment: Environm
         ["toy-good", "1.0", "active", "1 workflow, 1 model"],
         ["toy-needy", "1.0", "broken", rows[2].split(maxsplit=3)[3]],
     ]
-    assert rows[2].split(maxsplit=3)[3].startswith("ModuleNotFoundError: No module named 'cv2")
+    assert rows[2].split(maxsplit=3)[3].startswith("ModuleNotFoundError: No module named 'cv")
     assert max(map(len, rows)) <= 80
     assert done.stderr.splitlines()[-1].endswith("1 needs attention: symphony plugins info toy-needy")
 
 
+@pytest.mark.skipif(shutil.which("uv") is None, reason="uv is not installed")
+def test_an_environment_of_uvs_is_served_by_uv(tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "uvs", uv=shutil.which("uv"))
+    assert not list((tmp_path / "uvs" / "env" / "bin").glob("pip*"))
+    index = tmp_path / "index"
+    write_wheel(index, "toy-named", source_of("good"))
+    write_wheel(index, "toy-library", "", plugin=False)
+    crash = write_wheel(tmp_path, "toy-bad", source_of("segfaults"))
+    options = ["--no-index", "--find-links", str(index)]
+    assert environment("plugins", "install", "toy-named", *options)[0] == 0
+    for spec, code in (
+        (["toy-library", *options], 8),
+        (["toy-nowhere", *options], 3),
+        ([str(crash)], 4),
+        (["toy-far", "--index-url", "http://127.0.0.1:9/simple"], 7),
+    ):
+        assert environment("plugins", "install", *spec)[0] == code, spec
+    assert environment.statuses() == {"toy-named": "active"}
+    assert environment("plugins", "uninstall", "toy-named")[0] == 0
+    assert environment.statuses() == {}
+
+
+@pytest.mark.skipif(not there_is_a_host(), reason="symphonyd is not built")
+def test_a_running_host_takes_up_what_is_installed(environment: Environment, tmp_path: Path) -> None:
+    assert environment("host", "start")[0] == 0
+    try:
+        wheel = write_wheel(tmp_path, "toy-good", source_of("good"))
+        assert environment("plugins", "install", str(wheel))[0] == 0
+        code, document, _ = environment("run", "toy-good.doubled", "number=4")
+        assert (code, document["result"]) == (0, 8)
+        assert environment("plugins", "uninstall", "toy-good")[0] == 0
+        code, document, _ = environment("run", "toy-good.doubled")
+        assert (code, document["error"]["type"]) == (3, "NotFound")
+    finally:
+        environment("host", "stop")

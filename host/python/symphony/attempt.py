@@ -36,12 +36,16 @@ class Attempt:
 
     async def run(self) -> Outcome:
         """The outcome; CancelledError when the step was stopped from outside."""
+        error: BaseException
         try:
-            return Outcome(OK, await self._result())
+            answer = await self._result()
+            if isinstance(answer, bytes):
+                return Outcome(OK, answer)
+            error = answer
         except asyncio.CancelledError:
             if self._call.stopped or self._executor.closing:
                 raise
-            error: BaseException = StepFailed("the step cancelled itself", type="CancelledError")
+            error = StepFailed("the step cancelled itself", type="CancelledError")
         except BaseException as raised:  # SystemExit and KeyboardInterrupt, too, fail only the step
             error = raised
         # A value that cannot be recorded will not be recordable the next time.
@@ -67,7 +71,7 @@ class Attempt:
             self._lease = None
         self._executor.release(self._kind)
 
-    async def _result(self) -> bytes:
+    async def _result(self) -> bytes | BaseException:
         options = self._call.step.options
         extra: dict[str, Any] = {}
         if options.model is not None:
@@ -75,7 +79,9 @@ class Attempt:
         limit = asyncio.timeout(options.timeout)
         try:
             async with limit:
-                return await (self._in_thread(extra) if self._kind == THREAD else self._in_loop(extra))
+                if self._kind == THREAD:
+                    return await self._in_thread(extra)
+                return await self._in_loop(extra)
         except TimeoutError:
             if limit.expired():
                 reason = f"step {self._call.step.name!r} took longer than {options.timeout:g} s"
@@ -87,15 +93,12 @@ class Attempt:
         args, kwargs = self._call.arguments()
         return self._executor.codec.encode(await self._call.step.fn(*args, **kwargs, **extra))
 
-    async def _in_thread(self, extra: dict[str, Any]) -> bytes:
+    async def _in_thread(self, extra: dict[str, Any]) -> bytes | BaseException:
         self._thread = self._executor.pool.submit(Context().run, self._thread_body, extra)
-        answer = await asyncio.wrap_future(self._thread)
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        return await asyncio.wrap_future(self._thread)
 
     def _thread_body(self, extra: dict[str, Any]) -> bytes | BaseException:
-        """Never raises: futures give some exceptions, StopIteration for one, a meaning of their own."""
+        """Never raises: futures and coroutines give StopIteration and others a meaning of their own."""
         try:
             self._enter()
             args, kwargs = self._call.arguments()

@@ -87,6 +87,8 @@ def _build(hint: Any) -> Converter:
     origin = typing.get_origin(hint)
     if origin is Annotated:
         return _annotated(hint)
+    if origin in (typing.Required, typing.NotRequired):
+        return converter(typing.get_args(hint)[0])
     if origin in (Union, types.UnionType):
         return _union(hint)
     if origin is Literal:

@@ -73,7 +73,9 @@ class Interpreter:
             return await known(**{name.replace("-", "_"): value for name, value in params.items()})
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:
-                raise InvalidInput(f"{method}: {str(error).partition('() ')[2]}") from None  # the call itself did not fit
+                raise InvalidInput(
+                    f"{method}: {str(error).partition('() ')[2]}"
+                ) from None  # the call itself did not fit
             raise
 
     @property

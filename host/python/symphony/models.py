@@ -51,10 +51,14 @@ class ModelPool:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
         self._models: dict[str, _Model] = {}
+        self._terms: dict[str, tuple[str, int, int]] = {}
 
     def register(self, name: str, provider: Any, plugin: str, memory: int, instances: int) -> None:
         """Make a model known; one that is loaded stays so when its plugin is registered again."""
-        self._pool.register(name, plugin, memory, instances)
+        terms = (plugin, memory, instances)
+        if self._terms.get(name) != terms:  # each registration is a record in the log
+            self._pool.register(name, *terms)
+            self._terms[name] = terms
         known = self._models.get(name)
         if known is None or type(known.provider) is not type(provider):
             self._models[name] = _Model(provider)

@@ -127,11 +127,20 @@ def _named_tuple(hint: Any) -> Converter:
 
 
 def _typed_dict(hint: Any) -> Converter:
+    # ``__required_keys__`` knows nothing of marks in annotations that are still text.
+    hints = field_hints(hint)
+    known = {*hint.__required_keys__, *hint.__optional_keys__}
+    required = {
+        name
+        for name in known
+        if typing.get_origin(hints.get(name)) is not typing.NotRequired
+        and (name in hint.__required_keys__ or typing.get_origin(hints.get(name)) is typing.Required)
+    }
+
     def convert(value: Any, mode: Mode) -> Any:
         if not isinstance(value, dict):
             raise expected(hint, value)
-        required = set(hint.__required_keys__)
-        _check_names(value, required | set(hint.__optional_keys__), required)
+        _check_names(value, known, required)
         return _convert_fields(hint, value, mode)
 
     return convert

@@ -12,8 +12,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use super::Host;
 use crate::runs::Sink;
 
-/// Events that may wait; later ones are dropped and counted.
-const EVENTS: usize = 1024;
+/// Events that may wait (some 2 MiB); later ones are dropped and counted.
+const EVENTS: usize = 8192;
 
 /// A request that was taken on; it counts as unanswered until its answer is written.
 pub(super) struct Ticket {

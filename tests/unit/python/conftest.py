@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import pytest
-
 from symphony import symphonyd
 from symphony.home import Home
 from symphony.plugins import discovery
+
 from tests.fixtures import fake_home
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
 @pytest.fixture
 def only_test_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the plugins of the environment that the tests run in; those that a test adds are all there is."""
-    found = discovery.entry_points
 
     def added(group: str) -> list[EntryPoint]:
-        return [entry for entry in found(group=group) if entry.dist and entry.dist.name != "symphony-conductor"]
+        found = entry_points(group=group)
+        return [entry for entry in found if entry.dist and entry.dist.name != "symphony-conductor"]
 
     monkeypatch.setattr(discovery, "entry_points", added)
 

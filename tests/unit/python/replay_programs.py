@@ -1,130 +1,31 @@
-"""Random workflows as data, and what is needed to run them, cut their logs and run them again.
+"""Random workflows as data: a program is a list of operations, one workflow interprets it.
 
-A program is a list of operations; one workflow interprets it. The outside world of an attempt (delays, a
-virtual clock, which steps ran) is an ``Attempt``; the log is in memory and can be cut after any record.
+An ``Attempt`` is one life of such a run: its delays, its log, which steps ran and what the workflow saw.
 """
 
 from __future__ import annotations
 
 import asyncio
-import pickle
 import random
-import selectors
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import symphony
 from hypothesis import strategies as st
 from symphony.executor import Executor
 from symphony.models import NoModels
-from symphony.records import Record
 from symphony.run import Run
-from symphony.run_log import Attempts, LogRecord
+
+from tests.unit.python.virtual_world import EPOCH, MemoryLog, PickleCodec, VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from symphony.run_end import RunResult
-    from symphony.workflows import Workflow
+    from symphony.run_log import LogRecord
+    from symphony.workflows import Step
 
 Op = tuple[Any, ...]
 Program = list[Op]
-
-EPOCH = 1_700_000_000
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock jumps to the next timer instead of waiting for it."""
-
-    def __init__(self) -> None:
-        self._virtual = 0.0
-        super().__init__(_JumpingSelector(self))
-
-    def time(self) -> float:
-        return self._virtual
-
-    def jump(self, seconds: float) -> None:
-        self._virtual += seconds
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    def __init__(self, loop: VirtualLoop) -> None:
-        super().__init__()
-        self._clock = loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise RuntimeError("nothing will ever happen on the real loop")
-        self._clock.jump(timeout)
-        return super().select(0)
-
-
-class PickleCodec:
-    """Stands in for the native codec: by value, dataclasses come back as records."""
-
-    def encode(self, value: object, /) -> bytes:
-        if isinstance(value, symphony.Handle):
-            raise symphony.InvalidInput("a handle cannot be encoded")
-        if is_dataclass(value) and not isinstance(value, type):
-            value = Record(type(value).__name__, dict(vars(value)))
-        return pickle.dumps(value)
-
-    def decode(self, data: bytes, /) -> object:
-        return pickle.loads(data)
-
-
-@dataclass
-class MemoryLog:
-    """The log of one run; ``clock`` gives microseconds."""
-
-    clock: Callable[[], int] = lambda: EPOCH * 1_000_000
-    records: list[LogRecord] = field(default_factory=list)
-    artifacts: dict[str, bytes] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    failed: dict[str, Attempts] = field(default_factory=dict)
-    started: list[tuple[str, int]] = field(default_factory=list)
-
-    def recovered(self) -> list[LogRecord]:
-        return list(self.records)
-
-    def attempts(self) -> dict[str, Attempts]:
-        return dict(self.failed)
-
-    def start_step(self, key: str, name: str, attempt: int, deps: list[str]) -> None:
-        self.started.append((key, attempt))
-
-    def fail_attempt(self, key: str, attempt: int, error: str, retry_at: int) -> None:
-        self.failed[key] = Attempts(attempt, retry_at)
-
-    def finish_step(self, key: str, name: str, fingerprint: bytes, state: int, payload: bytes) -> int:
-        self.failed.pop(key, None)
-        return self._append(LogRecord(1, key, fingerprint, state, payload, self._time()))
-
-    def fire_timer(self, key: str, when: int) -> int:
-        return self._append(LogRecord(2, key, b"", 0, b"", max(when, self._time())))
-
-    def command(self, command: str) -> int:
-        return self._append(LogRecord(3, command, b"", 0, b"", self._time()))
-
-    def store(self, content: bytes, name: str, step: str) -> str:
-        artifact = f"a{abs(hash(content)):x}"
-        self.artifacts[artifact] = content
-        if name:
-            self.names[name] = artifact
-        return artifact
-
-    def find(self, name: str) -> str | None:
-        return self.names.get(name)
-
-    def load(self, artifact: str) -> bytes | None:
-        return self.artifacts.get(artifact)
-
-    def _time(self) -> int:
-        return max(self.clock(), self.records[-1].time if self.records else 0)
-
-    def _append(self, record: LogRecord) -> int:
-        self.records.append(record)
-        return record.time
 
 
 class TracedRun(Run):
@@ -189,9 +90,11 @@ def attempt(
 
 async def _attempt(world: Attempt, program: Program, cancel_at: float | None) -> None:
     loop = asyncio.get_running_loop()
-    executor = Executor(
-        PickleCodec(), NoModels(), report=lambda line: None, clock=lambda: world.log.clock() / 1e6
-    )
+
+    def clock() -> float:
+        return world.log.clock() / 1_000_000
+
+    executor = Executor(PickleCodec(), NoModels(), report=lambda line: None, clock=clock)
     run = TracedRun(
         "run-7",
         interpret,
@@ -202,7 +105,7 @@ async def _attempt(world: Attempt, program: Program, cancel_at: float | None) ->
         launcher=executor,
         started=EPOCH * 1_000_000,
         report=lambda line: None,
-        clock=lambda: world.log.clock() / 1e6,
+        clock=clock,
         trace=world.trace,
     )
     run.begin()
@@ -222,31 +125,6 @@ async def _attempt(world: Attempt, program: Program, cancel_at: float | None) ->
     await executor.close()
 
 
-def result_of(workflow: Workflow, inputs: dict[str, Any], log: MemoryLog, **executor: Any) -> RunResult:
-    """Run one workflow on a real loop, with real threads, to its end."""
-
-    async def main() -> RunResult:
-        executing = Executor(PickleCodec(), NoModels(), report=lambda line: None, **executor)
-        run = Run(
-            "run-1",
-            workflow,
-            inputs,
-            name=f"test.{workflow.name}",
-            log=log,
-            codec=PickleCodec(),
-            launcher=executing,
-            started=EPOCH * 1_000_000,
-            report=lambda line: None,
-        )
-        run.begin()
-        try:
-            return await asyncio.wait_for(asyncio.shield(run.done), 20)
-        finally:
-            await executing.close()
-
-    return asyncio.run(main())
-
-
 # The steps of the programs. Their names are what the operations' numbers choose from.
 
 
@@ -254,7 +132,7 @@ class Unknown(Exception):
     """An exception that cannot be rebuilt from its record."""
 
 
-def _step(kind: str, number: int) -> symphony.workflows.Step[..., Any]:
+def _step(kind: str, number: int) -> Step[..., Any]:
     async def body(*args: Any) -> list[Any]:
         if kind == "mutate":
             args[-1].append(99)
@@ -540,7 +418,7 @@ OPERATIONS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "locked": _locked,
     "if": _if,
 }
-# Operations whose effect depends on what comes first: with them, another order of arrivals gives another result.
+# Operations whose effect depends on what comes first: another order of arrivals gives another result.
 RACY = {
     "shared",
     "sleep",

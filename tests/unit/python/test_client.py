@@ -7,10 +7,9 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-
 import symphony
 from symphony import client, running
 from symphony.errors import Conflict, HostUnavailable, InterpreterDied, InvalidInput, NotFound, RunCancelled
@@ -18,10 +17,8 @@ from symphony.home import Home
 from symphony.host import RunFailed
 from symphony.remote_errors import error_from
 from symphony.running import Order
-from tests.fixtures import fake_home as fake
 
-if TYPE_CHECKING:
-    from symphony.home import Home
+from tests.fixtures import fake_home as fake
 
 pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
 
@@ -141,7 +138,11 @@ class TestHost:
         with symphony.Host(home.path, plugins=[toy]) as host:
             with pytest.raises(RunFailed, match="seven is odd") as error:
                 host.run("toy.fails")
-            assert (error.value.type, error.value.step, error.value.run_id) == ("ValueError", "0/halve#0", "01jdfails")
+            assert (error.value.type, error.value.step, error.value.run_id) == (
+                "ValueError",
+                "0/halve#0",
+                "01jdfails",
+            )
             with pytest.raises(NotFound) as unknown:
                 host.run("toy.fail")
             assert unknown.value.hint == "did you mean toy.fails?"
@@ -152,7 +153,9 @@ class TestHost:
         async with symphony.Host(home.path, plugins=[toy]) as host:
             assert (await host.arun("toy.ok")).status == "completed"
             task = asyncio.ensure_future(host.arun("toy.waits"))
-            while "workflows.run" not in [m for m, p in fake.requests(home) if p.get("workflow") == "toy.waits"]:
+            while "workflows.run" not in [
+                m for m, p in fake.requests(home) if p.get("workflow") == "toy.waits"
+            ]:
                 await asyncio.sleep(0.02)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -167,11 +170,13 @@ class TestHost:
     def test_ends_of_runs_become_their_exceptions(self) -> None:
         from symphony.host import result_of
 
-        base = {"run": "r", "workflow": "w", "result": None, "steps": {}, "seconds": 1}
+        base: dict[str, Any] = {"run": "r", "workflow": "w", "result": None, "steps": {}, "seconds": 1}
         with pytest.raises(RunCancelled):
             result_of({**base, "status": "cancelled", "error": None})
         with pytest.raises(InterpreterDied, match="thrice"):
-            result_of({**base, "status": "failed", "error": {"type": "InterpreterDied", "message": "died thrice"}})
+            result_of(
+                {**base, "status": "failed", "error": {"type": "InterpreterDied", "message": "died thrice"}}
+            )
 
     def test_without_isolation_it_says_that_it_is_not_there(self) -> None:
         with pytest.raises(symphony.SymphonyError, match="not there yet"):

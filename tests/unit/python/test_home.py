@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from symphony.errors import HostUnavailable, Refused
 from symphony.home import Home, resolve_home, unusable
 
@@ -66,7 +65,11 @@ def test_a_file_is_no_home(tmp_path: Path) -> None:
 
 def test_the_reason_says_what_to_free() -> None:
     full = unusable(Path("/h"), OSError(errno.ENOSPC, "No space left on device"))
-    assert (str(full), full.hint, full.exit_code) == ("home /h: the disk is full", "free some space: df -h /h", 9)
+    assert (str(full), full.hint, full.exit_code) == (
+        "home /h: the disk is full",
+        "free some space: df -h /h",
+        9,
+    )
     assert "read-only" in str(unusable(Path("/h"), OSError(errno.EROFS, "")))
 
 

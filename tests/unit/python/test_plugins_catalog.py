@@ -1,22 +1,22 @@
-"""What is wished, what is installed and what the probes found, put together; with real distributions on the path."""
+"""What is wished, what is installed and what the probes found, put together."""
 
 from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from symphony.errors import InvalidInput, NotFound, PluginBroken, Refused
 from symphony.home import Home
-from symphony.plugins import cache, catalog, lookup, wish
+from symphony.plugins import cache, catalog, discovery, lookup, wish
 from symphony.plugins.names import canonical, closest, prefix
+
 from tests.fixtures.wheel_writer import source_of, unpack, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from symphony.plugins.catalog import PluginState
 
@@ -112,7 +112,9 @@ def test_a_probe_runs_once_until_the_plugin_changes(
     assert told == ["probing toy-good"] * 3
 
 
-def test_a_failed_probe_is_tried_again_when_something_was_installed(home: Home, add: Callable[..., Path]) -> None:
+def test_a_failed_probe_is_tried_again_when_something_was_installed(
+    home: Home, add: Callable[..., Path]
+) -> None:
     add("toy-needy", "import needed_thing\n")
     assert by_name(catalog.survey(home))["toy-needy"].status == "broken"
     add("needed-thing", "", plugin=False)
@@ -139,7 +141,10 @@ def test_a_disabled_plugin_is_not_probed(home: Home, add: Callable[..., Path]) -
 def test_a_wish_that_is_not_installed_is_missing(home: Home) -> None:
     wish.change(home, "Toy_Gone", requirement="toy-gone>=1", enabled=True)
     state = by_name(catalog.survey(home))["toy-gone"]
-    assert (state.status, state.problem and state.problem.hint) == ("missing", "symphony plugins install toy-gone")
+    assert (state.status, state.problem and state.problem.hint) == (
+        "missing",
+        "symphony plugins install toy-gone",
+    )
 
 
 def test_an_edited_file_plugin_is_probed_again(home: Home, tmp_path: Path) -> None:
@@ -163,7 +168,7 @@ def test_the_cache_of_a_home_that_cannot_be_written_is_done_without(
     add("toy-good", source_of("good"))
     monkeypatch.setattr(wish, "replace", full)
     assert by_name(catalog.survey(home))["toy-good"].status == "active"
-    assert cache.peek(home, catalog.discovery.installed()["toy-good"]) is None
+    assert cache.peek(home, discovery.installed()["toy-good"]) is None
 
 
 class TestWish:
@@ -180,7 +185,11 @@ class TestWish:
     @pytest.mark.parametrize(
         ("text", "message", "hint"),
         [
-            ("[plugins.a]\nenable = true\n", "unknown key 'enable' in \\[plugins.a\\]", "did you mean enabled?"),
+            (
+                "[plugins.a]\nenable = true\n",
+                "unknown key 'enable' in \\[plugins.a\\]",
+                "did you mean enabled?",
+            ),
             ("[plugin.a]\n", "unknown key 'plugin'", "did you mean plugins?"),
             ("[plugins.a]\nenabled = 1\n", "plugins.a.enabled: expected bool, got int", ""),
             ("[plugins.a]\n[plugins.A]\n", "twice", ""),

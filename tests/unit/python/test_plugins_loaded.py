@@ -1,19 +1,19 @@
-"""Loading in the managed interpreter's way: all of a plugin or nothing of it, and never the end of the process."""
+"""Loading as the managed interpreter does: all of a plugin or nothing, and never the end of the process."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from symphony.errors import Conflict, Incompatible, NotFound, PluginBroken
 from symphony.plugins import PluginHost, wish
+
 from tests.fixtures.wheel_writer import source_of, unpack, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
 
@@ -76,7 +76,9 @@ def register_models(registry):
 """
 
 
-def test_a_plugin_that_fails_only_when_loaded_leaves_nothing(host: PluginHost, add: Callable[..., None]) -> None:
+def test_a_plugin_that_fails_only_when_loaded_leaves_nothing(
+    host: PluginHost, add: Callable[..., None]
+) -> None:
     add("two-faced", TWO_FACED)
     add("two-good", source_of("good"))
     host.load_all()
@@ -100,7 +102,9 @@ def test_reload_takes_up_what_is_new_and_drops_what_is_disabled(
     assert host.models == {}
 
 
-def test_a_loaded_plugin_whose_files_changed_stays_and_is_told(host: PluginHost, add: Callable[..., None]) -> None:
+def test_a_loaded_plugin_whose_files_changed_stays_and_is_told(
+    host: PluginHost, add: Callable[..., None]
+) -> None:
     add("changes-later", source_of("good"))
     host.load_all()
     before = host.find_workflow("changes-later.doubled")
@@ -134,7 +138,7 @@ def test_a_bad_file_is_refused_and_what_was_loaded_stays(
     (tmp_path / "fine.py").write_text(source_of("noisy"))
     (tmp_path / "bad.py").write_text(source_of(module))
     host.load_file(tmp_path / "fine.py")
-    with pytest.raises(kind, match="bad.py"):
+    with pytest.raises(kind, match=r"bad\.py"):
         host.load_file(tmp_path / "bad.py")
     assert sorted(host.workflows) == ["fine.hum"]
     assert not (tmp_path / "bad.ran").exists()
@@ -146,7 +150,7 @@ def test_a_file_cannot_take_over_an_installed_plugins_names(
     add("symphony-taken", source_of("good"))
     host.load_all()
     (tmp_path / "taken.py").write_text(source_of("good"))
-    with pytest.raises(Conflict, match="taken.doubled"):
+    with pytest.raises(Conflict, match=r"taken\.doubled"):
         host.load_file(tmp_path / "taken.py")
     (tmp_path / "lender.py").write_text(source_of("other"))
     with pytest.raises(Conflict, match="model toy"):
@@ -173,7 +177,9 @@ def conductor():
 """
 
 
-def test_the_first_conductor_in_order_wins(host: PluginHost, add: Callable[..., None], tmp_path: Path) -> None:
+def test_the_first_conductor_in_order_wins(
+    host: PluginHost, add: Callable[..., None], tmp_path: Path
+) -> None:
     from symphony.home import Home
 
     add("policy-a", CONDUCTORS.format(name="a"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import pytest
-
+from symphony.core_components import core_components
 from symphony.plugins.discovery import file_candidate
 from symphony.plugins.prober import ProbeResult, describe, probe
 
@@ -24,7 +23,11 @@ def test_a_good_plugin_is_recorded_with_everything_it_adds() -> None:
     assert result.problem is None
     assert result.hooks == ["register_models", "register_workflows"]
     workflow, model = result.contributions
-    assert (workflow["kind"], workflow["name"], workflow["id"]) == ("workflow", "good.doubled", "good:doubled")
+    assert (workflow["kind"], workflow["name"], workflow["id"]) == (
+        "workflow",
+        "good.doubled",
+        "good:doubled",
+    )
     assert workflow["summary"] == "Double a number."
     assert workflow["inputs"] == [{"name": "number", "type": "int", "required": False, "default": 21}]
     assert (model["kind"], model["name"]) == ("model", "toy")
@@ -44,7 +47,9 @@ def test_a_good_plugin_is_recorded_with_everything_it_adds() -> None:
         ("unknown_hook", "raised", "there is no hook 'register_workflow'", None),
     ],
 )
-def test_a_bad_plugin_is_named_with_its_own_frame(module: str, code: str, message: str, line: int | None) -> None:
+def test_a_bad_plugin_is_named_with_its_own_frame(
+    module: str, code: str, message: str, line: int | None
+) -> None:
     result = probed(module)
     assert result.problem is not None
     assert not result.ok
@@ -61,12 +66,14 @@ def test_a_plugin_that_hangs_is_ended_with_its_grandchildren() -> None:
     assert result.problem is not None
     assert result.problem.code == "hung"
     assert result.problem.at == f"{MODULES / 'hangs'}.py:7"
-    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and b"sleep\x00612" in command_line(pid)]
+    assert not [
+        process for process in Path("/proc").glob("[0-9]*") if b"sleep\x00612" in command_line(process)
+    ]
 
 
-def command_line(pid: str) -> bytes:
+def command_line(process: Path) -> bytes:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return (process / "cmdline").read_bytes()
     except OSError:
         return b""
 
@@ -98,7 +105,7 @@ def test_a_library_that_is_no_component_harms_no_other(tmp_path: Path) -> None:
     pytest.importorskip("symphony._host")
     fake = tmp_path / "libfake.so"
     fake.write_bytes(b"not a library")
-    core = sorted((Path(__import__("symphony").__file__).parent / "_components").glob("*.so"))
+    core = core_components()
     found = describe([str(fake), *map(str, core[:1])])
     assert found[0]["problem"]["message"]
     if core:

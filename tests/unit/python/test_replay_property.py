@@ -1,4 +1,4 @@
-"""Cut the log of a random workflow after any record, run it again: nothing recorded runs twice, nothing differs."""
+"""Cut the log of a random workflow anywhere and run it again: nothing recorded runs twice, nothing differs."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ EDITABLE = {"step", "mutated", "sleep", "gather"}
 
 
 def edited(program: Program, chance: random.Random) -> Program | None:
-    """The program with one change in its main scope: an operation renamed, left out, added, or two swapped."""
+    """The program with one change in its main scope: an operation renamed, left out, added, or swapped."""
     places = [index for index, operation in enumerate(program) if operation[0] in EDITABLE]
     if not places:
         return None

@@ -125,6 +125,7 @@ def test_a_json_value_becomes_what_its_hint_says(value: object, hint: Any, expec
         ),
         ({}, Tree, "urls: missing field 'size'"),
         ({}, Options, "urls: missing field 'depth'"),
+        ({"depth": 1, "names": [1]}, Options, "urls.names[0]: expected str, got int"),
         ([1, 2], tuple[int], "urls: expected 1 items, got 2"),
         (True, int, "urls: expected int, got bool"),
         (5, Literal["a", "b"], "urls: expected one of 'a', 'b', got int"),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import symphony
 from symphony.errors import ConversionError, InvalidInput, WorkflowError
 from symphony.inputs import bind_inputs
 
-from tests.unit.python.replay_programs import MemoryLog, result_of
+from tests.unit.python.virtual_world import MemoryLog, result_of
 
 if TYPE_CHECKING:
     from symphony.workflows import Step
@@ -45,7 +45,7 @@ async def example(
 def test_the_plain_function_stays_at_hand() -> None:
     assert asyncio.run(add.fn(1)) == 2
     assert double.fn(4) == 8
-    assert double.__name__ == "double"
+    assert double.name == "double"
     assert double.options.retries == 2
 
 
@@ -84,10 +84,13 @@ def test_what_cannot_be_a_step_is_refused() -> None:
     [
         (lambda: add(), "missing a required argument: 'a'", ""),
         (lambda: add(1, c=2), "got an unexpected keyword argument 'c'", "known: a, b"),
-        (lambda: double(vale=2), "'vale'|missing", "did you mean 'value'?"),
-        (lambda: double.map(3), "map takes an iterable of values or handles, not int", "double.map([...])"),
+        (lambda: double(vale=2), "'value'", "did you mean 'value'?"),
+        (
+            lambda: double.map(cast(Any, 3)),
+            "map takes an iterable of values or handles, not int",
+            "double.map([...])",
+        ),
         (lambda: double.map(add(1)), "not Handle", "double.map(await handle)"),
-        (lambda: add(object()), "add", ""),
     ],
 )
 def test_a_wrong_call_is_an_error_where_it_is_made(call: Any, message: str, hint: str) -> None:
@@ -98,10 +101,8 @@ def test_a_wrong_call_is_an_error_where_it_is_made(call: Any, message: str, hint
         assert caught.value.hint == hint
         return "refused"
 
-    if "object" in message:
-        pytest.skip("depends on the codec")
     result = result_of(calling, {}, MemoryLog())
-    assert result.value == "refused" or message == "add", result.error
+    assert result.value == "refused", result.error
 
 
 def called_in(inner: Step[..., Any]) -> Any:

@@ -30,11 +30,6 @@ ROOT = Group(
 )
 
 
-@ROOT.result_callback()
-def _nothing_more(*_: object, **__: object) -> None:
-    return None
-
-
 def _root(version: bool) -> None:
     context = click.get_current_context()
     if version:
@@ -50,7 +45,9 @@ ROOT.callback = _root
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; never raises, and never ends the process."""
+    """Run one command line and return its exit code."""
+    if "_SYMPHONY_COMPLETE" in os.environ:
+        ROOT.main(list(arguments), prog_name="symphony")  # answers the shell and ends the process
     before_separator = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
     state = State(json="--json" in before_separator, traceback="--traceback" in before_separator)
     try:
@@ -65,10 +62,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def _invoke(arguments: Sequence[str], state: State) -> int:
     try:
-        code = ROOT.main(list(arguments), prog_name="symphony", standalone_mode=False, obj=state)
-        return code if isinstance(code, int) else 0
+        # Not ROOT.main(), which ends the process with code 1 when nobody reads its output any more.
+        with ROOT.make_context("symphony", list(arguments), obj=state) as context:
+            ROOT.invoke(context)
+        return 0
     except Exit as ended:
         return ended.code
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except BrokenPipeError:
         raise
     except click.UsageError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import tokenize
 from typing import TYPE_CHECKING
 
@@ -24,26 +25,32 @@ def judge(candidate: Candidate) -> Problem | None:
 
 def judge_metadata(requires_python: str, requires: Iterable[str]) -> Problem | None:
     """Judge ``Requires-Python`` and the requirement on ``symphony-host``."""
-    from packaging.requirements import InvalidRequirement, Requirement
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
-    from packaging.utils import canonicalize_name
-
-    from symphony import __version__
 
     python = platform.python_version()
     try:
         if requires_python and not SpecifierSet(requires_python).contains(python, prereleases=True):
             return Problem("python", f"needs Python {requires_python}, this is {python}")
-        for text in requires:
-            wanted = Requirement(text)
-            if canonicalize_name(wanted.name) != "symphony-host" or (
-                wanted.marker and not wanted.marker.evaluate()
-            ):
-                continue
-            if not wanted.specifier.contains(__version__, prereleases=True):
-                return Problem("host", f"needs symphony-host {wanted.specifier}, this is {__version__}")
-    except (InvalidRequirement, InvalidSpecifier) as error:
+    except InvalidSpecifier as error:
         return Problem("metadata", f"its metadata cannot be read: {error}")
+    # Most plugins name the host without a version: they cost no parser.
+    versioned = [text for text in requires if re.match(r"symphony[-_.]+host\s*[^\s;]", text, re.IGNORECASE)]
+    return _judge_host(versioned) if versioned else None
+
+
+def _judge_host(requires: Iterable[str]) -> Problem | None:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    from symphony import __version__
+
+    for text in requires:
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement as error:
+            return Problem("metadata", f"its metadata cannot be read: {error}")
+        fits = wanted.specifier.contains(__version__, prereleases=True)
+        if not fits and not (wanted.marker and not wanted.marker.evaluate()):
+            return Problem("host", f"needs symphony-host {wanted.specifier}, this is {__version__}")
     return None
 
 

@@ -33,6 +33,7 @@ UNREACHABLE: Final = re.compile(
     r"|Could not connect|Failed to fetch|dns error|Name or service not known|Connection refused",
 )
 COMPLAINTS: Final[tuple[tuple[str, type[SymphonyError], str], ...]] = (
+    (r"is not a trusted or secure host", Refused, "use https, or pip's own trusted-host setting"),
     (r"externally[- ]managed", Refused, "use a virtual environment: python -m venv .venv"),
     (
         r"Permission denied|Read-only file system|No space left",
@@ -146,8 +147,9 @@ class Installer:
         return self._options.arguments(uv=self._uv is not None)
 
     def _call(self, command: Sequence[str], spec: str) -> None:
-        # A missing index is told after two tries, not after minutes; the user's own setting wins.
-        environment = {"PIP_RETRIES": "1", "PIP_TIMEOUT": "15", **os.environ}
+        # Two tries, not pip's six, until an index is missing; after only one pip would not say why.
+        retries = os.environ.get("PIP_RETRIES", "1")
+        environment = {**os.environ, "PIP_RETRIES": "1" if retries == "0" else retries}
         try:
             done = subprocess.run(
                 command,
