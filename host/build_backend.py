@@ -1,7 +1,7 @@
-"""PEP 517 backend: builds the Pit components and symphonyd, puts them into the Python package, and hands over to maturin.
+"""PEP 517 backend: builds the Pit components and symphonyd into the Python package, then hands over to maturin.
 
-maturin builds one extension module; the components are libraries of their own, opened at run time, and symphonyd is a
-program, so both go in as files of the package. Editable installs get them the same way.
+maturin builds one extension module; the components are libraries of their own, opened at run time, and
+symphonyd is a program, so both go in as files of the package. Editable installs get them the same way.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def _build_native() -> None:
     _install(built / "symphonyd", PACKAGE / "_bin" / "symphonyd")
 
 
-def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
+def build_wheel(
+    wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None
+) -> str:
     """Build a wheel with everything native inside."""
     _build_native()
     return str(maturin.build_wheel(wheel_directory, config_settings, metadata_directory))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import symphony
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 COMPONENTS = Path(symphony.__file__).parent / "_components"
 CORE = ("arbitration_engine", "artifact_store", "dag_tracker", "pool_manager", "stale_manager")

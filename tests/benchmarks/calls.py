@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import math
 import timeit
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.measure import Figure, Timed, figure, pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CALLS = 100_000
 REPEATS = 9
@@ -35,13 +37,31 @@ def call_figures(bench: Any, direct: Any) -> Iterator[Figure]:
     assert bench.ping() is None
     assert bench.add("abc", 4) == direct.add("abc", 4) == 7
     assert math.gcd(12, 18) == 6
-    names = {"ping": bench.ping, "add": bench.add, "direct": direct.add, "gcd": math.gcd, "enabled": gc.isenabled}
-    yield compare("Pit call, no arguments", "ping()", "enabled()", names, target="≤ 1.5", label="gc.isenabled()")
+    names = {
+        "ping": bench.ping,
+        "add": bench.add,
+        "direct": direct.add,
+        "gcd": math.gcd,
+        "enabled": gc.isenabled,
+    }
     yield compare(
-        "Pit call (str, int) → int", 'add("abc", 4)', 'direct("abc", 4)', names, target="≤ 1.25", label="direct #[pyfunction]"
+        "Pit call, no arguments", "ping()", "enabled()", names, target="≤ 1.5", label="gc.isenabled()"
     )
     yield compare(
-        "Pit call (str, int) → int", 'add("abc", 4)', "gcd(12, 18)", names, target="≤ 2", label="math.gcd(12, 18)"
+        "Pit call (str, int) → int",
+        'add("abc", 4)',
+        'direct("abc", 4)',
+        names,
+        target="≤ 1.25",
+        label="direct #[pyfunction]",
+    )
+    yield compare(
+        "Pit call (str, int) → int",
+        'add("abc", 4)',
+        "gcd(12, 18)",
+        names,
+        target="≤ 2",
+        label="math.gcd(12, 18)",
     )
 
 
@@ -55,5 +75,10 @@ def pool_figure(pool: Any) -> Figure:
     assert isinstance(lease, int)
     pool.release(lease)
     return compare(
-        "pool try_acquire + release, hot", 'release(acquire("bench"))', "ping()", names, target="≤ 3", label="one Pit call"
+        "pool try_acquire + release, hot",
+        'release(acquire("bench"))',
+        "ping()",
+        names,
+        target="≤ 3",
+        label="one Pit call",
     )

@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.benchmarks.measure import Figure, figure, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PLUGIN = Path(__file__).parent / "workload.py"
 REPEATS = 7
@@ -18,7 +21,9 @@ SYMPHONY = [sys.executable, "-m", "symphony"]
 
 
 def call(*command: str, environment: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **(environment or {})})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, **(environment or {})}
+    )
     return done.stdout
 
 
@@ -36,14 +41,21 @@ def command_figures() -> Iterator[Figure]:
         for _ in range(REPEATS):
             warm.append(seconds(lambda: symphony(*run)) * 1e3)
             bare.append(seconds(lambda: call(sys.executable, "-c", "pass")) * 1e3)
-        yield figure("symphony run of a no-op, host warm", "ms", "python -c pass", warm, bare, target="≤ 4 (later)")
+        yield figure(
+            "symphony run of a no-op, host warm", "ms", "python -c pass", warm, bare, target="≤ 4 (later)"
+        )
         cold, started = [], []
         for _ in range(REPEATS):
             symphony(*SYMPHONY, "host", "stop")
             cold.append(seconds(lambda: symphony(*run)) * 1e3)
             started.append(seconds(lambda: call(sys.executable, "-c", "import asyncio")) * 1e3)
         yield figure(
-            "symphony run of a no-op, cold", "ms", 'python -c "import asyncio"', cold, started, target="≤ 4 (later)"
+            "symphony run of a no-op, cold",
+            "ms",
+            'python -c "import asyncio"',
+            cold,
+            started,
+            target="≤ 4 (later)",
         )
         symphony(*SYMPHONY, "host", "stop")
         version, bare = [], []

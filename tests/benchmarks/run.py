@@ -1,6 +1,6 @@
 """Run the benchmarks: one JSON line per figure on stdout, with --write FILE also a table in Markdown.
 
-    .venv/bin/python tests/benchmarks/run.py [--write docs/benchmarks.md]
+.venv/bin/python tests/benchmarks/run.py [--write docs/benchmarks.md]
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from symphony import _host, __version__  # noqa: E402
+from symphony import __version__, _host  # noqa: E402
 from symphony.core_components import core_components  # noqa: E402
 from tests.benchmarks.calls import call_figures, pool_figure  # noqa: E402
 from tests.benchmarks.commands import command_figures  # noqa: E402
 from tests.benchmarks.measure import Figure, figure, percentile  # noqa: E402
 from tests.benchmarks.steps import step_figures  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def native_library() -> Path:
@@ -77,8 +79,11 @@ def figures() -> Iterator[Figure]:
 
 def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    rust = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    model = next(models, platform.machine())
+    rust = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.split()[
+        1
+    ]
     return (
         f"{os.cpu_count()} × {model}, {platform.system()} {platform.release().partition('-')[0]}, "
         f"CPython {platform.python_version()}, Rust {rust}, Symphony {__version__}"

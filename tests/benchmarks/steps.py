@@ -6,14 +6,16 @@ import asyncio
 import graphlib
 import itertools
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from symphony.codec import native_codec
 from symphony.engine import Engine
 from symphony.plugins import PluginHost
 from tests.benchmarks.measure import Figure, figure, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
 
 PLUGIN = Path(__file__).parent / "workload.py"
 REPEATS = 7
@@ -73,7 +75,7 @@ class DurableRuns:
             await asyncio.wait(started)
         info = self._pit.dag_tracker.run_info(run)
         assert info["status"] == "completed", info
-        assert info["payload"].startswith(f"={{\"result\": {length},".encode()), info["payload"]
+        assert info["payload"].startswith(f'={{"result": {length},'.encode()), info["payload"]
 
 
 def timed(loop: asyncio.AbstractEventLoop, call: Callable[[], Awaitable[object]]) -> float:
@@ -88,10 +90,13 @@ def step_figures(pit: Any) -> Iterator[Figure]:
     loop = asyncio.new_event_loop()
     with tempfile.TemporaryDirectory() as folder:
         durable = loop.run_until_complete(_made(pit, Path(folder)))
-        assert loop.run_until_complete(task_chain(CHAIN)) == loop.run_until_complete(graph_run(CHAIN)) == CHAIN
+        assert (
+            loop.run_until_complete(task_chain(CHAIN)) == loop.run_until_complete(graph_run(CHAIN)) == CHAIN
+        )
         loop.run_until_complete(durable(CHAIN))
         chain = [
-            (timed(loop, lambda: durable(CHAIN)), timed(loop, lambda: task_chain(CHAIN))) for _ in range(REPEATS)
+            (timed(loop, lambda: durable(CHAIN)), timed(loop, lambda: task_chain(CHAIN)))
+            for _ in range(REPEATS)
         ]
         yield figure(
             "durable step, chain of 100",

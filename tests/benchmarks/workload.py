@@ -1,6 +1,13 @@
 """A plugin file for the benchmarks: steps that do next to nothing, so that what is timed is Symphony."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import symphony
+
+if TYPE_CHECKING:
+    from symphony.plugins.registry import WorkflowRegistry
 
 
 @symphony.step
@@ -23,6 +30,6 @@ async def nothing() -> None:
 
 
 @symphony.hookimpl
-def register_workflows(registry):
+def register_workflows(registry: WorkflowRegistry) -> None:
     registry.add(chain)
     registry.add(nothing)

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 import symphony
 from symphony.errors import HostUnavailable
 from symphony.symphonyd import binary

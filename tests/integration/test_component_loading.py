@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.python]
 SOURCE = Path(__file__).parent.parent / "fixtures" / "components" / "entry.c"
 
 
-def compile_entry(target: Path, *, magic: str = "SYMPHPIT", size: int = 4096, major: int = 1, minor: int = 0) -> Path:
+def compile_entry(
+    target: Path, *, magic: str = "SYMPHPIT", size: int = 4096, major: int = 1, minor: int = 0
+) -> Path:
     letters = ",".join(f"'{letter}'" for letter in magic)
     defines = [f"-DMAGIC={{{letters}}}", f"-DSIZE={size}", f"-DMAJOR={major}", f"-DMINOR={minor}"]
     subprocess.run(["cc", "-shared", "-fPIC", *defines, "-o", target, SOURCE], check=True)
@@ -80,7 +82,9 @@ def test_one_id_from_two_libraries_is_refused(tmp_path: Path, libraries: dict[st
 
 def test_the_five_components_describe_themselves(libraries: dict[str, Path]) -> None:
     described = {name: _host.describe(str(path)) for name, path in libraries.items()}
-    assert {name: row["id"] for name, row in described.items()} == {name: f"symphony.{name}" for name in libraries}
+    assert {name: row["id"] for name, row in described.items()} == {
+        name: f"symphony.{name}" for name in libraries
+    }
     for row in described.values():
         assert {"ping", "stats"} <= {method["name"] for method in row["methods"]}
         assert all(method["doc"] and method["flags"] for method in row["methods"])

@@ -1,4 +1,4 @@
-"""Real processes, killed in the middle of real runs: nothing recorded is lost, no recorded step runs again."""
+"""Real processes, killed in real runs: nothing recorded is lost, no recorded step runs again."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from symphony import client
 from symphony.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 pytestmark = [pytest.mark.integration, pytest.mark.subprocess, pytest.mark.python]
 
@@ -62,13 +64,21 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 
 def request(home: Home, method: str, **params: Any) -> Any:
-    with client.connect(home) as connection:
+    connection = client.connect(home)
+    assert connection is not None, "no host runs"
+    with connection:
         return connection.request(method, params)
 
 
 def start_counted(home: Home, folder: Path) -> str:
     inputs = {"folder": str(folder), "count": COUNT}
-    order = {"workflow": "counted.squares", "inputs": inputs, "text": {}, "cwd": "/", "plugins": [str(COUNTED)]}
+    order = {
+        "workflow": "counted.squares",
+        "inputs": inputs,
+        "text": {},
+        "cwd": "/",
+        "plugins": [str(COUNTED)],
+    }
     return str(request(home, "workflows.run", **order)["run"])
 
 
@@ -96,11 +106,15 @@ def check_end(result: dict[str, Any], recorded: set[int], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", range(1, 11))
-def test_a_killed_interpreter_is_replaced_and_the_run_goes_on(home: Home, tmp_path: Path, moment: int) -> None:
+def test_a_killed_interpreter_is_replaced_and_the_run_goes_on(
+    home: Home, tmp_path: Path, moment: int
+) -> None:
     run = start_counted(home, tmp_path)
     until(lambda: sum(executions(tmp_path).values()) >= moment, f"execution {moment}")
     interpreter = request(home, "host.status")["interpreter"]["pid"]
-    os.kill(interpreter, signal.SIGSTOP)  # so that what is recorded now is all that will be, by this interpreter
+    os.kill(
+        interpreter, signal.SIGSTOP
+    )  # so that what is recorded now is all that will be, by this interpreter
     until(lambda: "T" in Path(f"/proc/{interpreter}/stat").read_text().rpartition(")")[2], "the stop")
     recorded = completed(home, run)
     os.kill(interpreter, signal.SIGKILL)
@@ -144,7 +158,13 @@ def test_an_index_that_was_interrupted_is_the_same_index(home: Home, tmp_path: P
     shutil.copytree(PACKAGE, tree, ignore=shutil.ignore_patterns("_*"))
     for copy in ("a", "b"):
         shutil.copytree(PACKAGE / "cli", tree / copy, ignore=shutil.ignore_patterns("_*"))
-    order = {"workflow": "conductor.index", "inputs": {"path": str(tree)}, "text": {}, "cwd": "/", "plugins": []}
+    order = {
+        "workflow": "conductor.index",
+        "inputs": {"path": str(tree)},
+        "text": {},
+        "cwd": "/",
+        "plugins": [],
+    }
     run = request(home, "workflows.run", **order)["run"]
 
     def embedded() -> int:

@@ -7,8 +7,7 @@ import inspect
 import subprocess
 import sys
 import threading
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +23,9 @@ from symphony.errors import (
     PitWouldBlock,
 )
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 pytestmark = [pytest.mark.unit, pytest.mark.python]
 
 
@@ -33,7 +35,7 @@ def test_methods_read_as_builtins(pit: Any) -> None:
     assert str(inspect.signature(method)) == "(model, slots=1)"
     assert method.__qualname__ == "PoolManager.try_acquire"
     assert method.__module__ == "symphony.pit"
-    assert "A lease of a hot model" in method.__doc__
+    assert "A lease of a hot model" in str(method.__doc__)
     assert pit["symphony.pool_manager"] is pit.pool_manager
 
 
@@ -69,7 +71,7 @@ def test_what_cannot_cross_is_named_by_its_path(pit: Any) -> None:
 
 
 def test_values_come_back_as_they_were(pit: Any) -> None:
-    metadata = {
+    metadata: dict[str, Any] = {
         "none": None,
         "bools": [True, False],
         "ints": [0, -1, 2**63 - 1, -(2**63), 2**64 - 1],
@@ -111,7 +113,9 @@ def test_the_pit_has_one_holder(pit: Any, tmp_path: Path, libraries: dict[str, P
         "try: _host.open_pit(sys.argv[1], [])\n"
         "except errors.PitUnavailable as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     import os
 
     assert f"in use by process {os.getpid()}" in done.stdout

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import subprocess
 import sys
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -24,7 +25,7 @@ from symphony.values import Record
 
 pytestmark = [pytest.mark.python, pytest.mark.property]
 
-ZONES = st.sampled_from([None, timezone.utc, timezone(timedelta(hours=-3, minutes=-30))])
+ZONES = st.sampled_from([None, UTC, timezone(timedelta(hours=-3, minutes=-30))])
 HASHABLE = st.one_of(
     st.none(),
     st.booleans(),
@@ -81,16 +82,17 @@ def test_every_value_comes_back_with_its_type(value: Any) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=60))
 def test_foreign_bytes_are_an_error_and_never_a_crash(data: bytes) -> None:
-    try:
+    # Which error depends on the type that the bytes pretend to be; what counts is that it is an ordinary one.
+    with contextlib.suppress(ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError):
         _host.decode(data)
-    except Exception as error:  # which one depends on the type that the bytes pretend to be
-        assert not isinstance(error, (SystemError, MemoryError))
 
 
 @given(st.integers(0, 400))
 @settings(max_examples=30, deadline=None)
 def test_every_truncation_is_an_error(cut: int) -> None:
-    whole = _host.encode({"a": [1, 2.5, "text", b"bytes", {1, 2}], "b": (None, True, 2**90), "c": date(2026, 1, 2)})
+    whole = _host.encode(
+        {"a": [1, 2.5, "text", b"bytes", {1, 2}], "b": (None, True, 2**90), "c": date(2026, 1, 2)}
+    )
     with pytest.raises(ValueError, match="cut off"):
         _host.decode(whole[: cut % len(whole)])
 
@@ -160,7 +162,7 @@ def test_what_has_no_durable_form_is_named_by_its_path() -> None:
 def test_exact_times() -> None:
     for value in (
         datetime(2026, 10, 25, 2, 30, fold=1),
-        datetime(2026, 1, 1, tzinfo=timezone.utc),
+        datetime(2026, 1, 1, tzinfo=UTC),
         time(1, 2, 3, 4),
         timedelta(days=-1, microseconds=1),
         UUID(int=5),

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from symphony import _host as _host
     from symphony.errors import InvalidInput as InvalidInput
     from symphony.errors import StepFailed as StepFailed
     from symphony.errors import SymphonyError as SymphonyError

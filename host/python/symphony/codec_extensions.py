@@ -1,23 +1,25 @@
-"""Types of the standard library, and numpy's arrays, in the durable codec: each becomes a name and a plain value.
+"""Standard library types, and numpy's arrays, in the durable codec: each becomes a name and a plain value.
 
-Called by the native codec for what is no builtin. Decoding imports nothing: numpy is only used where the process has it
-loaded or the value itself demands it, and classes come back as records until a type hint names them.
+Called by the native codec for what is no builtin. Decoding imports no class: those come back as records until a
+type hint names them. numpy is loaded only for a value that is one of its arrays.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from symphony.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _zone(value: datetime | time) -> Any:
@@ -37,7 +39,7 @@ def _unzone(plain: Any) -> Any:
     if isinstance(plain, str):
         return ZoneInfo(plain)
     offset = timedelta(*plain)
-    return timezone.utc if not offset else timezone(offset)
+    return UTC if not offset else timezone(offset)
 
 
 def _from_datetime(value: datetime) -> Any:
@@ -106,7 +108,12 @@ def _reduce_array(value: Any) -> tuple[str, Any] | None:
         return None
     if isinstance(value, numpy.ndarray) and type(value) is numpy.ndarray and not value.dtype.hasobject:
         order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
-        return "ndarray", (numpy.lib.format.dtype_to_descr(value.dtype), value.shape, order, value.tobytes(order))
+        return "ndarray", (
+            numpy.lib.format.dtype_to_descr(value.dtype),
+            value.shape,
+            order,
+            value.tobytes(order),
+        )
     if isinstance(value, numpy.generic) and not value.dtype.hasobject:
         return "numpy_scalar", (numpy.lib.format.dtype_to_descr(value.dtype), value.tobytes())
     return None

@@ -1,4 +1,4 @@
-"""Where the component libraries of the wheel lie. The build puts them there; nothing else may know the folder."""
+"""Where the component libraries of the wheel lie; nothing else may know the folder."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Refused(SymphonyError):
 
 
 class HostUnavailable(SymphonyError):
-    """No host could be started: the home is full, read-only or not ours, or the interpreter does not start."""
+    """No host could be started: the home is full, read-only or foreign, or the interpreter does not start."""
 
     exit_code = 9
 
@@ -147,7 +147,7 @@ class PitConflict(PitError, RuntimeError):
 
 
 class PitWouldBlock(PitError, RuntimeError):
-    """A blocking method was called on a thread with a running asyncio loop; the message names its async twin."""
+    """A blocking method was called where an asyncio loop runs; the message names its async twin."""
 
 
 class PitTimeout(PitError, TimeoutError):

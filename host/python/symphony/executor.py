@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from symphony.attempt import ASYNC, THREAD, Attempt
@@ -220,8 +219,10 @@ class Executor:
         if outcome.payload:
             return outcome
         if len(outcome.encoded) < _LARGE:
-            return replace(outcome, payload=pack(outcome.encoded, call.log, call.key))
-        return replace(outcome, payload=await asyncio.to_thread(pack, outcome.encoded, call.log, call.key))
+            payload = pack(outcome.encoded, call.log, call.key)
+        else:
+            payload = await asyncio.to_thread(pack, outcome.encoded, call.log, call.key)
+        return Outcome(outcome.state, outcome.encoded, payload)
 
     def _observe(self, call: StepCall, seconds: float, ok: bool) -> None:
         observe = getattr(self.policy, "observe", None)

@@ -51,7 +51,9 @@ class Arguments:
         self, codec: Codec, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         edges: list[Edge] = []
-        parts: Any = _without_handles((args, kwargs), (), edges)
+        parts: Any = (args, kwargs)
+        if not (_CARRIERS.isdisjoint(map(type, args)) and _CARRIERS.isdisjoint(map(type, kwargs.values()))):
+            parts = _without_handles(parts, (), edges)
         try:
             self.encoded = codec.encode(parts)
             whole = (

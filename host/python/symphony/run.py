@@ -18,20 +18,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from symphony.alarm import Alarm
-from symphony.errors import UpstreamFailed, WorkflowEffect, WorkflowError
-from symphony.failures import decode_failure
-from symphony.handles import Arguments, Handle
+from symphony.errors import WorkflowEffect, WorkflowError
 from symphony.launching import Launcher, Outcome, StepCall
+from symphony.run_calls import RunCalls
 from symphony.run_end import RunEnd, RunResult, StepCounts, settled
-from symphony.run_log import CACHED, COMMAND, FAILED, OUTCOME, TIMER, Attempts, LogRecord, RunLog, unpack
-from symphony.run_loop import RunLoop, Timer, WorkflowTask
+from symphony.run_log import CACHED, COMMAND, OUTCOME, TIMER, Attempts, LogRecord, RunLog, unpack
+from symphony.run_loop import RunLoop, Timer
 from symphony.run_match import check_leftovers, matching_handle, unknown_outcome, unknown_timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from symphony.codec import Codec
-    from symphony.workflows import Step, Workflow
+    from symphony.handles import Handle
+    from symphony.workflows import Workflow
 
 # A replay gives way to the interpreter's loop after so many seconds, so that heartbeats and other runs go on.
 _PUMP_SLICE: Final = 0.005
@@ -63,7 +63,8 @@ class Run:
         self.workflow: Final = workflow
         self.counts: Final = StepCounts()
         self.done: Final[asyncio.Future[RunResult]] = asyncio.get_running_loop().create_future()
-        self.loop: Final = RunLoop(run_id, started, self, report)  # type: ignore[abstract]  # the rest refuses, by name
+        self.calls: Final = RunCalls(codec, self.counts, self._stop_step)
+        self.loop: Final = RunLoop(run_id, started, self.calls, report)  # type: ignore[abstract]  # the rest refuses, by name
         self._inputs = inputs
         self._log = log
         self._codec = codec
@@ -73,13 +74,10 @@ class Run:
         self._recovered: deque[LogRecord] = deque()
         self._arrived: deque[LogRecord] = deque()
         self._attempts: dict[str, Attempts] = {}
-        self._handles: dict[str, Handle[Any]] = {}
-        self._calls: dict[Handle[Any], StepCall] = {}
-        self._to_start: dict[Handle[Any], None] = {}
-        self._open: dict[Handle[Any], None] = {}
-        self._failed: dict[Handle[Any], str] = {}
+        self._under_way: dict[Handle[Any], StepCall] = {}
         self._awaited_again: LogRecord | None = None
         self._cancelled = False
+        self._replaying = True
         self._end: RunEnd
         self._scheduled = False
         self._pumping = False
@@ -118,66 +116,42 @@ class Run:
 
         return main()
 
-    # Calls of workflow code.
+    # Steps on their way to the executor, and outcomes on their way back.
 
-    def call_step(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:
-        task = asyncio.current_task(self.loop)
-        if not isinstance(task, WorkflowTask):
-            raise WorkflowEffect(f"step {step.name!r} was called outside the workflow's own tasks")
-        scope = task.scope
-        arguments = Arguments(self._codec, step, args, kwargs)
-        for edge in arguments.edges:
-            if edge.handle.owner is not self:
-                raise WorkflowEffect(f"step {step.name!r} was given a handle of another run")
-        key = f"{scope.prefix}{step.name}#{scope.ordinal(step.name)}"
-        handle: Handle[Any] = Handle(self.loop, self, key, step, arguments)
-        self._handles[key] = handle
-        self._open[handle] = None
-        handle.waiting = len(handle.deps)
-        if not handle.waiting:
-            self._to_start[handle] = None
-        for dep in handle.deps:
-            dep.add_done_callback(lambda done, handle=handle: self._dep_done(handle, done))  # type: ignore[misc]
-        return handle
+    def _start_steps(self) -> None:
+        """R14: all steps that became ready in this turn, in one batch."""
+        if self.calls.to_start:
+            batch = [self._step_call(handle) for handle in self.calls.to_start]
+            self.calls.to_start.clear()
+            self._launcher.submit(batch)
 
-    def _dep_done(self, handle: Handle[Any], dep: Handle[Any]) -> None:
-        if handle.done():
-            if not dep.cancelled():
-                dep.exception()
-            return
-        if dep.cancelled():
-            self._fail_upstream(handle, f"{dep.key} was cancelled", None)
-            return
-        cause = dep.exception()
-        if cause is not None:
-            text = str(cause) if isinstance(cause, WorkflowError) else f"{type(cause).__name__}: {cause}"
-            self._fail_upstream(handle, f"{dep.key} failed: {text}", cause)
-            return
-        handle.waiting -= 1
-        if not handle.waiting:
-            self._to_start[handle] = None
+    def _step_call(self, handle: Handle[Any]) -> StepCall:
+        arguments, step, codec = handle.arguments, handle.step, self._codec
+        assert arguments is not None  # cleared only once the handle is done
+        earlier = self._attempts.pop(handle.key, Attempts())
+        call = StepCall(
+            run=self.id,
+            workflow=self.name,
+            key=handle.key,
+            step=step,
+            deps=[dep.key for dep in handle.deps],
+            arguments=lambda: arguments.decode(codec, step),
+            log=self._log,
+            on_done=lambda outcome: self._step_done(handle, outcome),
+            on_broken=self._block,
+            attempt=earlier.failed + 1,
+            not_before=earlier.retry_at / 1_000_000,
+        )
+        self._under_way[handle] = call
+        return call
 
-    def _fail_upstream(self, handle: Handle[Any], reason: str, cause: BaseException | None) -> None:
-        error = UpstreamFailed(f"step {handle.key} was not started: {reason}")
-        error.__cause__ = cause
-        self.counts.skipped += 1
-        self._failed[handle] = ""
-        self._open.pop(handle, None)
-        handle.fail(error)
-
-    def handle_cancelled(self, handle: Handle[Any]) -> None:
-        """R9: the step stops, its outcome is not recorded."""
-        handle.arguments = None
-        self._open.pop(handle, None)
-        self._to_start.pop(handle, None)
-        call = self._calls.pop(handle, None)
+    def _stop_step(self, handle: Handle[Any]) -> None:
+        call = self._under_way.pop(handle, None)
         if call is not None:
             self._launcher.stop(call)
 
-    # Outcomes of steps, from the executor.
-
     def _step_done(self, handle: Handle[Any], outcome: Outcome) -> None:
-        self._calls.pop(handle, None)
+        self._under_way.pop(handle, None)
         if handle.done() or self.done.done():
             return
         try:
@@ -235,10 +209,13 @@ class Run:
         while True:
             self._run_code()
             if self._end.reached:
-                check_leftovers(self._recovered, self._handles, self.loop.timers, self._codec)
-                self._finish(self._end.result(self._failed, self.counts, commanded=self._cancelled))
+                check_leftovers(self._recovered, self.calls.by_key, self.loop.timers, self._codec)
+                self._finish(self._end.result(self.calls.failed, self.counts, commanded=self._cancelled))
                 return False
             if self._live:
+                if self._replaying:
+                    self._replaying = False
+                    self.calls.forget_done()
                 self._start_steps()
             record = self._next_record()
             if record is None:
@@ -251,7 +228,7 @@ class Run:
     def _run_code(self) -> None:
         while True:
             self.loop.run_ready()
-            self._end.advance(self._open)
+            self._end.advance(self.calls.open)
             if not self.loop.has_ready:
                 return
 
@@ -281,7 +258,7 @@ class Run:
             self._apply_outcome(record)
 
     def _apply_outcome(self, record: LogRecord) -> None:
-        handle = matching_handle(record, self._handles, self._codec)
+        handle = matching_handle(record, self.calls.by_key, self._codec)
         if handle.done():  # cancelled meanwhile, or a second record after a lost artifact
             self.loop.advance(record.time)
             return
@@ -289,32 +266,13 @@ class Run:
         if encoded is None:
             self._execute_again(handle, record)
             return
-        if handle in self._to_start:  # it was never started here
-            del self._to_start[handle]
+        if handle in self.calls.to_start:  # it was never started here
+            del self.calls.to_start[handle]
             self.counts.reused += 1
         self.loop.advance(record.time)
-        self._deliver(handle, record.state, encoded)
-
-    def _deliver(self, handle: Handle[Any], state: int, encoded: bytes) -> None:
-        self._open.pop(handle, None)
+        self.calls.deliver(handle, record.state, encoded)
         if not self._recovered:
-            self._handles.pop(handle.key, None)  # no record can name it any more
-        if state == FAILED:
-            error, report = decode_failure(self._codec, encoded)
-            self.counts.failed += 1
-            self._failed[handle] = report
-            handle.fail(error)
-            return
-        try:
-            value = handle.step.coerce_result(self._codec.decode(encoded))
-        except WorkflowError:
-            raise
-        except Exception as error:  # not what the return hint says: a failure of the step, the same on replay
-            self.counts.failed += 1
-            self._failed[handle] = ""
-            handle.fail(error)
-            return
-        handle.succeed(encoded, value)
+            self.calls.by_key.pop(handle.key, None)
 
     def _execute_again(self, handle: Handle[Any], record: LogRecord) -> None:
         """The result of a recorded step is lost: the record does not count, but its place in the order does.
@@ -330,38 +288,10 @@ class Run:
                     self._recovered.appendleft(replace(record, state=later.state, payload=b"=" + encoded))
                     return
         if handle.waiting:
-            raise unknown_outcome(record, self._handles, self._codec)
+            raise unknown_outcome(record, self.calls.by_key, self._codec)
         self._awaited_again = record
-        self._to_start.pop(handle, None)
-        self._launcher.submit([self._call(handle)])
-
-    def _start_steps(self) -> None:
-        """R14: all steps that became ready in this turn, in one batch."""
-        if not self._to_start:
-            return
-        batch = [self._call(handle) for handle in self._to_start]
-        self._to_start.clear()
-        self._launcher.submit(batch)
-
-    def _call(self, handle: Handle[Any]) -> StepCall:
-        arguments, step, codec = handle.arguments, handle.step, self._codec
-        assert arguments is not None  # cleared only once the handle is done
-        earlier = self._attempts.pop(handle.key, Attempts())
-        call = StepCall(
-            run=self.id,
-            workflow=self.name,
-            key=handle.key,
-            step=step,
-            deps=[dep.key for dep in handle.deps],
-            arguments=lambda: arguments.decode(codec, step),
-            log=self._log,
-            on_done=lambda outcome: self._step_done(handle, outcome),
-            on_broken=self._block,
-            attempt=earlier.failed + 1,
-            not_before=earlier.retry_at / 1_000_000,
-        )
-        self._calls[handle] = call
-        return call
+        self.calls.to_start.pop(handle, None)
+        self._launcher.submit([self._step_call(handle)])
 
     def _fire(self, timer: Timer) -> None:
         """The alarm's call: the earliest timer is due."""
@@ -380,7 +310,7 @@ class Run:
 
     def _check_progress(self) -> None:
         """With no step under way and no timer set, nothing can ever wake the workflow."""
-        if self._live and not self._open and self.loop.next_timer() is None:
+        if self._live and not self.calls.open and self.loop.next_timer() is None:
             waiting = ", ".join(task.get_name() for task in self.loop.tasks) or "its end"
             error = WorkflowError(
                 f"the workflow waits for something that can never happen ({waiting})",
@@ -399,11 +329,10 @@ class Run:
             self.done.set_exception(error)
 
     def _dispose(self) -> None:
-        for call in list(self._calls.values()):
-            self._launcher.stop(call)
+        for handle in list(self._under_way):
+            self._stop_step(handle)
         self._alarm.cancel()
         self._end.dispose()
-        for queue in (self._calls, self._handles, self._to_start, self._open, self._failed):
-            queue.clear()
+        self.calls.clear()
         self._recovered.clear()
         self._arrived.clear()

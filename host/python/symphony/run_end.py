@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +13,7 @@ from symphony.errors import RunCancelled, WorkflowError
 from symphony.handles import Handle
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from symphony.run_loop import RunLoop, WorkflowTask
 
@@ -77,9 +79,7 @@ class RunEnd:
         if self._loop.has_ready or self._loop.tasks or open_handles:
             return
         if self._loop.generators:
-            generators = self._loop.generators
-            self._loop.generators = []
-            self._loop.start_task(_close(generators), f"^{self._closers}")
+            self._loop.start_task(_close_generators(self._loop), f"^{self._closers}")
             self._closers += 1
             return
         self.reached = True
@@ -107,17 +107,28 @@ class RunEnd:
 
     def dispose(self) -> None:
         """Let go of what has not finished, with no loop running, and not in another run's turn."""
-        outer = asyncio._get_running_loop()
-        asyncio._set_running_loop(None)
-        try:
-            for task in list(self._loop.tasks):
-                task._log_destroy_pending = False  # type: ignore[attr-defined]  # of both implementations
-                _force_close(task.get_coro().close)
-            for generator in reversed(self._loop.generators):
-                _force_close(lambda generator=generator: generator.aclose().send(None))  # type: ignore[misc]
+        if not self._loop.tasks and not self._loop.generators:
             self._loop.clear()
+            return
+        outer, hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
+        asyncio._set_running_loop(None)
+        sys.set_asyncgen_hooks(self._loop.generators.append, None)
+        try:
+            # Their finally blocks fail on the way, and leave coroutines that nobody can await.
+            with warnings.catch_warnings(action="ignore"):
+                self._close_all()
         finally:
             asyncio._set_running_loop(outer)
+            sys.set_asyncgen_hooks(*hooks)
+
+    def _close_all(self) -> None:
+        for task in list(self._loop.tasks):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # of both implementations
+            _force_close(task.get_coro().close)
+        while self._loop.generators:
+            generator = self._loop.generators.pop()
+            _force_close(lambda generator=generator: generator.aclose().send(None))  # type: ignore[misc]
+        self._loop.clear()
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -134,8 +145,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         pending.extend(cause for cause in (current.__cause__, current.__context__) if cause is not None)
 
 
-async def _close(generators: list[AsyncGenerator[Any, Any]]) -> None:
-    for generator in reversed(generators):
+async def _close_generators(loop: RunLoop) -> None:
+    """Last opened first; closing one may open more."""
+    while loop.generators:
+        generator = loop.generators.pop()
         # What a finally block raises comes too late: the result is already fixed.
         with suppress(Exception, asyncio.CancelledError):
             await generator.aclose()

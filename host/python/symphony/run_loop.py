@@ -19,12 +19,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, TypeVarTuple
 
+from symphony.effects import from_as_completed, refuse_effects
 from symphony.errors import WorkflowEffect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
     from contextvars import Context
-    from types import FrameType
 
     from symphony.handles import Handle
     from symphony.workflows import Step
@@ -264,7 +264,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         if not isinstance(parent, WorkflowTask):
             coro.close()
             raise WorkflowEffect("a task was made outside the workflow's own tasks, so it has no stable name")
-        if _from_as_completed(sys._getframe(1)):
+        if from_as_completed(sys._getframe(1)):
             coro.close()
             raise WorkflowEffect(
                 "asyncio.as_completed over coroutines starts them in an order that changes from run to run",
@@ -334,31 +334,4 @@ def _microseconds(when: float) -> int:
     return due
 
 
-def _from_as_completed(frame: FrameType | None) -> bool:
-    """Whether asyncio.as_completed called: it makes a set of coroutines, which iterates by address."""
-    for _ in range(5):
-        if frame is None:
-            return False
-        code = frame.f_code
-        if code.co_filename == asyncio.tasks.__file__ and code.co_qualname.startswith(
-            ("as_completed", "_AsCompletedIterator")
-        ):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _forbidden(name: str) -> Callable[..., Any]:
-    def refuse(_loop: RunLoop, *_args: Any, **_kwargs: Any) -> Any:
-        raise WorkflowEffect(
-            f"workflow code used the event loop's {name}(): I/O, threads and processes belong into steps",
-            hint="move it into a function marked @symphony.step",
-        )
-
-    refuse.__name__ = name
-    return refuse
-
-
-for _name, _method in vars(asyncio.AbstractEventLoop).items():
-    if callable(_method) and not _name.startswith("_") and _name not in vars(RunLoop):
-        setattr(RunLoop, _name, _forbidden(_name))
+refuse_effects(RunLoop)  # type: ignore[type-abstract]  # that is what it is for

@@ -8,15 +8,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, fields
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from symphony.coercion import Mismatch, Mode, converter
+from symphony.coercion import Converter, Mismatch, Mode, converter
 from symphony.errors import ConversionError, InvalidInput, WorkflowError
 from symphony.handles import Handle
 from symphony.run_loop import running_run_loop
 from symphony.signatures import did_you_mean, resolved_hints, source_hash
 from symphony.step_context import current_step
+from symphony.step_options import StepOptions
 from symphony.type_names import type_name
 from symphony.values import coerce, json_value
 
@@ -24,45 +24,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _RECORDED = Mode()
-
-
-@dataclass(frozen=True)
-class StepOptions:
-    """How a step is executed; see ``step``."""
-
-    retries: int = 0
-    timeout: float | None = None
-    cache: bool = False
-    model: str | None = None
-    version: str | None = None
-    backoff: float = 1.0
-
-    @classmethod
-    def checked(cls, step: str, options: dict[str, Any]) -> StepOptions:
-        known = [field.name for field in fields(cls)]
-        for name in options:
-            if name not in known:
-                raise InvalidInput(f"step {step!r}: unknown option {name!r}", hint=did_you_mean(name, known))
-        made = cls(**options)
-        _check_number(step, "retries", made.retries, whole=True)
-        _check_number(step, "backoff", made.backoff)
-        if made.timeout is not None:
-            _check_number(step, "timeout", made.timeout, positive=True)
-        for name, kind in (("cache", bool), ("model", str), ("version", str)):
-            value = getattr(made, name)
-            if value is not None and not isinstance(value, kind):
-                raise InvalidInput(
-                    f"step {step!r}: {name} must be {kind.__name__}, got {type(value).__name__}"
-                )
-        return made
-
-
-def _check_number(step: str, name: str, value: Any, *, whole: bool = False, positive: bool = False) -> None:
-    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not number or value < 0 or (positive and value == 0):
-        kind = "a whole number" if whole else "a number of seconds"
-        above = "above 0" if positive else "of 0 or more"
-        raise InvalidInput(f"step {step!r}: {name} must be {kind} {above}, got {value!r}")
 
 
 class Step(Generic[P, R]):
@@ -89,6 +50,9 @@ class Step(Generic[P, R]):
             kept = [parameter for parameter in signature.parameters.values() if parameter.name != "model"]
             signature = signature.replace(parameters=kept)
         self.signature = signature
+        parameters = signature.parameters.values()
+        self._positional = [p.name for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
+        self._plain_counts = _plain_counts(signature)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Handle[R]:
         """Schedule the step; parameters take values or handles of other steps.
@@ -124,6 +88,8 @@ class Step(Generic[P, R]):
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments in one form, however they were passed; an unknown or missing one is an error."""
+        if not kwargs and self._plain_counts[0] <= len(args) <= self._plain_counts[1]:
+            return args, kwargs
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -136,20 +102,21 @@ class Step(Generic[P, R]):
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Decoded arguments as the parameters' hints say."""
-        positional = [
-            parameter
-            for parameter in self.signature.parameters.values()
-            if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)
-        ]
+        names = self._positional
         values = tuple(
-            self._argument(positional[min(index, len(positional) - 1)].name, value)
+            self._argument(names[index if index < len(names) else -1], value)
             for index, value in enumerate(args)
         )
         return values, {name: self._argument(name, value) for name, value in kwargs.items()}
 
     def coerce_result(self, value: Any) -> R:
         """A decoded result as the return hint says."""
-        result: R = coerce(value, self._hints.get("return", Any), f"result of {self.name}")
+        try:
+            result: R = (
+                self._converters["return"](value, _RECORDED) if "return" in self._converters else value
+            )
+        except Mismatch as mismatch:
+            raise ConversionError(mismatch.message(f"result of {self.name}")) from None
         return result
 
     def cache_name(self) -> str:
@@ -158,19 +125,19 @@ class Step(Generic[P, R]):
         return f"{self.fn.__module__}.{self.fn.__qualname__}/{code}"
 
     @functools.cached_property
-    def _hints(self) -> dict[str, Any]:
-        return resolved_hints(self.fn)
+    def _converters(self) -> dict[str, Converter]:
+        return {name: converter(hint) for name, hint in resolved_hints(self.fn).items()}
 
     @functools.cached_property
     def _source(self) -> str:
         return source_hash(self.fn)
 
     def _argument(self, name: str, value: Any) -> Any:
-        hint = self._hints.get(name)
-        if hint is None:
+        convert = self._converters.get(name)
+        if convert is None:
             return value
         try:
-            return converter(hint)(value, _RECORDED)
+            return convert(value, _RECORDED)
         except Mismatch as mismatch:
             raise ConversionError(f"step {self.name!r}: {mismatch.message(name)}") from None
 
@@ -183,6 +150,14 @@ class Step(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
+
+
+def _plain_counts(signature: inspect.Signature) -> tuple[int, int]:
+    """How few and how many positional arguments alone are a complete call; (1, 0) when no number is."""
+    parameters = signature.parameters.values()
+    if any(p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters):
+        return (1, 0)
+    return (sum(p.default is p.empty for p in parameters), len(parameters))
 
 
 class StepDecorator(Protocol):

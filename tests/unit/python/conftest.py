@@ -6,10 +6,10 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import pytest
+
 from symphony import symphonyd
 from symphony.home import Home
 from symphony.plugins import discovery
-
 from tests.fixtures import fake_home
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from symphony import __version__, client
 from symphony.cli import main
 from symphony.cli.output import cut, safe
 from symphony.cli.rendering import render
 from symphony.cli.run import exit_code
 from symphony.cli.runs import parse_since
-
 from tests.fixtures import fake_home as fake
 
 if TYPE_CHECKING:
@@ -152,6 +152,13 @@ class TestCommon:
         assert set(document["error"]) == {"type", "message", "hint", "exit"}
         assert document["error"]["hint"] == hint
 
+    @pytest.mark.parametrize("group", [(), ("plugins",)])
+    def test_without_a_command_there_is_help_on_stderr(self, cli: Cli, group: tuple[str, ...]) -> None:
+        code, out, err = cli(*group)
+        assert (code, out) == (2, "")
+        assert "Examples:" in err
+        assert "ommand" in cli.json(*group)[1]["error"]["message"]
+
     def test_an_unknown_command_names_the_closest(self, cli: Cli) -> None:
         code, _, err = cli("plugins", "instal", "x")
         assert code == 2
@@ -170,7 +177,7 @@ class TestRun:
     def test_the_result_is_readable_and_the_rest_on_stderr(self, cli: Cli, toy: Path) -> None:
         code, out, err = cli("run", "toy.ok", "path=src", "--plugin", str(toy))
         assert code == 0
-        assert out.splitlines() == ["hits:", "  a.py:3-9  0.512", "      x = 1", "", "", "index  blake"]
+        assert out.splitlines() == ["hits:", "  a.py:3-9  0.512", "      x = 1", "", "index  blake"]
         assert err.splitlines() == [
             "probing toy",
             "starting the host",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import symphony
 from symphony import client, running
 from symphony.errors import Conflict, HostUnavailable, InterpreterDied, InvalidInput, NotFound, RunCancelled
@@ -17,7 +18,6 @@ from symphony.home import Home
 from symphony.host import RunFailed
 from symphony.remote_errors import error_from
 from symphony.running import Order
-
 from tests.fixtures import fake_home as fake
 
 pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
 import symphony
 from symphony.errors import NotFound
 from symphony.scheduling import ReadyStep, Resources

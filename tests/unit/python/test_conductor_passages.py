@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from symphony_conductor.passages import MAX_CHARS, MAX_LINES, cut, kind_of, split_lines
 
 pytestmark = pytest.mark.unit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from symphony_conductor.bundle import pack, reuse, unpack
 from symphony_conductor.choice import choose
 from symphony_conductor.embedding import DIMENSIONS, Vectors, embed_passages, split_title

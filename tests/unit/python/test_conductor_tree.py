@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+
 from symphony_conductor.tree import Unusable, fingerprint, list_folder, read
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from symphony.errors import HostUnavailable, Refused
 from symphony.home import Home, resolve_home, unusable
 

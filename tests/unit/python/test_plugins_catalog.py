@@ -7,11 +7,11 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from symphony.errors import InvalidInput, NotFound, PluginBroken, Refused
 from symphony.home import Home
 from symphony.plugins import cache, catalog, discovery, lookup, wish
 from symphony.plugins.names import canonical, closest, prefix
-
 from tests.fixtures.wheel_writer import source_of, unpack, write_wheel
 
 if TYPE_CHECKING:

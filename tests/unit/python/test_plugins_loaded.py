@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+
 from symphony.errors import Conflict, Incompatible, NotFound, PluginBroken
 from symphony.plugins import PluginHost, wish
-
 from tests.fixtures.wheel_writer import source_of, unpack, write_wheel
 
 if TYPE_CHECKING:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
+
 from symphony.core_components import core_components
 from symphony.plugins.discovery import file_candidate
 from symphony.plugins.prober import ProbeResult, describe, probe
@@ -110,3 +113,40 @@ def test_a_library_that_is_no_component_harms_no_other(tmp_path: Path) -> None:
     assert found[0]["problem"]["message"]
     if core:
         assert found[1]["id"].startswith("symphony.")
+
+
+COMPONENT_PLUGIN = """
+import symphony
+@symphony.hookimpl
+def register_components(registry):
+    registry.add({library!r})
+"""
+
+
+def test_a_plugins_component_is_described_under_its_own_id(tmp_path: Path) -> None:
+    library = next(path for path in core_components() if path.stem == "stale_manager")
+    plugin = tmp_path / "native.py"
+    plugin.write_text(COMPONENT_PLUGIN.format(library=str(library)))
+    [component] = probe(file_candidate(plugin)).contributions
+    assert (component["kind"], component["name"], component["id"]) == (
+        "component",
+        "stale_manager",
+        "symphony.stale_manager",
+    )
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_a_component_that_crashes_when_opened_breaks_only_its_plugin(tmp_path: Path) -> None:
+    source, library = tmp_path / "crash.c", tmp_path / "libcrash.so"
+    source.write_text("#include <stdlib.h>\n__attribute__((constructor)) static void go(void) { abort(); }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    plugin = tmp_path / "native.py"
+    plugin.write_text(COMPONENT_PLUGIN.format(library=str(library)))
+    result = probe(file_candidate(plugin))
+    assert result.problem is not None
+    assert (result.problem.code, result.contributions) == ("sigabrt", [])
+    assert "component libcrash.so crashed with SIGABRT" in result.problem.message
+    plugin.write_text(COMPONENT_PLUGIN.format(library=str(tmp_path / "none.so")))
+    missing = probe(file_candidate(plugin)).problem
+    assert missing is not None
+    assert missing.at == f"{plugin}:5"

@@ -9,6 +9,7 @@ import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 import symphony
 from symphony.errors import (
     RunCancelled,
@@ -19,7 +20,6 @@ from symphony.errors import (
     WorkflowError,
 )
 from symphony.run_log import FAILED, OUTCOME
-
 from tests.unit.python.virtual_world import EPOCH, MemoryLog, virtual_result_of
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Cut the log of a random workflow anywhere and run it again: nothing recorded runs twice, nothing differs."""
+"""Cut the log of a random workflow anywhere, run it again: no record runs twice, nothing differs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import random
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
 from symphony.errors import WorkflowChanged
 from symphony.run_log import OUTCOME, LogRecord
-
 from tests.unit.python.replay_programs import Attempt, Program, attempt, programs
 
 pytestmark = [pytest.mark.property, pytest.mark.python, getattr(pytest.mark, "async")]

@@ -7,10 +7,10 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 import symphony
 from symphony.errors import WorkflowEffect
 from symphony.run_loop import RunLoop, WorkflowTask
-
 from tests.unit.python.virtual_world import EPOCH, MemoryLog, virtual_result_of
 
 if TYPE_CHECKING:

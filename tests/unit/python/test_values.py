@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypedDict
 from uuid import UUID
 
 import pytest
+
 import symphony
 from symphony.coercion import Mode
 from symphony.errors import ConversionError

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+
 import symphony
 from symphony.errors import ConversionError, InvalidInput, WorkflowError
 from symphony.inputs import bind_inputs
-
 from tests.unit.python.virtual_world import MemoryLog, result_of
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def test_what_cannot_be_a_step_is_refused() -> None:
         (lambda: add(1, c=2), "got an unexpected keyword argument 'c'", "known: a, b"),
         (lambda: double(vale=2), "'value'", "did you mean 'value'?"),
         (
-            lambda: double.map(cast(Any, 3)),
+            lambda: double.map(cast("Any", 3)),
             "map takes an iterable of values or handles, not int",
             "double.map([...])",
         ),

@@ -38,7 +38,7 @@ def _root(version: bool) -> None:
         click.echo(f"symphony {__version__}")
         context.exit(0)
     if context.invoked_subcommand is None:
-        raise click.UsageError("a command is missing", context)
+        raise click.exceptions.NoArgsIsHelpError(context)
 
 
 ROOT.callback = _root

@@ -40,6 +40,11 @@ def show_failure(state: State, error: SymphonyError, code: int, kind: str = "") 
 
 def show_usage(state: State, error: click.UsageError) -> int:
     """Show what is wrong with the command line; exit code 2."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        if not state.json:
+            click.echo(error.format_message(), err=True)
+            return error.exit_code
+        error = click.UsageError("a command is missing", error.ctx)
     path = error.ctx.command_path if error.ctx else "symphony"
     return show_failure(
         state,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -84,9 +85,9 @@ def show(state: State, component: str) -> None:
     for method in item["methods"]:
         flags = method.get("flags")
         shown = f"  [{', '.join(flags) if isinstance(flags, list) else flags}]" if flags else ""
-        click.echo(f"\n  {method['signature']}{shown}")
-        if method["doc"]:
-            click.echo(f"      {method['doc']}")
+        click.echo(f"\n  {method['name']}{method['signature'].removeprefix(method['name'])}{shown}")
+        for line in textwrap.wrap(method["doc"], 74):
+            click.echo(f"      {line}")
 
 
 @command.command(

@@ -28,6 +28,8 @@ def render(value: Any) -> list[str]:
     for key, item in value.items():
         if key not in simple:
             lines += [f"{key}:", *(f"  {line}" if line else "" for line in render(item))]
+    while lines and not lines[-1]:
+        lines.pop()
     width = max((len(key) for key in simple), default=0)
     facts = [f"{key.ljust(width)}  {_plain(item)}" for key, item in simple.items()]
     return [*lines, *([""] if lines and facts else []), *facts]
@@ -40,8 +42,11 @@ def _item(item: Any) -> list[str]:
         ]
     if "path" in item:
         return _passage(item)
-    facts = ", ".join(f"{key} {_plain(part)}" for key, part in item.items())
-    return [cut(f"- {facts}", max(terminal_width() - 2, 40))]
+    return _listed(render(item))
+
+
+def _listed(lines: list[str]) -> list[str]:
+    return [f"{'  ' if number else '- '}{line}".rstrip() for number, line in enumerate(lines or [""])]
 
 
 def _passage(item: dict[str, Any]) -> list[str]:
@@ -58,7 +63,8 @@ def _passage(item: dict[str, Any]) -> list[str]:
     lines = [safe("  ".join([place, *rest]))]
     text = str(item.get("text") or "").rstrip().splitlines()
     lines += [
-        f"    {cut(safe(line).expandtabs(4), max(terminal_width() - 6, 40))}" for line in text[:PASSAGE_LINES]
+        f"    {cut(safe(line).expandtabs(4), max(terminal_width() - 6, 40))}".rstrip()
+        for line in text[:PASSAGE_LINES]
     ]
     if len(text) > PASSAGE_LINES:
         lines.append(f"    ({len(text) - PASSAGE_LINES} more lines)")

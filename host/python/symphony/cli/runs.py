@@ -147,5 +147,5 @@ def _minute(started: str | None) -> str:
 
 
 def _steps(row: dict[str, Any]) -> int:
-    steps = row.get("steps") or 0
-    return sum(steps.values()) if isinstance(steps, dict) else int(steps)
+    steps = row["steps"]  # a failed step was executed too
+    return int(steps["executed"] + steps["reused"] + steps["skipped"])

@@ -48,6 +48,12 @@ COMPLAINTS: Final[tuple[tuple[str, type[SymphonyError], str], ...]] = (
         "choose a release that fits this Python and platform",
     ),
     (
+        # of uv, which adds that the requirements are unsatisfiable
+        r"was not found in the (?:package registry|provided package locations)",
+        NotFound,
+        "check the name's spelling; a source distribution needs --allow-build",
+    ),
+    (
         r"ResolutionImpossible|conflicting dependencies|versions? .* (?:are|is) incompatible"
         r"|requirements are unsatisfiable",
         Conflict,
@@ -59,8 +65,7 @@ COMPLAINTS: Final[tuple[tuple[str, type[SymphonyError], str], ...]] = (
         "SPEC is NAME, NAME==VERSION, a wheel or a folder",
     ),
     (
-        r"No matching distribution|Could not find a version|was not found in the package registry"
-        r"|there (?:are|is) no versions?",
+        r"No matching distribution|Could not find a version|there (?:are|is) no versions?",
         NotFound,
         "check the name's spelling; a source distribution needs --allow-build",
     ),

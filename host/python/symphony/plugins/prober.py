@@ -87,7 +87,7 @@ def probe(candidate: Candidate, limit: float = LIMIT) -> ProbeResult:
     own = [candidate.file] if candidate.file else roots(candidate.modules)
     reported = ending.last("result")
     if reported is None:
-        return ProbeResult(problem=_death(ending, own, limit, "the plugin"), output=ending.output)
+        return ProbeResult(problem=_death(ending, own, limit), output=ending.output)
     result = replace(ProbeResult.of(reported["result"]), output=ending.output)
     if result.problem:
         return result
@@ -122,7 +122,7 @@ def describe(libraries: Sequence[str], limit: float = LIMIT) -> list[dict[str, A
         return list(reported["result"]["components"])
     if len(libraries) > 1:
         return [describe([library], limit)[0] for library in libraries]
-    death = _death(ending, [], limit, f"component {Path(libraries[0]).name}")
+    death = _death(ending, [], limit, Path(libraries[0]).name)
     return [{"library": libraries[0], "problem": death.json()}]
 
 
@@ -196,33 +196,30 @@ def _records(text: str) -> list[dict[str, Any]]:
     return records
 
 
-def _death(ending: _Ending, own: Sequence[Path], limit: float, who: str) -> Problem:
+def _death(ending: _Ending, own: Sequence[Path], limit: float, component: str = "") -> Problem:
     """Name the end of a probe that gave no result."""
-    stage = (ending.last("stage") or {"stage": "opened" if "component" in who else "found"})["stage"]
+    stage = (ending.last("stage") or {"stage": "opened" if component else "looked for"})["stage"]
+    who, when = f"component {component} " if component else "", f"while it was being {stage}"
     at = _traced_frame(ending.trace, own)
     if ending.hung:
-        return Problem(
-            "hung",
-            f"did not finish within {limit:g} s while it was being {stage}",
-            at,
-            "a plugin's module only defines things; work belongs into steps",
-        )
+        hint = "a plugin's module only defines things; work belongs into steps"
+        return Problem("hung", f"{who}did not finish within {limit:g} s {when}", at, hint)
     exited = ending.last("os_exit")
     if exited is not None:
-        return Problem(
-            "os_exit", f"called os._exit({exited['os_exit']}) while it was being {stage}", exited["at"]
-        )
+        return Problem("os_exit", f"{who}called os._exit({exited['os_exit']}) {when}", exited["at"])
     if ending.returncode < 0:
-        try:
-            name = signal.Signals(-ending.returncode).name
-        except ValueError:
-            name = f"signal {-ending.returncode}"
-        return Problem(name.lower().replace(" ", "_"), f"crashed with {name} while it was being {stage}", at)
+        name = _signal_name(-ending.returncode)
+        return Problem(name.lower(), f"{who}crashed with {name} {when}", at)
     told = ending.output.strip().splitlines()
     tail = f": {told[-1][:200]}" if told else ""
-    return Problem(
-        "exited", f"the probe ended with exit code {ending.returncode} while {who} was {stage}{tail}", at
-    )
+    return Problem("exited", f"{who}ended its probe with exit code {ending.returncode} {when}{tail}", at)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"SIG{number}"
 
 
 def _traced_frame(trace: str, own: Sequence[Path]) -> str | None:
