@@ -1,4 +1,4 @@
-"""PEP 517 backend: builds the Pit components and symphonyd into the Python package, then hands over to maturin.
+"""PEP 517 backend: builds Pit components and symphonyd into the Python package, then hands over to maturin.
 
 maturin builds one extension module; the components are libraries of their own, opened at run time, and
 symphonyd is a program, so both go in as files of the package. Editable installs get them the same way.

@@ -94,8 +94,8 @@ def table(rows: list[Figure]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`. Ratios are against a baseline in the same run, medians of the pairs; absolute figures",
-        "differ by machine and by hour.",
+        "Written by `make bench`. Ratios are against a baseline in the same run, medians of the pairs;",
+        "absolute figures differ by machine and by hour.",
         "",
         f"Machine: {machine()}.",
         "",

@@ -171,7 +171,7 @@ def connect_or_start(
     Parameters
     ----------
     linger:
-        Whether a host that is started here stays until it is stopped.
+        Whether the host stays until it is stopped, also one that runs already.
     note:
         Is told when one is started.
 
@@ -190,7 +190,7 @@ def connect_or_start(
         if client is None:
             continue
         try:
-            client.request("host.status", timeout=10.0)
+            client.request("host.linger" if linger else "host.status", timeout=10.0)
         except (ConnectionLost, TimeoutError):  # it was just leaving
             client.close()
             time.sleep(0.05)

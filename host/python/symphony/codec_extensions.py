@@ -1,7 +1,7 @@
-"""Standard library types, and numpy's arrays, in the durable codec: each becomes a name and a plain value.
+"""Standard library types and numpy's arrays in the durable codec: each becomes a name and a plain value.
 
-Called by the native codec for what is no builtin. Decoding imports no class: those come back as records until a
-type hint names them. numpy is loaded only for a value that is one of its arrays.
+Called by the native codec for what is no builtin. Decoding imports no class: those come back as records until
+a type hint names them. numpy is loaded only for a value that is one of its arrays.
 """
 
 from __future__ import annotations

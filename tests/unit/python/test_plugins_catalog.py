@@ -153,7 +153,7 @@ def test_an_edited_file_plugin_is_probed_again(home: Home, tmp_path: Path) -> No
     assert catalog.file_state(home, file).status == "active"
     file.write_text(source_of("raises"))
     assert catalog.file_state(home, file).status == "broken"
-    with pytest.raises(NotFound):
+    with pytest.raises(InvalidInput):
         catalog.file_state(home, tmp_path / "none.py")
 
 

@@ -16,7 +16,7 @@ from importlib.metadata import Distribution, EntryPoint, distributions, entry_po
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from symphony.errors import NotFound
+from symphony.errors import InvalidInput, NotFound
 from symphony.home import absolute
 from symphony.plugins.names import canonical
 from symphony.plugins.registry import check_name
@@ -66,10 +66,10 @@ def find(name: str) -> Candidate:
 
 
 def file_candidate(path: Path) -> Candidate:
-    """A file as a plugin; its stem is the name. Raises ``NotFound`` and ``InvalidInput``."""
+    """A file as a plugin; its stem is the name. Raises ``InvalidInput``."""
     path = absolute(path)
     if not path.is_file():
-        raise NotFound(f"there is no plugin file {path}")
+        raise InvalidInput(f"there is no plugin file {path}")
     check_name(path.stem, str(path))
     return Candidate(path.stem, "", (), sources_fingerprint([path]), file=path)
 
