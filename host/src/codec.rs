@@ -1,7 +1,7 @@
 //! The durable form of Python values: a tag byte, then the content; numbers as LEB128, containers with their count in front.
 //!
 //! `decode(encode(x))` has the type and value of `x`. Equal values give equal bytes, also for sets, since the bytes serve as
-//! fingerprints. What is no builtin goes through `symphony.codec_extensions`; nothing is imported while decoding.
+//! fingerprints. What is no builtin goes through `symphony.values.codec_extensions`; nothing is imported while decoding.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -57,7 +57,7 @@ fn put_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
 fn extensions<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let module = MODULE.get_or_try_init(py, || {
-        py.import("symphony.codec_extensions").map(|module| module.into_any().unbind())
+        py.import("symphony.values.codec_extensions").map(|module| module.into_any().unbind())
     })?;
     module.bind(py).getattr(name)
 }

@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from symphony.codec import native_codec
-from symphony.engine import Engine
+from symphony.engine.engine import Engine
 from symphony.plugins import PluginHost
+from symphony.values.codec import native_codec
 from tests.benchmarks.measure import Figure, figure, seconds
 
 if TYPE_CHECKING:

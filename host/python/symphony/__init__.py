@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from symphony import _host as _host
+    from symphony.engine.handles import Handle as Handle
+    from symphony.engine.replayable import gather as gather
+    from symphony.engine.replayable import now as now
+    from symphony.engine.replayable import random as random
+    from symphony.engine.replayable import sleep as sleep
+    from symphony.engine.replayable import uuid as uuid
+    from symphony.engine.step_context import current as current
+    from symphony.engine.step_context import progress as progress
     from symphony.errors import InvalidInput as InvalidInput
     from symphony.errors import StepFailed as StepFailed
     from symphony.errors import SymphonyError as SymphonyError
     from symphony.errors import UpstreamFailed as UpstreamFailed
     from symphony.errors import WorkflowChanged as WorkflowChanged
     from symphony.errors import WorkflowEffect as WorkflowEffect
-    from symphony.handles import Handle as Handle
     from symphony.hookspecs import hookimpl as hookimpl
     from symphony.host import Host as Host
-    from symphony.paths import DirectoryPath as DirectoryPath
-    from symphony.paths import FilePath as FilePath
     from symphony.pit_access import open_pit as open_pit
     from symphony.pit_access import pit as pit
-    from symphony.replayable import gather as gather
-    from symphony.replayable import now as now
-    from symphony.replayable import random as random
-    from symphony.replayable import sleep as sleep
-    from symphony.replayable import uuid as uuid
-    from symphony.step_context import current as current
-    from symphony.step_context import progress as progress
+    from symphony.values.paths import DirectoryPath as DirectoryPath
+    from symphony.values.paths import FilePath as FilePath
     from symphony.workflows import step as step
     from symphony.workflows import workflow as workflow
 
 __version__: Final = "0.1.0"
 
 _HOMES: Final = {
-    "DirectoryPath": "paths",
-    "FilePath": "paths",
-    "Handle": "handles",
+    "DirectoryPath": "values.paths",
+    "FilePath": "values.paths",
+    "Handle": "engine.handles",
     "Host": "host",
     "InvalidInput": "errors",
     "StepFailed": "errors",
@@ -47,17 +47,17 @@ _HOMES: Final = {
     "UpstreamFailed": "errors",
     "WorkflowChanged": "errors",
     "WorkflowEffect": "errors",
-    "current": "step_context",
-    "gather": "replayable",
+    "current": "engine.step_context",
+    "gather": "engine.replayable",
     "hookimpl": "hookspecs",
-    "now": "replayable",
+    "now": "engine.replayable",
     "open_pit": "pit_access",
     "pit": "pit_access",
-    "progress": "step_context",
-    "random": "replayable",
-    "sleep": "replayable",
+    "progress": "engine.step_context",
+    "random": "engine.replayable",
+    "sleep": "engine.replayable",
     "step": "workflows",
-    "uuid": "replayable",
+    "uuid": "engine.replayable",
     "workflow": "workflows",
 }
 

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from symphony import __version__
 from symphony.channel import LINE_LIMIT, Channel, UnknownMethod
-from symphony.codec import native_codec
-from symphony.engine import Engine, log_line
+from symphony.engine.engine import Engine, log_line
 from symphony.errors import Incompatible, InvalidInput
 from symphony.pit_access import OpenPit, open_pit
 from symphony.plugins import PluginHost
-from symphony.signatures import did_you_mean
 from symphony.values import json_value
+from symphony.values.codec import native_codec
+from symphony.values.signatures import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

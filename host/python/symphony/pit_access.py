@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from symphony.core_components import core_components
+from symphony.engine.run_loop import running_run_loop
 from symphony.errors import PitUnavailable, WorkflowEffect
 from symphony.home import Home, resolve_home
-from symphony.run_loop import running_run_loop
 
 if TYPE_CHECKING:
     import os

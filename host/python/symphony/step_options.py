@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from symphony.errors import InvalidInput
-from symphony.signatures import did_you_mean
+from symphony.values.signatures import did_you_mean
 
 
 @dataclass(frozen=True)

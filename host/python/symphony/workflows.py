@@ -10,15 +10,15 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from symphony.coercion import Converter, Mismatch, Mode, converter
+from symphony.engine.handles import Handle
+from symphony.engine.run_loop import running_run_loop
+from symphony.engine.step_context import current_step
 from symphony.errors import ConversionError, InvalidInput, WorkflowError
-from symphony.handles import Handle
-from symphony.run_loop import running_run_loop
-from symphony.signatures import did_you_mean, resolved_hints, source_hash
-from symphony.step_context import current_step
 from symphony.step_options import StepOptions
-from symphony.type_names import type_name
 from symphony.values import coerce, json_value
+from symphony.values.coercion import Converter, Mismatch, Mode, converter
+from symphony.values.signatures import did_you_mean, resolved_hints, source_hash
+from symphony.values.type_names import type_name
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 import symphony
-from symphony.executor import Executor
-from symphony.models import NoModels
-from symphony.run import Run
+from symphony.engine.executor import Executor
+from symphony.engine.models import NoModels
+from symphony.engine.run import Run
 from tests.unit.python.virtual_world import EPOCH, MemoryLog, PickleCodec, VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from symphony.run_log import LogRecord
+    from symphony.engine.run_log import LogRecord
     from symphony.workflows import Step
 
 Op = tuple[Any, ...]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import symphony
+from symphony.engine.models import ModelPool
+from symphony.engine.run_log import CACHED, FAILED, Attempts
 from symphony.errors import NotFound, StepFailed, WorkflowError
-from symphony.models import ModelPool
-from symphony.run_log import CACHED, FAILED, Attempts
 from tests.unit.python.virtual_world import EPOCH, MemoryLog, result_of, virtual_result_of
 
 if TYPE_CHECKING:

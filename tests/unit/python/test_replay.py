@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import symphony
+from symphony.engine.run_log import FAILED, OUTCOME
 from symphony.errors import (
     RunCancelled,
     StepFailed,
@@ -19,13 +20,12 @@ from symphony.errors import (
     WorkflowEffect,
     WorkflowError,
 )
-from symphony.run_log import FAILED, OUTCOME
 from tests.unit.python.virtual_world import EPOCH, MemoryLog, virtual_result_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from symphony.run import Run
+    from symphony.engine.run import Run
 
 pytestmark = [pytest.mark.unit, pytest.mark.python, getattr(pytest.mark, "async")]
 
@@ -410,8 +410,8 @@ def test_a_deadlock_is_an_error_and_not_silence() -> None:
 
 
 def test_spinning_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("symphony.run_loop._SPIN_PASSES", 100)
-    monkeypatch.setattr("symphony.run_loop._SPIN_CALLBACKS", 1000)
+    monkeypatch.setattr("symphony.engine.run_loop._SPIN_PASSES", 100)
+    monkeypatch.setattr("symphony.engine.run_loop._SPIN_CALLBACKS", 1000)
 
     @symphony.workflow
     async def spinning() -> None:

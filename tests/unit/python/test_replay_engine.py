@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import symphony
-from symphony.codec import native_codec
-from symphony.engine import Engine
+from symphony.engine.engine import Engine
 from symphony.errors import Conflict, InvalidInput, NotFound, PitUnavailable, WorkflowChanged
 from symphony.plugins import PluginHost
 from symphony.plugins.loaded import RegisteredWorkflow
+from symphony.values.codec import native_codec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

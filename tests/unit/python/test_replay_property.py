@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from symphony.engine.run_log import OUTCOME, LogRecord
 from symphony.errors import WorkflowChanged
-from symphony.run_log import OUTCOME, LogRecord
 from tests.unit.python.replay_programs import Attempt, Program, attempt, programs
 
 pytestmark = [pytest.mark.property, pytest.mark.python, getattr(pytest.mark, "async")]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import symphony
+from symphony.engine.run_loop import RunLoop, WorkflowTask
 from symphony.errors import WorkflowEffect
-from symphony.run_loop import RunLoop, WorkflowTask
 from tests.unit.python.virtual_world import EPOCH, MemoryLog, virtual_result_of
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ def test_as_completed_needs_tasks() -> None:
 
 
 def test_spinning_is_found_and_a_large_fan_out_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("symphony.run_loop._SPIN_PASSES", 100)
-    monkeypatch.setattr("symphony.run_loop._SPIN_CALLBACKS", 1000)
+    monkeypatch.setattr("symphony.engine.run_loop._SPIN_PASSES", 100)
+    monkeypatch.setattr("symphony.engine.run_loop._SPIN_CALLBACKS", 1000)
 
     async def spin() -> None:
         while True:

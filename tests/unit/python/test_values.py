@@ -15,10 +15,10 @@ from uuid import UUID
 import pytest
 
 import symphony
-from symphony.coercion import Mode
 from symphony.errors import ConversionError
-from symphony.type_names import type_name
 from symphony.values import Record, coerce, json_value
+from symphony.values.coercion import Mode
+from symphony.values.type_names import type_name
 
 pytestmark = [pytest.mark.unit, pytest.mark.python]
 

@@ -10,7 +10,7 @@ import pytest
 
 import symphony
 from symphony.errors import ConversionError, InvalidInput, WorkflowError
-from symphony.inputs import bind_inputs
+from symphony.values.inputs import bind_inputs
 from tests.unit.python.virtual_world import MemoryLog, result_of
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import symphony
-from symphony.executor import Executor
-from symphony.models import NoModels
-from symphony.records import Record
-from symphony.run import Run
-from symphony.run_log import Attempts, LogRecord
+from symphony.engine.executor import Executor
+from symphony.engine.models import NoModels
+from symphony.engine.run import Run
+from symphony.engine.run_log import Attempts, LogRecord
+from symphony.values.records import Record
 
 if TYPE_CHECKING:
-    from symphony.run_end import RunResult
+    from symphony.engine.run_end import RunResult
     from symphony.workflows import Workflow
 
 EPOCH = 1_700_000_000

@@ -6,7 +6,7 @@ import typing
 from collections import abc
 from typing import Any
 
-from symphony.coercion import Converter, Mismatch, Mode, converter, expected
+from symphony.values.coercion import Converter, Mismatch, Mode, converter, expected
 
 _SETS = {set: set, frozenset: frozenset, abc.Set: frozenset, abc.MutableSet: set}
 _SEQUENCES = (list, abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable, abc.Reversible)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeV
 from symphony.errors import ConversionError, WorkflowError
 
 if TYPE_CHECKING:
-    from symphony.codec import Codec
-    from symphony.run_loop import RunLoop
+    from symphony.engine.run_loop import RunLoop
+    from symphony.values.codec import Codec
     from symphony.workflows import Step
 
 R = TypeVar("R")

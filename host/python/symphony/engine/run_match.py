@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from symphony.engine.handles import Handle, shown_call
+from symphony.engine.run_log import OUTCOME, TIMER, LogRecord
 from symphony.errors import WorkflowChanged
-from symphony.handles import Handle, shown_call
-from symphony.run_log import OUTCOME, TIMER, LogRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from symphony.codec import Codec
+    from symphony.values.codec import Codec
 
 _HINT: Final = (
     "the code has changed or is not deterministic; run the code that began this run, or start a new run"

@@ -17,9 +17,9 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from symphony.coercion import Mismatch, Mode, converter
 from symphony.errors import ConversionError
-from symphony.records import Record
+from symphony.values.coercion import Mismatch, Mode, converter
+from symphony.values.records import Record
 
 __all__ = ["Record", "coerce", "json_value"]
 

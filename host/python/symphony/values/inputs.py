@@ -8,11 +8,11 @@ import typing
 from pathlib import Path, PurePath
 from typing import Any
 
-from symphony.coercion import Mismatch, Mode, converter
 from symphony.errors import ConversionError, InvalidInput
-from symphony.signatures import did_you_mean
-from symphony.type_names import type_name
 from symphony.values import coerce
+from symphony.values.coercion import Mismatch, Mode, converter
+from symphony.values.signatures import did_you_mean
+from symphony.values.type_names import type_name
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping

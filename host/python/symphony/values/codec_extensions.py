@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from symphony.records import Record
+from symphony.values.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ import typing
 from functools import lru_cache
 from typing import Any
 
-from symphony.coercion import Converter, Mismatch, Mode, converter, expected
-from symphony.records import Record
+from symphony.values.coercion import Converter, Mismatch, Mode, converter, expected
+from symphony.values.records import Record
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,14 +19,14 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, TypeVarTuple
 
-from symphony.effects import from_as_completed, refuse_effects
+from symphony.engine.effects import from_as_completed, refuse_effects
 from symphony.errors import WorkflowEffect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
     from contextvars import Context
 
-    from symphony.handles import Handle
+    from symphony.engine.handles import Handle
     from symphony.workflows import Step
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from symphony.errors import ConversionError, StepFailed, SymphonyError
 from symphony.values import json_value
 
 if TYPE_CHECKING:
-    from symphony.run_end import RunResult
+    from symphony.engine.run_end import RunResult
     from symphony.workflows import Workflow
 
 

@@ -18,7 +18,7 @@ from symphony.errors import ConversionError, StepFailed, SymphonyError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from symphony.codec import Codec
+    from symphony.values.codec import Codec
 
 _TRACEBACK_CHARACTERS: Final = 2000
 _ENGINE: Final = str(Path(__file__).parent) + os.sep

@@ -17,20 +17,20 @@ from contextvars import Context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from symphony.alarm import Alarm
+from symphony.engine.alarm import Alarm
+from symphony.engine.launching import Launcher, Outcome, StepCall
+from symphony.engine.run_calls import RunCalls
+from symphony.engine.run_end import RunEnd, RunResult, StepCounts, settled
+from symphony.engine.run_log import CACHED, COMMAND, OUTCOME, TIMER, Attempts, LogRecord, RunLog, unpack
+from symphony.engine.run_loop import RunLoop, Timer
+from symphony.engine.run_match import check_leftovers, matching_handle, unknown_outcome, unknown_timer
 from symphony.errors import WorkflowEffect, WorkflowError
-from symphony.launching import Launcher, Outcome, StepCall
-from symphony.run_calls import RunCalls
-from symphony.run_end import RunEnd, RunResult, StepCounts, settled
-from symphony.run_log import CACHED, COMMAND, OUTCOME, TIMER, Attempts, LogRecord, RunLog, unpack
-from symphony.run_loop import RunLoop, Timer
-from symphony.run_match import check_leftovers, matching_handle, unknown_outcome, unknown_timer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from symphony.codec import Codec
-    from symphony.handles import Handle
+    from symphony.engine.handles import Handle
+    from symphony.values.codec import Codec
     from symphony.workflows import Workflow
 
 # A replay gives way to the interpreter's loop after so many seconds, so that heartbeats and other runs go on.
@@ -55,11 +55,13 @@ class Run:
         codec: Codec,
         launcher: Launcher,
         started: int,
+        cwd: str = "/",
         report: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.id: Final = run_id
         self.name: Final = name
+        self.cwd: Final = cwd
         self.workflow: Final = workflow
         self.counts: Final = StepCounts()
         self.done: Final[asyncio.Future[RunResult]] = asyncio.get_running_loop().create_future()
@@ -132,6 +134,7 @@ class Run:
         call = StepCall(
             run=self.id,
             workflow=self.name,
+            cwd=self.cwd,
             key=handle.key,
             step=step,
             deps=[dep.key for dep in handle.deps],

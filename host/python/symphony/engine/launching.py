@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from symphony.run_log import RunLog
+    from symphony.engine.run_log import RunLog
     from symphony.scheduling import ReadyStep
     from symphony.workflows import Step
 
@@ -36,6 +36,7 @@ class StepCall:
 
     run: str
     workflow: str
+    cwd: str
     key: str
     step: Step[..., Any]
     deps: list[str]

@@ -7,7 +7,7 @@ import types
 import typing
 from typing import Annotated, Any, Literal, Union
 
-from symphony.paths import MustExist
+from symphony.values.paths import MustExist
 
 
 def type_name(hint: Any) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from symphony.engine.failures import decode_failure
+from symphony.engine.handles import Arguments, Handle
+from symphony.engine.run_log import FAILED
+from symphony.engine.run_loop import WorkflowTask, running_run_loop
 from symphony.errors import UpstreamFailed, WorkflowEffect, WorkflowError
-from symphony.failures import decode_failure
-from symphony.handles import Arguments, Handle
-from symphony.run_log import FAILED
-from symphony.run_loop import WorkflowTask, running_run_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from symphony.codec import Codec
-    from symphony.run_end import StepCounts
+    from symphony.engine.run_end import StepCounts
+    from symphony.values.codec import Codec
     from symphony.workflows import Step
 
 

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from symphony.engine.handles import Handle
 from symphony.errors import RunCancelled, WorkflowError
-from symphony.handles import Handle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from symphony.run_loop import RunLoop, WorkflowTask
+    from symphony.engine.run_loop import RunLoop, WorkflowTask
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import Context
 
-    from symphony.run_loop import RunLoop, Timer
+    from symphony.engine.run_loop import RunLoop, Timer
 
 # The longest wait without a look at the clock of the wall, which goes on while the machine is suspended.
 _SLICE: Final = 60.0

@@ -7,17 +7,17 @@ from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+from symphony.engine.failures import encode_failure
+from symphony.engine.launching import Outcome
+from symphony.engine.run_log import FAILED, OK
+from symphony.engine.step_context import StepContext, current_step
 from symphony.errors import ConversionError, StepFailed
-from symphony.failures import encode_failure
-from symphony.launching import Outcome
-from symphony.run_log import FAILED, OK
-from symphony.step_context import StepContext, current_step
 
 if TYPE_CHECKING:
     import concurrent.futures
 
-    from symphony.executor import Executor
-    from symphony.launching import StepCall
+    from symphony.engine.executor import Executor
+    from symphony.engine.launching import StepCall
 
 ASYNC, THREAD = "async", "thread"
 
@@ -113,5 +113,6 @@ class Attempt:
             if not call.stopped:
                 progress(call, done, total, message)
 
-        context = StepContext(call.run, f"{call.run}/{call.key}", call.step.name, call.attempt, report)
+        key = f"{call.run}/{call.key}"
+        context = StepContext(call.run, key, call.step.name, call.attempt, call.cwd, report)
         current_step.set(context)

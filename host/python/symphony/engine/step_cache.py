@@ -10,14 +10,14 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING
 
+from symphony.engine.launching import Outcome, StepCall
+from symphony.engine.run_log import CACHED, INLINE_LIMIT, OK, reference
 from symphony.errors import ConversionError
-from symphony.launching import Outcome, StepCall
-from symphony.run_log import CACHED, INLINE_LIMIT, OK, reference
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from symphony.codec import Codec
+    from symphony.values.codec import Codec
 
 
 class StepCache:

@@ -14,15 +14,15 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
-from symphony.attempt import ASYNC, THREAD, Attempt
-from symphony.launching import Outcome, StepCall
-from symphony.run_log import FAILED, pack
+from symphony.engine.attempt import ASYNC, THREAD, Attempt
+from symphony.engine.launching import Outcome, StepCall
+from symphony.engine.run_log import FAILED, pack
+from symphony.engine.step_cache import StepCache
 from symphony.scheduling import Policy, ReadyStep, Resources, decide
-from symphony.step_cache import StepCache
 
 if TYPE_CHECKING:
-    from symphony.codec import Codec
-    from symphony.models import Models
+    from symphony.engine.models import Models
+    from symphony.values.codec import Codec
 
 _LONGEST_BACKOFF: Final = 300.0
 # An encoded result of this size is written by a thread, so that the loop stays responsive.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from symphony.errors import NotFound, PitConflict
-from symphony.signatures import did_you_mean
+from symphony.values.signatures import did_you_mean
 
 
 class Provider(Protocol):

@@ -15,20 +15,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from symphony.engine.executor import Executor
+from symphony.engine.models import ModelPool
+from symphony.engine.run import Run
+from symphony.engine.run_end import RunResult
+from symphony.engine.run_log import INLINE_LIMIT, PitRunLog, reference
+from symphony.engine.run_report import run_report
 from symphony.errors import Conflict, HostUnavailable, NotFound, PitNotFound, SymphonyError
-from symphony.executor import Executor
-from symphony.inputs import bind_inputs, restore_inputs
-from symphony.models import ModelPool
-from symphony.run import Run
-from symphony.run_end import RunResult
-from symphony.run_log import INLINE_LIMIT, PitRunLog, reference
-from symphony.run_report import run_report
+from symphony.values.inputs import bind_inputs, restore_inputs
 
 if TYPE_CHECKING:
-    from symphony.codec import Codec
-    from symphony.launching import StepCall
+    from symphony.engine.launching import StepCall
     from symphony.plugins import PluginHost
     from symphony.plugins.loaded import RegisteredWorkflow
+    from symphony.values.codec import Codec
 
 Notify = Callable[[str, dict[str, Any]], None]
 _PROGRESS_DELAY: Final = 0.01
@@ -229,6 +229,7 @@ class Engine:
             codec=self._codec,
             launcher=self._executor,
             started=int(info["accepted"]),
+            cwd=str(json.loads(info["info"])["cwd"]),
             report=lambda line: log_line(f"run {run_id}: {line}"),
         )
         self._blocked.pop(run_id, None)

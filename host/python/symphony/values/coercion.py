@@ -22,9 +22,9 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Union
 from uuid import UUID
 
-from symphony.paths import MustExist
-from symphony.records import Record
-from symphony.type_names import got, type_name
+from symphony.values.paths import MustExist
+from symphony.values.records import Record
+from symphony.values.type_names import got, type_name
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def _remembered(hint: Any) -> Converter:
 
 
 def _build(hint: Any) -> Converter:
-    from symphony.containers import container_converter
-    from symphony.structures import structure_converter
+    from symphony.values.containers import container_converter
+    from symphony.values.structures import structure_converter
 
     if hint is Any or hint is object or hint is inspect.Parameter.empty or isinstance(hint, typing.TypeVar):
         return _anything

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from symphony.run_loop import RunLoop, running_run_loop
+from symphony.engine.run_loop import RunLoop, running_run_loop
 
 
 async def sleep(duration: float | timedelta) -> None:

@@ -19,15 +19,16 @@ Report = Callable[[float, float, str], None]
 class StepContext:
     """The step that is running.
 
-    ``run`` is the run's id, ``name`` the step's name, ``attempt`` counts from 1. ``key`` is the same in
-    every attempt and after every death, and different for every call of a step: give it to outside
-    services as idempotency key.
+    ``run`` is the run's id, ``name`` the step's name, ``attempt`` counts from 1, ``cwd`` is the folder in
+    which the run was asked for (the interpreter's own is another). ``key`` is the same in every attempt and
+    after every death, and different for every call of a step: give it to outside services as idempotency key.
     """
 
     run: str
     key: str
     name: str
     attempt: int
+    cwd: str
     _report: Report = field(repr=False, compare=False)
 
 
