@@ -53,7 +53,7 @@ test-rust: $(VENV)/developing
 	cargo test --workspace --exclude symphony-bench --quiet
 
 test-python: $(VENV)/developing
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 lint: $(VENV)/developing ## Formatting, lints and types
 	cargo fmt --all --check

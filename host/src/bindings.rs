@@ -194,8 +194,8 @@ unsafe extern "C" fn trampoline(
         Ok(Err(error)) => error,
         Err(_) => PyRuntimeError::new_err("the bridge panicked"),
     };
-    // SAFETY: attached, as above.
-    error.restore(unsafe { Python::assume_attached() });
+    // pyo3 counts this thread as detached here, and would put off every reference that the error gives back.
+    Python::attach(|py| error.restore(py));
     ptr::null_mut()
 }
 

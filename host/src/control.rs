@@ -85,12 +85,12 @@ impl Host {
         stop.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(DRAIN)
     }
 
-    /// Whether there is a reason to stay: a client, a request, or a run that an interpreter works on.
+    /// Whether there is a reason to stay: a client, a request, or a run that an interpreter can work on.
     pub fn busy(&self) -> bool {
         self.linger.get()
             || self.clients.get() > 0
             || self.interpreter.has_orders()
-            || (self.interpreter.drives() && self.runs.live() > 0)
+            || (self.interpreter.drives() && self.runs.able() > 0)
     }
 
     /// Requests without a written answer.

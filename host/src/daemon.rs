@@ -173,7 +173,7 @@ async fn unneeded(host: &Rc<Host>, linger: Duration) {
         if host.busy() {
             since = Instant::now();
         } else if since.elapsed() >= linger {
-            host.log.line("no run and no client");
+            host.log.line("no run that can go on, and no client");
             return;
         }
     }

@@ -4,6 +4,7 @@
 use pyo3::prelude::*;
 use symphony_pit_abi::{Error, ErrorKind, Returned};
 
+use crate::failure::FREE_SPACE;
 use crate::pit_api::{Description, LoadError};
 
 /// An exception of `symphony.errors` by its class name.
@@ -58,6 +59,12 @@ pub(crate) fn from_status(py: Python<'_>, status: u32, mut out: Returned, compon
 
 pub(crate) fn from_load(py: Python<'_>, error: &LoadError) -> PyErr {
     use symphony_pit_journal::Error as LogError;
+    let source = match error {
+        LoadError::Log(LogError::Io { source, .. }) | LoadError::Io { source, .. } => Some(source),
+        _ => None,
+    };
+    let full =
+        source.is_some_and(|source| matches!(source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)));
     let class = match error {
         LoadError::Library { .. } => "Incompatible",
         LoadError::Twice { .. } => "Conflict",
@@ -66,5 +73,10 @@ pub(crate) fn from_load(py: Python<'_>, error: &LoadError) -> PyErr {
         LoadError::Log(LogError::Foreign { .. }) => "PitCorrupt",
         LoadError::Log(_) | LoadError::Io { .. } => "HostUnavailable",
     };
-    raise(py, class, &error.to_string())
+    let raised = raise(py, class, &error.to_string());
+    if full {
+        // As above: without the hint it is still the right error.
+        let _ = raised.value(py).setattr("hint", FREE_SPACE);
+    }
+    raised
 }

@@ -30,55 +30,70 @@ pub struct Failure {
     more: Option<Box<Map<String, Value>>>,
 }
 
+/// What to do about a full disk.
+pub const FREE_SPACE: &str = "free space, or choose another home with --home DIR";
+
+/// The exit code of a class of `symphony.errors`.
+fn exit_of(kind: &str) -> u8 {
+    match kind {
+        "InvalidInput" | "ConversionError" | "PitInvalidArgument" => 2,
+        "NotFound" | "PitNotFound" => 3,
+        "PluginBroken" | "InterpreterDied" => 4,
+        "Incompatible" => 5,
+        "Conflict" | "PitUnavailable" => 6,
+        "IndexUnreachable" => 7,
+        "Refused" => 8,
+        "HostUnavailable" => 9,
+        _ => 1,
+    }
+}
+
 impl Failure {
-    fn new(kind: &'static str, exit: u8, message: impl Into<String>) -> Self {
-        let (kind, message) = (Cow::Borrowed(kind), message.into());
+    /// `kind` as a class of `symphony.errors`, whose exit code it gets.
+    pub fn new(kind: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        let (kind, message) = (kind.into(), message.into());
+        let exit = exit_of(&kind);
         Self { code: APPLICATION, kind, message, hint: String::new(), exit, more: None }
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::new("InvalidInput", 2, message)
+        Self::new("InvalidInput", message)
     }
 
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self::new("NotFound", 3, message)
+        Self::new("NotFound", message)
     }
 
     pub fn died(message: impl Into<String>) -> Self {
-        Self::new("InterpreterDied", 4, message)
+        Self::new("InterpreterDied", message)
     }
 
     pub fn incompatible(message: impl Into<String>) -> Self {
-        Self::new("Incompatible", 5, message)
+        Self::new("Incompatible", message)
     }
 
     pub fn conflict(message: impl Into<String>) -> Self {
-        Self::new("Conflict", 6, message)
+        Self::new("Conflict", message)
     }
 
     pub fn refused(message: impl Into<String>) -> Self {
-        Self::new("Refused", 8, message)
+        Self::new("Refused", message)
     }
 
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self::new("HostUnavailable", 9, message)
+        Self::new("HostUnavailable", message)
     }
 
     /// A home, or a file in it, that cannot be written: says what to free or change.
     pub fn unusable(path: &Path, error: &io::Error) -> Self {
         let elsewhere = "choose another home with --home DIR";
         let (reason, hint) = match error.raw_os_error() {
-            Some(libc::ENOSPC) => {
-                ("the disk is full".to_owned(), format!("free some space: df -h {}", path.display()))
-            }
-            Some(libc::EDQUOT) => (
-                "your disk quota is used up".to_owned(),
-                format!("free some space: df -h {}", path.display()),
-            ),
-            Some(libc::EROFS) => ("the file system is read-only".to_owned(), elsewhere.to_owned()),
-            Some(libc::EACCES | libc::EPERM) => ("permission denied".to_owned(), elsewhere.to_owned()),
-            Some(libc::ENOTDIR) => ("a part of the path is a file".to_owned(), elsewhere.to_owned()),
-            _ => (error.to_string(), elsewhere.to_owned()),
+            Some(libc::ENOSPC) => ("the disk is full".to_owned(), FREE_SPACE),
+            Some(libc::EDQUOT) => ("your disk quota is used up".to_owned(), FREE_SPACE),
+            Some(libc::EROFS) => ("the file system is read-only".to_owned(), elsewhere),
+            Some(libc::EACCES | libc::EPERM) => ("permission denied".to_owned(), elsewhere),
+            Some(libc::ENOTDIR) => ("a part of the path is a file".to_owned(), elsewhere),
+            _ => (error.to_string(), elsewhere),
         };
         Self::unavailable(format!("{}: {reason}", path.display())).hint(hint)
     }
@@ -148,3 +163,35 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // here it is an assertion
+
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_the_python_classes() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/symphony/errors.py");
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut codes = HashMap::from([("Exception", 1)]);
+        let mut class = "";
+        for line in text.lines() {
+            if let Some((name, bases)) = line.strip_prefix("class ").and_then(|line| line.split_once('(')) {
+                class = name;
+                let base = bases.split([',', ')']).next().unwrap();
+                codes.insert(class, codes[base]);
+            } else if let Some((_, code)) =
+                line.trim().strip_prefix("exit_code").and_then(|rest| rest.split_once("= "))
+            {
+                codes.insert(class, code.parse().unwrap());
+            }
+        }
+        assert!(codes.len() > 20, "{codes:?}");
+        for (class, code) in codes {
+            assert_eq!(Failure::new(class.to_owned(), "").exit, code, "{class}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod documents;
 mod watchers;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -42,8 +43,10 @@ pub struct Runs {
     /// None while the log is read for the first time.
     log: RefCell<Option<Log>>,
     watchers: Watchers,
-    /// Grows with every run that ends.
-    ended: watch::Sender<u64>,
+    /// Unfinished runs that the interpreter cannot go on with, and why: its word, not the log's.
+    blocked: RefCell<BTreeMap<String, Failure>>,
+    /// Grows with every run that ends or is blocked.
+    halted: watch::Sender<u64>,
     steps_completed: Cell<u64>,
     /// The last problem with reading the log, and how to report a new one.
     problem: RefCell<String>,
@@ -56,7 +59,8 @@ impl Runs {
         Self {
             log: RefCell::new(None),
             watchers: Watchers::default(),
-            ended: watch::Sender::new(0),
+            blocked: RefCell::default(),
+            halted: watch::Sender::new(0),
             steps_completed: Cell::new(0),
             problem: RefCell::default(),
             report: Box::new(report),
@@ -93,7 +97,10 @@ impl Runs {
                     Event::StepFinished { outcome: Outcome::Completed | Outcome::Cached, .. } => {
                         self.steps_completed.update(|count| count + 1);
                     }
-                    Event::RunFinished { .. } => ended += 1,
+                    Event::RunFinished { .. } => {
+                        self.blocked.borrow_mut().remove(&row.run);
+                        ended += 1;
+                    }
                     _ => {}
                 }
                 self.watchers.event(row, event);
@@ -101,7 +108,7 @@ impl Runs {
         });
         drop(log);
         if ended > 0 {
-            self.ended.send_modify(|count| *count += ended);
+            self.halted.send_modify(|count| *count += ended);
         }
         match polled {
             Ok(count) => {
@@ -154,6 +161,40 @@ impl Runs {
         self.with(RunTable::live).unwrap_or_default()
     }
 
+    /// Number of unfinished runs that can go on.
+    pub fn able(&self) -> usize {
+        let able = |row: &&RunRow| row.finished.is_none() && !self.is_blocked(row);
+        self.with(|table| table.iter().filter(able).count()).unwrap_or_default()
+    }
+
+    /// Whether a run was recorded and has not ended.
+    pub fn is_live(&self, run: &str) -> bool {
+        self.with(|table| table.get(run).is_some_and(|row| row.finished.is_none())).unwrap_or(false)
+    }
+
+    /// The run cannot go on until `unblock`. Gives the failure as those who wait for the run are told it.
+    pub fn block(&self, run: &str, failure: Failure) -> Failure {
+        let hint = if failure.hint.is_empty() { resume_hint(run) } else { failure.hint.clone() };
+        let failure = failure.hint(hint).with("run", run);
+        self.blocked.borrow_mut().insert(run.to_owned(), failure.clone());
+        self.halted.send_modify(|count| *count += 1);
+        failure
+    }
+
+    /// The interpreter is asked to go on with the run.
+    pub fn unblock(&self, run: &str) {
+        self.blocked.borrow_mut().remove(run);
+    }
+
+    /// Why the run cannot go on.
+    pub fn obstacle(&self, run: &str) -> Option<Failure> {
+        self.blocked.borrow().get(run).cloned()
+    }
+
+    fn is_blocked(&self, row: &RunRow) -> bool {
+        self.blocked.borrow().contains_key(&row.run)
+    }
+
     /// The run that a full id or an unambiguous beginning of one names.
     pub fn resolve(&self, given: &str) -> Result<String> {
         self.with(|table| documents::resolve(table, given))?
@@ -166,12 +207,15 @@ impl Runs {
 
     /// `runs list`: newest first. `driven`: whether an interpreter works on the unfinished ones.
     pub fn list(&self, filter: &Filter, driven: bool) -> Result<Value> {
-        self.with(|table| documents::list(table, filter, driven))
+        self.with(|table| documents::list(table, filter, |row| driven && !self.is_blocked(row)))
     }
 
     /// `runs show` of a run that exists.
     pub fn get(&self, run: &str, driven: bool) -> Result<Value> {
-        self.with(|table| table.get(run).map_or(Value::Null, |row| documents::detail(row, driven)))
+        let obstacle = |row: &RunRow| self.obstacle(&row.run).filter(|_| row.finished.is_none());
+        self.with(|table| {
+            table.get(run).map_or(Value::Null, |row| documents::detail(row, driven, obstacle(row).as_ref()))
+        })
     }
 
     /// How the run ended, or None while it lives.
@@ -179,9 +223,9 @@ impl Runs {
         self.with(|table| table.get(run).and_then(End::of))
     }
 
-    /// Changes whenever a run ends.
-    pub fn ended(&self) -> watch::Receiver<u64> {
-        self.ended.subscribe()
+    /// Changes whenever a run ends or is blocked.
+    pub fn halted(&self) -> watch::Receiver<u64> {
+        self.halted.subscribe()
     }
 
     /// Tell `sink` what happens to a run, until the value returned is dropped. It begins with the steps that run already.
@@ -212,6 +256,24 @@ impl Observer for Runs {
             News { key: text("key"), name: text("name"), message: text("message"), ..News::of("progress") };
         self.watchers.tell(text("run"), &News { done: &value["done"], total: &value["total"], ..news });
     }
+
+    fn begins(&self) {
+        self.blocked.borrow_mut().clear();
+    }
+
+    fn blocked(&self, notification: &Json) {
+        let value = notification.value();
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        let run = text("run");
+        if !matches!(self.end(&run), Ok(Some(_))) {
+            self.block(&run, Failure::new(text("type"), text("message")).hint(text("hint")));
+        }
+    }
+}
+
+/// What to type once the obstacle is gone.
+pub fn resume_hint(run: &str) -> String {
+    format!("symphony runs resume {run}")
 }
 
 /// Fold one record into the table, then show the row and the event. Records of others, and those that cannot be read, are not ours.

@@ -57,6 +57,10 @@ pub trait Observer {
     fn interpreter(&self, message: &str);
     /// A progress notification of the interpreter.
     fn progress(&self, notification: &Json);
+    /// A new interpreter is started; what the last one said of runs that cannot go on does not hold for it.
+    fn begins(&self);
+    /// The interpreter's notification that a run cannot go on, though it has not ended.
+    fn blocked(&self, notification: &Json);
 }
 
 /// Steps are given this long when an interpreter is stopped to be started anew.
@@ -197,6 +201,11 @@ impl Supervisor {
     /// Whether unfinished runs make progress, now or as soon as it is up again.
     pub fn drives(&self) -> bool {
         !matches!(*self.phase.borrow(), Phase::Failed(_) | Phase::Stopped)
+    }
+
+    /// Whether an interpreter is there to be asked, now.
+    pub fn is_ready(&self) -> bool {
+        matches!(&*self.phase.borrow(), Phase::Ready(channel) if channel.is_open())
     }
 
     /// The channel of an interpreter that is ready; waits for one that is being started.

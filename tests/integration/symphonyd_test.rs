@@ -423,6 +423,202 @@ fn it_leaves_when_nobody_needs_it() {
     assert_eq!(daemon.end(), Some(0));
 }
 
+/// Type, hint and exit code of an error.
+fn shape(error: &Value) -> [&Value; 3] {
+    ["type", "hint", "exit"].map(|name| &error["data"][name])
+}
+
+#[test]
+fn who_waits_for_a_run_that_cannot_go_on_is_told_why_until_it_is_resumed() {
+    let stand_in = StandIn::new();
+    stand_in.behave("");
+    let daemon = Daemon::ready(&stand_in);
+    let log = RunLog::open(&stand_in.home);
+    log.accept(RUN, "w.w", 1);
+    log.write(RUN, 2, &started("a"));
+    let other = "01jd3k0000000000000000000b";
+    log.accept(other, "w.w", 3);
+    let (mut client, mut waiting) = (daemon.client(), daemon.client());
+    let block = |client: &mut Client, kind: &str, hint: &str| {
+        let reason = json!({"run": RUN, "type": kind, "message": "m", "hint": hint});
+        client.result("pit.call", json!({"component": "c", "method": "blocked", "args": [reason]}));
+    };
+    let id = waiting.ask("runs.wait", &json!({"run": RUN, "events": true}));
+    let other_id = waiting.ask("runs.wait", &json!({"run": other}));
+    until("it waits", || waiting.text().contains("step_started"));
+    block(&mut client, "WorkflowChanged", "h");
+    let error = waiting.answer(id)["error"].clone();
+    assert_eq!(shape(&error), [&json!("WorkflowChanged"), &json!("h"), &json!(1)]);
+    assert_eq!((&error["message"], &error["data"]["run"]), (&json!("m"), &json!(RUN)));
+    assert_eq!(client.call("runs.wait", json!({"run": RUN}))["error"], error, "a later one is told, too");
+    let shown = client.result("runs.get", json!({"run": RUN}));
+    assert_eq!(
+        (&shown["status"], &shown["error"]),
+        (
+            &json!("pending"),
+            &json!({"type": "WorkflowChanged", "message": "m", "step": null, "report": null})
+        )
+    );
+    assert_eq!(client.result("runs.list", json!({"status": "pending"}))[0]["run"], RUN);
+    let rest = client.result("runs.get", json!({"run": other}));
+    assert_eq!((&rest["status"], rest.get("error")), (&json!("running"), None));
+
+    // Resumed in vain: the new reason counts.
+    let refusal =
+        json!({"code": -32000, "message": "m2", "data": {"type": "PluginBroken", "hint": "h2", "exit": 4}});
+    stand_in.behave(&format!("error:run.resume {refusal}"));
+    let refused = client.call("runs.resume", json!({"run": RUN}))["error"].clone();
+    assert_eq!(shape(&refused), [&json!("PluginBroken"), &json!("h2"), &json!(4)]);
+    assert_eq!(client.call("runs.wait", json!({"run": RUN}))["error"], refused);
+
+    stand_in.behave("");
+    assert_eq!(client.result("runs.resume", json!({"run": RUN}))["run"], RUN);
+    let shown = client.result("runs.get", json!({"run": RUN}));
+    assert_eq!((&shown["status"], shown.get("error")), (&json!("running"), None));
+
+    // A new interpreter has its own view.
+    block(&mut client, "NotFound", "");
+    let error = client.call("runs.wait", json!({"run": RUN}))["error"].clone();
+    let resume = json!(format!("symphony runs resume {RUN}"));
+    assert_eq!(shape(&error), [&json!("NotFound"), &resume, &json!(3)]);
+    drop(log); // which the next one waits for
+    client.call("pit.call", json!({"component": "c", "method": "kill 9"}));
+    client.result("pit.list", json!({}));
+    assert_eq!(client.result("runs.get", json!({"run": RUN}))["status"], "running");
+    let log = RunLog::open(&stand_in.home);
+
+    // Cancelled while it is blocked: what the log says counts.
+    block(&mut client, "PluginBroken", "");
+    assert_eq!(client.result("runs.cancel", json!({"run": RUN})), json!({"run": RUN}));
+    log.write(RUN, 4, &Event::RunFinished { status: RunStatus::Cancelled, payload: b"={}" });
+    assert_eq!(client.result("runs.wait", json!({"run": RUN}))["status"], "cancelled");
+    block(&mut client, "PluginBroken", "");
+    assert_eq!(client.result("runs.wait", json!({"run": RUN}))["status"], "cancelled");
+    assert_eq!(client.result("runs.get", json!({"run": RUN})).get("error"), None);
+    log.write(other, 5, &finish(b"={}"));
+    assert_eq!(waiting.answer(other_id)["result"]["status"], "completed", "others go on");
+}
+
+#[test]
+fn a_run_that_cannot_go_on_does_not_keep_the_host() {
+    let stand_in = StandIn::new();
+    let mut daemon = Daemon::start(&stand_in, |command| {
+        command.env("SYMPHONY_LINGER", "0.3");
+    });
+    let log = RunLog::open(&stand_in.home);
+    log.accept(RUN, "w.w", 1);
+    std::thread::sleep(Duration::from_millis(800));
+    assert!(daemon.process.try_wait().unwrap().is_none(), "it could go on");
+    let reason = json!({"run": RUN, "type": "WorkflowChanged", "message": "m", "hint": "h"});
+    let call = json!({"component": "c", "method": "blocked", "args": [reason]});
+    daemon.client().result("pit.call", call);
+    assert_eq!(daemon.end(), Some(0));
+}
+
+#[test]
+fn a_run_whose_start_fails_after_it_was_recorded_is_kept_and_does_not_keep_the_host() {
+    let stand_in = StandIn::new();
+    let failure =
+        json!({"code": -32000, "message": "m", "data": {"type": "HostUnavailable", "hint": "", "exit": 9}});
+    stand_in.behave(&format!("pause run.start\nerror:run.start {failure}"));
+    let mut daemon = Daemon::start(&stand_in, |command| {
+        command.env("SYMPHONY_LINGER", "0.3");
+    });
+    let log = RunLog::open(&stand_in.home);
+    let (mut client, mut leaving) = (daemon.client(), daemon.client());
+    let starts = || {
+        let seen = stand_in.seen().into_iter().filter(|seen| seen[1] == "run.start");
+        seen.map(|seen| seen[2]["run"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let workflow = json!({"workflow": "w.w"});
+    leaving.ask("workflows.run", &workflow);
+    until("it is asked", || starts().len() == 1);
+    log.accept(&starts()[0], "w.w", 1);
+    drop(leaving);
+    std::thread::sleep(Duration::from_millis(300)); // what it waited for is given up
+    stand_in.go();
+    let left = json!({"run": starts()[0]});
+    assert_eq!(client.call("runs.wait", left.clone())["error"]["message"], "m");
+    assert_eq!(client.result("runs.get", left)["status"], "pending");
+
+    fs::remove_file(stand_in.home.join("go")).unwrap();
+    let id = client.ask("workflows.run", &workflow);
+    until("it is asked again", || starts().len() == 2);
+    log.accept(&starts()[1], "w.w", 2);
+    stand_in.go();
+    let run = &starts()[1];
+    let error = client.answer(id)["error"].clone();
+    let resume = json!(format!("symphony runs resume {run}"));
+    assert_eq!(shape(&error), [&json!("HostUnavailable"), &resume, &json!(9)]);
+    assert_eq!(
+        (&error["message"], &error["data"]["run"]),
+        (&json!(format!("m; run {run} is kept")), &json!(run))
+    );
+    assert_eq!(client.call("runs.wait", json!({"run": run}))["error"]["message"], "m");
+    assert_eq!(client.result("runs.get", json!({"run": run}))["status"], "pending");
+    let error = client.call("workflows.run", workflow)["error"].clone();
+    assert_eq!(
+        (&error["message"], error["data"].get("run")),
+        (&json!("m"), None),
+        "this one was not recorded"
+    );
+    drop(client);
+    assert_eq!(daemon.end(), Some(0));
+}
+
+#[test]
+fn a_stopped_host_lets_steps_finish_and_the_next_one_takes_the_run_up() {
+    let stand_in = StandIn::new();
+    stand_in.behave("pause stop");
+    let mut daemon = Daemon::ready(&stand_in);
+    let log = RunLog::open(&stand_in.home);
+    log.accept(RUN, "w.w", 1);
+    log.write(RUN, 2, &started("a"));
+    let (mut client, mut waiting, mut late) = (daemon.client(), daemon.client(), daemon.client());
+    let waiting_id = waiting.ask("runs.wait", &json!({"run": RUN, "events": true}));
+    let id = client.ask("host.stop", &json!({}));
+    until("it is asked to stop", || stand_in.seen().last().unwrap()[1] == "stop");
+    assert_eq!(stand_in.seen().last().unwrap()[2], json!({"drain": 10.0}));
+    assert_eq!(late.error("workflows.run", json!({"workflow": "w.w"})).0, "HostUnavailable");
+    std::thread::sleep(Duration::from_millis(300));
+    log.write(RUN, 3, &finished("a", Outcome::Completed));
+    until("the step's end is told", || waiting.text().contains("step_finished"));
+    stand_in.go();
+    assert_eq!(client.answer(id)["result"], json!({"stopped": true}));
+    let error = waiting.answer(waiting_id)["error"].clone();
+    assert_eq!(error["data"]["hint"], format!("symphony runs resume {RUN}"));
+    assert_eq!(daemon.end(), Some(0));
+    let text = fs::read_to_string(stand_in.home.join("logs/symphonyd.log")).unwrap();
+    assert!(text.contains("was stopped: exit code 0"), "{text}");
+    drop(log);
+    let query = symphonyd()
+        .arg("query")
+        .arg("--home")
+        .arg(&stand_in.home)
+        .args(["runs.get", r#"{"run": "01jd"}"#])
+        .output();
+    let shown: Value = serde_json::from_slice(&query.unwrap().stdout).unwrap();
+    assert_eq!((&shown["status"], &shown["graph"][0]["state"]), (&json!("pending"), &json!("completed")));
+
+    let next = Daemon::ready(&stand_in);
+    let mut client = next.client();
+    assert_eq!(client.result("runs.get", json!({"run": RUN}))["status"], "running");
+    RunLog::open(&stand_in.home).write(RUN, 4, &finish(b"={}"));
+    assert_eq!(client.result("runs.wait", json!({"run": RUN}))["status"], "completed");
+}
+
+#[test]
+fn a_full_home_is_refused_with_what_to_do() {
+    let stand_in = StandIn::new();
+    stand_in.behave("");
+    std::os::unix::fs::symlink("/dev/full", stand_in.home.join("hash_seed.new")).unwrap();
+    let mut daemon = Daemon::start(&stand_in, |_| ());
+    let error = &daemon.line["error"];
+    assert_eq!(error["hint"], "free space, or choose another home with --home DIR");
+    assert!(error["message"].as_str().unwrap().ends_with("the disk is full"), "{error}");
+    assert_eq!(daemon.end(), Some(9));
+}
+
 #[test]
 fn a_run_that_kills_every_interpreter_is_given_up_with_a_way_on() {
     let stand_in = StandIn::new();

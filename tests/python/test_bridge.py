@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import subprocess
 import sys
 import threading
@@ -26,7 +27,7 @@ from symphony.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.unit, pytest.mark.python]
+pytestmark = pytest.mark.python
 
 
 def test_methods_read_as_builtins(pit: Any) -> None:
@@ -107,6 +108,7 @@ def test_a_closed_pit_refuses_calls(pit: Any) -> None:
         pit.dag_tracker.ping()
 
 
+@pytest.mark.subprocess
 def test_the_pit_has_one_holder(pit: Any, tmp_path: Path, libraries: dict[str, Path]) -> None:
     program = (
         "import sys; from symphony import _host, errors\n"
@@ -116,8 +118,6 @@ def test_the_pit_has_one_holder(pit: Any, tmp_path: Path, libraries: dict[str, P
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    import os
-
     assert f"in use by process {os.getpid()}" in done.stdout
     pit.close()
     _host.open_pit(str(tmp_path), [str(libraries["dag_tracker"])]).close()
@@ -131,7 +131,7 @@ def test_cut_off_durable_values_are_errors(cut: int) -> None:
             _host.decode(whole[:cut])
 
 
-@pytest.mark.filterwarnings("error")
+@getattr(pytest.mark, "async")
 class TestWaiting:
     """Leases waited for: on a loop, on a thread, given up."""
 

@@ -24,6 +24,7 @@ use stand_in::StandIn;
 #[derive(Default)]
 struct Notes {
     steps: Cell<u64>,
+    lives: Cell<u32>,
     told: RefCell<Vec<String>>,
 }
 
@@ -38,6 +39,14 @@ impl Observer for Notes {
 
     fn progress(&self, notification: &Json) {
         self.told.borrow_mut().push(notification.text().to_owned());
+    }
+
+    fn begins(&self) {
+        self.lives.update(|lives| lives + 1);
+    }
+
+    fn blocked(&self, notification: &Json) {
+        self.told.borrow_mut().push(format!("blocked in life {}: {}", self.lives.get(), notification.text()));
     }
 }
 
@@ -304,6 +313,42 @@ fn one_that_does_not_listen_is_killed_with_all_it_started() {
         assert!(Instant::now() < deadline, "its child lives on");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+#[test]
+fn a_later_wish_does_not_cut_the_time_for_running_steps_short() {
+    let stand_in = StandIn::new();
+    stand_in.behave("pause stop");
+    let pauses = &stand_in;
+    supervise(&stand_in, |it| async move {
+        let first = it.call("environment").await.unwrap()["pid"].clone();
+        it.supervisor.restart();
+        while pauses.seen().last().unwrap()[1] != "stop" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        it.supervisor.restart();
+        let stopping = it.supervisor.clone();
+        let stopped = spawn_local(async move { stopping.stop(Duration::from_secs(5)).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(alive(&first) && !stopped.is_finished());
+        pauses.go();
+        stopped.await.unwrap();
+        assert!(!alive(&first));
+    });
+    let log = std::fs::read_to_string(stand_in.home.join("logs/symphonyd.log")).unwrap();
+    assert!(log.contains("was stopped: exit code 0"), "{log}");
+}
+
+#[test]
+fn what_blocks_a_run_is_told_to_whom_it_concerns() {
+    supervise(&StandIn::new(), |it| async move {
+        it.call("blocked").await.unwrap();
+        it.call("kill 9").await.unwrap_err();
+        it.call("blocked").await.unwrap();
+        let told = it.notes.told.borrow();
+        let blocked: Vec<&String> = told.iter().filter(|text| text.starts_with("blocked")).collect();
+        assert_eq!(blocked, [r#"blocked in life 1: {"done": 1}"#, r#"blocked in life 2: {"done": 1}"#]);
+    });
 }
 
 #[test]

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::task::spawn_local;
 
 use super::outbox::Outbox;
 use super::{DRAIN, Host};
 use crate::failure::{Failure, METHOD_NOT_FOUND, Result};
 use crate::json::{Fields, Json, Object};
-use crate::runs::{End, Filter};
+use crate::runs::{End, Filter, resume_hint};
 use crate::subprocess::Phase;
 
 const NAMES: [&str; 14] = [
@@ -94,15 +95,36 @@ async fn run(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     let begun = Object::default().field("run", run.as_str());
     let given = given.iter().filter_map(|name| Some((*name, fields.json(name)?)));
     let parameters = given.fold(begun, |object, (name, value)| object.raw(name, &value)).finish();
-    let accepted = host.interpreter.order("run.start", parameters).await?;
+    let accepted = drive(host, &run, "run.start", parameters).await.map_err(|failure| {
+        if !host.runs.is_live(&run) {
+            return failure;
+        }
+        let message = format!("{}; run {run} is kept", failure.message);
+        failure.saying(message).with("run", run.as_str())
+    })?;
     let workflow = accepted.value()["workflow"].clone();
     Ok(json!({"run": run, "workflow": workflow}).into())
+}
+
+/// Let the interpreter work on a run. One that it takes on no more is blocked, though the client may have left meanwhile.
+async fn drive(host: &Rc<Host>, run: &str, method: &'static str, parameters: Json) -> Result<Json> {
+    let answer = host.interpreter.order(method, parameters);
+    let (host, run) = (host.clone(), run.to_owned());
+    let driving = spawn_local(async move {
+        answer.await.map_err(|failure| {
+            // Without an interpreter nobody refused: the next one takes the run up by itself.
+            let refused = host.interpreter.is_ready() && host.runs.is_live(&run);
+            if refused { host.runs.block(&run, failure) } else { failure }
+        })
+    });
+    driving.await.unwrap_or_else(|_| Err(Failure::unavailable("the host ends")))
 }
 
 async fn resume(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     let run = named(host, fields)?;
     if host.runs.end(&run)?.is_none() {
-        host.interpreter.order("run.resume", json!({"run": run}).into()).await?;
+        host.runs.unblock(&run);
+        drive(host, &run, "run.resume", json!({"run": run}).into()).await?;
     }
     Ok(json!({"run": run, "workflow": host.runs.workflow(&run)?}).into())
 }
@@ -117,17 +139,20 @@ async fn cancel(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
 
 async fn wait(host: &Rc<Host>, outbox: &Rc<Outbox>, fields: &Fields) -> Result<Json> {
     let run = named(host, fields)?;
-    let mut ended = host.runs.ended();
+    let mut halted = host.runs.halted();
     let mut phase = host.interpreter.phase();
     let watching = fields.flag("events")?.then(|| host.runs.watch(&run, outbox));
     let end = loop {
-        ended.borrow_and_update();
+        halted.borrow_and_update();
         if let Some(end) = host.runs.end(&run)? {
             break end;
         }
         given_up(&mut phase, &run)?;
+        if let Some(failure) = host.runs.obstacle(&run) {
+            return Err(failure);
+        }
         tokio::select! {
-            _ = ended.changed() => {}
+            _ = halted.changed() => {}
             _ = phase.changed() => {}
         }
     };
@@ -137,7 +162,7 @@ async fn wait(host: &Rc<Host>, outbox: &Rc<Outbox>, fields: &Fields) -> Result<J
 
 /// An error if no interpreter works on the run any more.
 fn given_up(phase: &mut watch::Receiver<Phase>, run: &str) -> Result<()> {
-    let resume = format!("symphony runs resume {run}");
+    let resume = resume_hint(run);
     match &*phase.borrow_and_update() {
         Phase::Failed(failure) => {
             let hint = failure.hint.split("; then: ").next().unwrap_or_default();

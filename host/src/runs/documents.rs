@@ -111,17 +111,23 @@ fn summary(row: &RunRow, info: &Value, driven: bool) -> Value {
     })
 }
 
-pub(super) fn list(table: &RunTable, filter: &Filter, driven: bool) -> Value {
+/// `driven`: whether an interpreter works on a run that is unfinished.
+pub(super) fn list(table: &RunTable, filter: &Filter, driven: impl Fn(&RunRow) -> bool) -> Value {
     let shown = table.iter().rev().filter_map(|row| {
-        let info = info(row);
+        let (info, driven) = (info(row), driven(row));
         filter.takes(row, &info, driven).then(|| summary(row, &info, driven))
     });
     Value::Array(shown.collect())
 }
 
-pub(super) fn detail(row: &RunRow, driven: bool) -> Value {
+/// `obstacle`: why a driven run cannot go on.
+pub(super) fn detail(row: &RunRow, driven: bool, obstacle: Option<&Failure>) -> Value {
+    let driven = driven && obstacle.is_none();
     let mut document = summary(row, &info(row), driven);
     document["graph"] = row.steps.iter().map(|step| step_document(step, driven)).collect();
+    if let Some(Failure { kind, message, .. }) = obstacle {
+        document["error"] = json!({"type": kind, "message": message, "step": null, "report": null});
+    }
     document
 }
 

@@ -11,7 +11,7 @@ use symphony_pit_abi::{ABI_MAJOR, ABI_MINOR};
 use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::channel::{Answer, Channel};
 use super::launch::{self, Launched, cause};
@@ -91,6 +91,24 @@ impl Process {
         self.child.wait().await
     }
 
+    /// Its end, if it comes in time. A later wish to stop can shorten the wait, any other is for later.
+    async fn end_within(&mut self, limit: Duration) -> Option<io::Result<ExitStatus>> {
+        let mut deadline = tokio::time::Instant::now() + limit;
+        loop {
+            match timeout_at(deadline, self.event()).await {
+                Ok(Event::Exit(status)) => return Some(status),
+                Ok(Event::Wish) => match self.wanted.borrow().stop {
+                    Some(Stop { hurry: true, .. }) => return None,
+                    Some(Stop { drain, .. }) => {
+                        deadline = deadline.min(tokio::time::Instant::now() + drain + STOP_MARGIN);
+                    }
+                    None => {}
+                },
+                Err(_late) => return None,
+            }
+        }
+    }
+
     /// Ask, then TERM, then KILL; a wish to hurry shortens each wait.
     async fn stop(&mut self, ready: bool) -> io::Result<ExitStatus> {
         let stop = self.wanted.borrow_and_update().stop;
@@ -98,13 +116,13 @@ impl Process {
         if ready && !hurry {
             let parameters = Json::from(json!({"drain": drain.as_secs_f64()}));
             let _unanswered = self.channel.call("stop", &parameters); // its end is the answer
-            if let Ok(Event::Exit(status)) = timeout(drain + STOP_MARGIN, self.event()).await {
+            if let Some(status) = self.end_within(drain + STOP_MARGIN).await {
                 return status;
             }
         }
         if !self.wanted.borrow_and_update().stop.is_some_and(|stop| stop.hurry) {
             system::signal_group(self.pid, libc::SIGTERM);
-            if let Ok(Event::Exit(status)) = timeout(TERM_LIMIT, self.event()).await {
+            if let Some(status) = self.end_within(TERM_LIMIT).await {
                 return status;
             }
         }
@@ -158,11 +176,12 @@ impl Supervisor {
         self.log.line(&format!("interpreter {pid} started: {}", self.settings.python.display()));
         self.output.begin(pid);
         let (observer, log, kept) = (self.observer.clone(), self.log.clone(), self.output.clone());
-        let notified = move |method: &str, parameters: &Json| {
-            if method == "progress" {
-                observer.progress(parameters);
-            }
+        let notified = move |method: &str, parameters: &Json| match method {
+            "progress" => observer.progress(parameters),
+            "blocked" => observer.blocked(parameters),
+            _ => {}
         };
+        self.observer.begins(); // before the new one can say anything
         let (channel, reading) = Channel::open(stream, Box::new(notified), move |text| log.line(text));
         let reader = spawn_local(reading);
         let output = spawn_local(async move { kept.take(output).await });

@@ -20,7 +20,7 @@ from symphony_conductor.searching import ask, find_index
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.python]
 
 LIMIT = 1 << 20
 CODE = "import os\n\ndef one():\n    return 1\n\ndef two():\n    return 2\n"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from symphony_conductor.passages import MAX_CHARS, MAX_LINES, cut, kind_of, split_lines
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.python]
 
 SUFFIXES = [".py", ".md", ".rst", ".rs", ".go", ".ts", ".c", ".java", ".rb", ".sh", ".sql", ".toml", ".txt"]
 TEXT = """\
@@ -45,7 +45,7 @@ def titles(text: str, path: str) -> list[tuple[int, int, str]]:
     return [(passage.start, passage.end, passage.title) for passage in cut(text, path)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     lines=st.lists(st.sampled_from(FRAGMENTS), max_size=90),
     suffix=st.sampled_from(SUFFIXES),

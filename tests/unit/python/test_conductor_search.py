@@ -14,7 +14,7 @@ from symphony_conductor.passages import Passage
 from symphony_conductor.ranking import Collection, z_scores
 from symphony_conductor.terms import stem, terms
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.python]
 
 PASSAGES = [
     Passage(1, 2, "parse_header", "def parse_header(raw):\n    return raw.split(':')"),

@@ -13,7 +13,7 @@ from symphony_conductor.tree import Unusable, fingerprint, list_folder, read
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.python]
 
 LIMIT = 1000
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from symphony.scheduling import ReadyStep, Resources
 
-pytestmark = [pytest.mark.unit, pytest.mark.python, getattr(pytest.mark, "async")]
+pytestmark = [pytest.mark.integration, pytest.mark.python, getattr(pytest.mark, "async")]
 
 
 def one(step: Any, *args: Any) -> Any:

@@ -1,0 +1,52 @@
+"""The benchmarks run, and their lines have the agreed shape; no figure is judged here."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from symphony import _host
+from symphony.core_components import core_components
+from tests.benchmarks import calls, commands, steps
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.benchmarks.measure import Figure
+
+pytestmark = [pytest.mark.performance, pytest.mark.python]
+
+KEYS = {"name", "value", "unit", "baseline", "baseline_value", "ratio", "repeats"}
+
+
+def check(figures: list[Figure]) -> None:
+    for figure in figures:
+        line = json.loads(figure.line())
+        assert set(line) >= KEYS
+        assert line["value"] > 0
+        assert line["ratio"] > 0
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "CALLS", 100)
+    monkeypatch.setattr(calls, "REPEATS", 2)
+    monkeypatch.setattr(steps, "RUNS", 2)
+    monkeypatch.setattr(steps, "REPEATS", 1)
+    monkeypatch.setattr(commands, "REPEATS", 1)
+
+
+@pytest.mark.usefixtures("_quick")
+def test_calls_and_steps(tmp_path: Path) -> None:
+    pit: Any = _host.open_pit(str(tmp_path), [str(path) for path in core_components()])
+    check([calls.pool_figure(pit.pool_manager)])
+    check(list(steps.step_figures(pit)))
+    pit.close()
+
+
+@pytest.mark.subprocess
+@pytest.mark.usefixtures("_quick")
+def test_commands() -> None:
+    check(list(commands.command_figures()))
