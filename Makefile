@@ -16,7 +16,7 @@ help: ## Show these targets
 
 demo: install ## Build and install all, index this repository, search it
 	$(BIN)/symphony run conductor.index path=.
-	$(BIN)/symphony run conductor.search query="how are records appended to the log" path=. top=5
+	$(BIN)/symphony run conductor.search query="who holds the lease of the pit" path=. top=3
 
 install: $(VENV)/installed ## Build host, Pit and Conductor into .venv
 
