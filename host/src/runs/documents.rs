@@ -95,7 +95,8 @@ fn steps(row: &RunRow) -> Json {
 
 fn counted(row: &RunRow) -> Json {
     let count = |state: StepState| row.steps.iter().filter(|step| step.state == state).count();
-    json!({"executed": count(StepState::Completed), "reused": 0, "failed": count(StepState::Failed),
+    let failed = count(StepState::Failed);
+    json!({"executed": count(StepState::Completed) + failed, "reused": 0, "failed": failed,
            "skipped": count(StepState::Skipped)})
     .into()
 }
@@ -120,13 +121,15 @@ pub(super) fn list(table: &RunTable, filter: &Filter, driven: impl Fn(&RunRow) -
     Value::Array(shown.collect())
 }
 
-/// `obstacle`: why a driven run cannot go on.
+/// With an `error` where the run failed, or where `obstacle` says why it cannot go on.
 pub(super) fn detail(row: &RunRow, driven: bool, obstacle: Option<&Failure>) -> Value {
     let driven = driven && obstacle.is_none();
     let mut document = summary(row, &info(row), driven);
     document["graph"] = row.steps.iter().map(|step| step_document(step, driven)).collect();
     if let Some(Failure { kind, message, .. }) = obstacle {
         document["error"] = json!({"type": kind, "message": message, "step": null, "report": null});
+    } else if let Some(error) = End::of(row).and_then(|end| end.fields?.json("error")) {
+        document["error"] = error.value();
     }
     document
 }

@@ -10,7 +10,7 @@ import click
 
 from symphony import client
 from symphony.cli.command import Group, State, pass_state
-from symphony.cli.output import note, print_json, seconds, table
+from symphony.cli.output import note, print_json, safe, seconds, table
 from symphony.cli.run import finish, follow
 from symphony.errors import InvalidInput
 
@@ -81,6 +81,10 @@ def show(state: State, run: str) -> None:
     click.echo(f"status    {row['status']}")
     click.echo(f"started   {row['started']}")
     click.echo(f"time      {seconds(row['seconds'])}")
+    error = row.get("error")
+    if error:
+        place = f" in step {error['step']}" if error["step"] else ""
+        click.echo(f"error     {error['type']}{place}: {safe(error['message'])}")
     graph = row.get("graph") or []
     if graph:
         click.echo()
