@@ -18,7 +18,7 @@ demo: install ## Build and install all, index this repository, search it
 	$(BIN)/symphony run conductor.index path=.
 	$(BIN)/symphony run conductor.search query="who holds the lease of the pit" path=. top=3
 
-install: $(VENV)/installed ## Build host, Pit and Conductor into .venv
+install: tools $(VENV)/installed ## Build host, Pit and Conductor into .venv
 
 tools: ## Check that the tools are there
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -47,7 +47,7 @@ $(VENV)/developing: pyproject.toml $(VENV)/installed
 	$(BIN)/pip install --quiet --group dev
 	@touch $@
 
-test: test-rust test-python ## Run all tests, Rust and Python
+test: tools test-rust test-python ## Run all tests, Rust and Python
 
 test-rust: $(VENV)/developing
 	cargo test --workspace --exclude symphony-bench --quiet

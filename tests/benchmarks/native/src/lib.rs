@@ -53,6 +53,7 @@ fn add(text: &str, number: i64) -> i64 {
 
 /// Nanoseconds of each of `count` appends of `size` bytes, and of as many copies with a CRC, in turns of 1,000.
 #[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "PyO3 hands over owned arguments")]
 fn log_append(pit: PathBuf, count: usize, size: usize) -> PyResult<(Vec<u64>, Vec<u64>)> {
     let fail = |error: symphony_pit_journal::Error| PyRuntimeError::new_err(error.to_string());
     let log = Log::open(&pit, Options::default()).map_err(fail)?;
