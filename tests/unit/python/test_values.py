@@ -22,7 +22,7 @@ from symphony.values.type_names import type_name
 
 pytestmark = [pytest.mark.unit, pytest.mark.python]
 
-JSON = Mode(json=True, cwd=Path("/work"))
+JSON = Mode(json=True, cwd=Path("/folder"))
 
 
 @dataclasses.dataclass
@@ -88,8 +88,8 @@ def test_a_recorded_value_comes_back_as_its_hint_says(value: object, hint: Any, 
 @pytest.mark.parametrize(
     ("value", "hint", "expected"),
     [
-        ("a/b", Path, Path("/work/a/b")),
-        (["a", "/b"], list[Path], [Path("/work/a"), Path("/b")]),
+        ("a/b", Path, Path("/folder/a/b")),
+        (["a", "/b"], list[Path], [Path("/folder/a"), Path("/b")]),
         ([1, 2], tuple[int, ...], (1, 2)),
         ([2, 1, 1], set[int], {1, 2}),
         ("2024-01-02", date, date(2024, 1, 2)),
