@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.unit, pytest.mark.python]
 
-CWD = Path("/folder")
+CWD = Path("/usr")  # a folder that is there
 
 
 @symphony.step
@@ -179,7 +179,7 @@ def test_inputs_are_typed_and_completed(tmp_path: Path) -> None:
         ({}, {}, "workflow 'example' needs input 'urls' (list[str])"),
         ({"urls": [], "tp": 3}, {}, "workflow 'example' has no input 'tp'"),
         ({"urls": []}, {"top": "three"}, "top: expected int, got str ('three')"),
-        ({"urls": []}, {"path": "nowhere"}, "path: there is no directory /folder/nowhere"),
+        ({"urls": []}, {"path": "nowhere"}, "path: there is no directory /usr/nowhere"),
         ({"urls": []}, {"urls": "[]"}, "input 'urls' is given twice"),
     ],
 )
@@ -202,7 +202,7 @@ def reading(hint: Any, text: str) -> Any:
     [
         (str, "true", "true"),
         (str | None, "null", "null"),
-        (Path, "a b", Path("/folder/a b")),
+        (Path, "a b", Path("/usr/a b")),
         (Path | None, "null", None),
         (bool, "true", True),
         (bool, "False", False),
@@ -212,7 +212,7 @@ def reading(hint: Any, text: str) -> Any:
         (int | str, "5", 5),
         (int | str, "five", "five"),
         (list[str], '["a"]', ["a"]),
-        (list[Path], '["a"]', [Path("/folder/a")]),
+        (list[Path], '["a"]', [Path("/usr/a")]),
         (dict[str, int], '{"a": 1}', {"a": 1}),
         (Any, "[1]", [1]),
         (Any, "word", "word"),
