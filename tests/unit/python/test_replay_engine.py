@@ -215,7 +215,7 @@ def test_a_result_without_json_form_fails_the_run(home: Path) -> None:
             error = (await ended(running))["error"]
             assert (error["type"], error["message"]) == (
                 "ConversionError",
-                "result.bad: object has no JSON form",
+                "result.bad: object has no JSON form: return plain values, dataclasses or artifact ids from a workflow",
             )
 
     asyncio.run(main())

@@ -41,6 +41,8 @@ def _error(error: BaseException, result: RunResult) -> dict[str, Any]:
     message = str(error)
     if isinstance(error, StepFailed) and error.type:
         message = message.removeprefix(f"{error.type}: ")
+    elif isinstance(error, SymphonyError) and error.hint:
+        message = f"{message}: {error.hint}"
     report = result.report
     if report is None and not isinstance(error, SymphonyError):
         report = "".join(traceback.format_exception(error))[-4000:]
