@@ -213,10 +213,8 @@ def test_a_result_without_json_form_fails_the_run(home: Path) -> None:
         async with engine(home, odd) as running:
             await running.start(RUN, "test.odd", {}, {}, home, [])
             error = (await ended(running))["error"]
-            assert (error["type"], error["message"]) == (
-                "ConversionError",
-                "result.bad: object has no JSON form: return plain values, dataclasses or artifact ids from a workflow",
-            )
+            assert error["type"] == "ConversionError"
+            assert error["message"].startswith("result.bad: object has no JSON form: return plain values")
 
     asyncio.run(main())
 
