@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import symphony
-from symphony.errors import HostUnavailable
-from symphony.symphonyd import binary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,18 +64,10 @@ def register_workflows(registry):
 """
 
 
-def there_is_a_host() -> bool:
-    try:
-        return binary().is_file()
-    except HostUnavailable:
-        return False
-
-
 pytestmark = [
     pytest.mark.python,
     pytest.mark.integration,
     pytest.mark.subprocess,
-    pytest.mark.skipif(not there_is_a_host(), reason="symphonyd is not built"),
 ]
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 import symphony
-from symphony.symphonyd import binary
 from tests.fixtures import wheel_writer
 from tests.fixtures.wheel_writer import source_of, write_wheel
 
@@ -35,13 +34,6 @@ def build_wheel(folder, *_, **__):
     return write_wheel(Path(folder), "toy-folder", Path("toy_folder.py").read_text()).name
 """
 DEPENDENCIES = ("click", "markdown_it", "mdurl", "packaging", "pluggy", "pygments", "rich", "tomlkit")
-
-
-def there_is_a_host() -> bool:
-    try:
-        return binary().is_file()
-    except symphony.SymphonyError:
-        return False
 
 
 class Environment:
@@ -272,9 +264,10 @@ def test_the_readable_list_is_what_the_documentation_shows(environment: Environm
     assert done.stderr.splitlines()[-1] == "2 plugins, 1 needs attention: symphony plugins info toy-needy"
 
 
-@pytest.mark.skipif(shutil.which("uv") is None, reason="uv is not installed")
-def test_an_environment_of_uvs_is_served_by_uv(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / "uvs", uv=shutil.which("uv"))
+def test_an_environment_of_uvs_is_served_by_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uv = Path(sys.executable).parent / "uv"
+    monkeypatch.setenv("PATH", str(uv.parent), prepend=os.pathsep)
+    environment = Environment(tmp_path / "uvs", uv=str(uv))
     assert not list((tmp_path / "uvs" / "env" / "bin").glob("pip*"))
     index = tmp_path / "index"
     write_wheel(index, "toy-named", source_of("good"))
@@ -294,7 +287,6 @@ def test_an_environment_of_uvs_is_served_by_uv(tmp_path: Path) -> None:
     assert environment.statuses() == {}
 
 
-@pytest.mark.skipif(not there_is_a_host(), reason="symphonyd is not built")
 def test_a_running_host_takes_up_what_is_installed(environment: Environment, tmp_path: Path) -> None:
     assert environment("host", "start")[0] == 0
     try:

@@ -291,7 +291,6 @@ class TestOthers:
         )
 
     def test_pit_components_are_listed_without_a_host(self, cli: Cli, home: Home) -> None:
-        pytest.importorskip("symphony._host")
         code, found = cli.json("pit", "list")
         assert code == 0
         assert "pool_manager" in [item["name"] for item in found]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from symphony.workflows import Workflow
 
-native = pytest.importorskip("symphony._host")
 
 pytestmark = [pytest.mark.integration, pytest.mark.python, getattr(pytest.mark, "async")]
 

@@ -177,7 +177,8 @@ def test_json_of_values(value: object, expected: object) -> None:
 
 
 def test_json_of_arrays() -> None:
-    numpy = pytest.importorskip("numpy")
+    import numpy
+
     assert json_value({"v": numpy.ones((1, 2), dtype="float32"), "n": numpy.int64(3)}) == {
         "v": [[1.0, 1.0]],
         "n": 3,
