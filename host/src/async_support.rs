@@ -10,16 +10,16 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 use symphony_pit_abi::{Operation, RawWaker, Returned, STATUS_OK, STATUS_PENDING};
 
 use crate::errors;
-use crate::pit_api::Component;
+use crate::pit_api::{Component, Pit};
 use crate::types::from_raw;
 
 /// Wakes of one loop, from any thread.
@@ -70,6 +70,66 @@ impl LoopMailbox {
     }
 }
 
+/// The Python side of a Pit's callouts: called by the loop when some are queued.
+#[pyclass(frozen, module = "symphony._host")]
+struct CalloutService {
+    pit: Weak<Pit>,
+    event: Arc<File>,
+    handler: Py<PyAny>,
+}
+
+#[pymethods]
+impl CalloutService {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        let mut count = [0; 8];
+        let _ = (&*self.event).read(&mut count); // non-blocking: an empty counter is no error here
+        let Some(pit) = self.pit.upgrade() else { return Ok(()) };
+        for callout in pit.callouts().take() {
+            let args = PyList::empty(py);
+            for value in callout.args {
+                // SAFETY: a well-formed value of this side, released once after it was read.
+                unsafe {
+                    let mut returned = Returned::from_value(value);
+                    let object = from_raw(&returned.value, 0);
+                    returned.release();
+                    args.append(Bound::from_owned_ptr_or_err(py, object)?)?;
+                }
+            }
+            self.handler.call1(py, (callout.component, callout.name, args))?;
+        }
+        Ok(())
+    }
+}
+
+/// Call `handler` on the loop's thread for whatever the components of `pit` ask.
+pub(crate) fn serve_callouts(
+    pit: &Arc<Pit>,
+    event_loop: &Bound<'_, PyAny>,
+    handler: Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let event = Arc::new(event_file()?);
+    let (descriptor, signal) = (event.as_raw_fd(), Arc::clone(&event));
+    let service = CalloutService { pit: Arc::downgrade(pit), event, handler: handler.unbind() };
+    event_loop.call_method1("add_reader", (descriptor, Bound::new(event_loop.py(), service)?))?;
+    pit.callouts().listen(Some(Box::new(move || {
+        // A full counter means that it is signalled already.
+        let _ = (&*signal).write(&1_u64.to_ne_bytes());
+    })));
+    Ok(())
+}
+
+/// A descriptor by which any thread wakes the loop.
+fn event_file() -> PyResult<File> {
+    // SAFETY: a plain system call; the descriptor is owned by the file from here on.
+    unsafe {
+        let descriptor = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+        if descriptor < 0 {
+            return Err(std::io::Error::last_os_error().into());
+        }
+        Ok(File::from_raw_fd(descriptor))
+    }
+}
+
 static MAILBOXES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The mailbox of the running loop, made and registered at its first use.
@@ -83,14 +143,7 @@ fn mailbox_of<'py>(py: Python<'py>, event_loop: &Bound<'py, PyAny>) -> PyResult<
     if !known.is_none() {
         return Ok(known.cast_into::<LoopMailbox>()?);
     }
-    // SAFETY: a plain system call; the descriptor is owned by the file from here on.
-    let event = unsafe {
-        let descriptor = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
-        if descriptor < 0 {
-            return Err(std::io::Error::last_os_error().into());
-        }
-        File::from_raw_fd(descriptor)
-    };
+    let event = event_file()?;
     let descriptor = event.as_raw_fd();
     let mailbox = Arc::new(Mailbox { woken: Mutex::default(), signalled: AtomicBool::new(false), event });
     let made =
@@ -210,6 +263,14 @@ impl PitOperation {
         if status != STATUS_OK {
             return Err(errors::from_status(py, status, out, &self.component.description));
         }
+        let mut out = match crate::owned::object(py, out, &self.component)? {
+            // SAFETY: a new reference.
+            Ok(object) => {
+                let value = unsafe { Bound::from_owned_ptr(py, object) };
+                return Err(PyStopIteration::new_err((value.unbind(),)));
+            }
+            Err(out) => out,
+        };
         // SAFETY: a well-formed result, released once after it was read.
         let value = unsafe {
             let object = from_raw(&out.value, 0);

@@ -14,9 +14,10 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use symphony_pit_abi::{FLAG_ASYNC, FLAG_BLOCKING, RawValue, Returned, STATUS_OK};
+use symphony_pit_abi::{FLAG_ASYNC, FLAG_BLOCKING, RawValue, Returned, STATUS_OK, Tag};
 
 use crate::errors;
+use crate::owned;
 use crate::pit_api::{Component, MethodView};
 use crate::types::{Arena, from_raw, to_raw};
 
@@ -259,6 +260,12 @@ unsafe fn call(
     if flags & FLAG_ASYNC != 0 {
         let operation = crate::async_support::PitOperation::new(out, Arc::clone(&target.component));
         return Ok(Py::new(py, operation)?.into_ptr());
+    }
+    if out.value.tag >= Tag::Buffer as u32 {
+        match owned::object(py, out, &target.component)? {
+            Ok(object) => return Ok(object),
+            Err(other) => out = other,
+        }
     }
     // SAFETY: a well-formed result, released once after it was read.
     unsafe {

@@ -67,7 +67,7 @@ pub(crate) fn from_load(py: Python<'_>, error: &LoadError) -> PyErr {
         source.is_some_and(|source| matches!(source.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)));
     let class = match error {
         LoadError::Library { .. } => "Incompatible",
-        LoadError::Twice { .. } => "Conflict",
+        LoadError::Twice { .. } | LoadError::Edges { .. } => "Conflict",
         LoadError::Component { .. } => "PitError",
         LoadError::Log(LogError::Held { .. }) => "PitUnavailable",
         LoadError::Log(LogError::Foreign { .. }) => "PitCorrupt",

@@ -32,6 +32,8 @@ mod errors;
 #[cfg(feature = "python")]
 mod module;
 #[cfg(feature = "python")]
+mod owned;
+#[cfg(feature = "python")]
 mod types;
 
 /// `symphony._host`

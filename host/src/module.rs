@@ -6,6 +6,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -13,8 +14,8 @@ use symphony_pit_abi::{ABI_MAJOR, ABI_MINOR};
 use symphony_pit_journal::{Notifier, Options};
 
 use crate::errors;
-use crate::pit_api::{self, Description};
-use crate::{bindings, codec};
+use crate::pit_api::{self, CREATE_PATIENCE, Description};
+use crate::{async_support, bindings, codec};
 
 /// The element of `pit list` for a component.
 fn describe_one<'py>(py: Python<'py>, description: &Description) -> PyResult<Bound<'py, PyDict>> {
@@ -33,6 +34,7 @@ fn describe_one<'py>(py: Python<'py>, description: &Description) -> PyResult<Bou
     row.set_item("version", description.version())?;
     row.set_item("description", description.summary())?;
     row.set_item("library", description.path.to_string_lossy())?;
+    row.set_item("calls", description.calls().collect::<Vec<_>>())?;
     row.set_item("methods", methods)?;
     Ok(row)
 }
@@ -47,7 +49,7 @@ fn describe(py: Python<'_>, library: PathBuf) -> PyResult<Bound<'_, PyDict>> {
 /// A loaded Pit. Components are attributes by their short name, items by their id.
 #[pyclass(frozen, module = "symphony._host")]
 struct Pit {
-    loaded: pit_api::Pit,
+    loaded: Arc<pit_api::Pit>,
     closed: Arc<AtomicBool>,
     namespaces: Py<PyDict>,
     by_id: Py<PyDict>,
@@ -78,7 +80,7 @@ impl Pit {
     }
 
     fn __dir__(&self, py: Python<'_>) -> Vec<String> {
-        let own = ["call", "close", "components", "damage"].map(str::to_owned);
+        let own = ["call", "close", "components", "damage", "serve_callouts"].map(str::to_owned);
         self.namespaces.bind(py).keys().iter().map(|key| key.to_string()).chain(own).collect()
     }
 
@@ -133,10 +135,19 @@ impl Pit {
         function.call1(pyo3::types::PyTuple::new(py, args)?)
     }
 
+    /// Answer what components ask for: `handler(component, name, args)` is called on the thread of `event_loop`.
+    fn serve_callouts(
+        &self,
+        event_loop: &Bound<'_, PyAny>,
+        handler: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        async_support::serve_callouts(&self.loaded, event_loop, handler)
+    }
+
     /// Give the lease back; further calls raise PitUnavailable.
-    fn close(&self) {
+    fn close(&self, py: Python<'_>) {
         self.closed.store(true, Ordering::Relaxed);
-        self.loaded.close();
+        py.detach(|| self.loaded.close());
     }
 
     #[getter]
@@ -148,14 +159,16 @@ impl Pit {
 /// Take the Pit lease of a home, open its log, load the libraries and replay the log into them.
 ///
 /// `notify` are the descriptors (eventfd, memfd) by which the reader of the log in another process is woken.
+/// `create_timeout` (s) is how long a component may take to come into being.
 #[pyfunction]
-#[pyo3(signature = (home, libraries, log_segment_bytes = 0, notify = None))]
+#[pyo3(signature = (home, libraries, log_segment_bytes = 0, notify = None, create_timeout = CREATE_PATIENCE))]
 fn open_pit(
     py: Python<'_>,
     home: PathBuf,
     libraries: Vec<PathBuf>,
     log_segment_bytes: usize,
     notify: Option<(RawFd, RawFd)>,
+    create_timeout: Duration,
 ) -> PyResult<Pit> {
     let notifier = match notify {
         // SAFETY: descriptors that the supervisor opened for this process and that nothing else uses.
@@ -165,7 +178,7 @@ fn open_pit(
         None => None,
     };
     let options = Options { segment_bytes: log_segment_bytes, notifier };
-    let opened = py.detach(|| pit_api::Pit::open(&home, &libraries, options));
+    let opened = py.detach(|| pit_api::Pit::open(&home, &libraries, options, create_timeout));
     let pit = opened.map_err(|error| errors::from_load(py, &error))?;
     let closed = Arc::new(AtomicBool::new(false));
     let (namespaces, by_id) = (PyDict::new(py), PyDict::new(py));
@@ -176,7 +189,7 @@ fn open_pit(
             namespaces.set_item(component.description.name(), namespace)?;
         }
     }
-    Ok(Pit { loaded: pit, closed, namespaces: namespaces.unbind(), by_id: by_id.unbind() })
+    Ok(Pit { loaded: Arc::new(pit), closed, namespaces: namespaces.unbind(), by_id: by_id.unbind() })
 }
 
 /// Process that holds the Pit lease of a home, if any.

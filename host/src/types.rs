@@ -135,6 +135,9 @@ pub(crate) unsafe fn to_raw(
             arena.objects.push(copy);
             return to_raw(copy, arena, false, depth);
         }
+        if let Some(handle) = crate::owned::handle(object) {
+            return Ok(handle);
+        }
         Err(Mismatch::new(format!("expected a value that the Pit takes, got {}", type_name(object))))
     }
 }
@@ -249,11 +252,11 @@ pub(crate) unsafe fn from_raw(raw: &RawValue, depth: usize) -> *mut ffi::PyObjec
                 let span = raw.data.span;
                 ffi::PyUnicode_DecodeUTF8(span.ptr.cast::<c_char>(), span.len.cast_signed(), ptr::null())
             }
-            6 => {
+            6 | 9 => {
                 let span = raw.data.span;
                 ffi::PyBytes_FromStringAndSize(span.ptr.cast::<c_char>(), span.len.cast_signed())
             }
-            7 => {
+            7 | 10 => {
                 let span = raw.data.span;
                 let list = ffi::PyList_New(span.len.cast_signed());
                 if list.is_null() {

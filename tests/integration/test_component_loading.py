@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from symphony import _host
-from symphony.errors import Conflict, Incompatible
+from symphony.errors import Conflict, Incompatible, PitError
 
 pytestmark = [pytest.mark.integration, pytest.mark.python]
 
-SOURCE = Path(__file__).parent.parent / "fixtures" / "components" / "entry.c"
+ROOT = Path(__file__).parent.parent.parent
+FIXTURES = ROOT / "tests" / "fixtures" / "components"
+SOURCE = FIXTURES / "entry.c"
+HEADERS = ROOT / "pit" / "include"
 
 
 def compile_entry(
@@ -88,3 +92,77 @@ def test_the_five_components_describe_themselves(libraries: dict[str, Path]) -> 
     for row in described.values():
         assert {"ping", "stats"} <= {method["name"] for method in row["methods"]}
         assert all(method["doc"] and method["flags"] for method in row["methods"])
+
+
+def compile_awkward(
+    target: Path, id: str = "test.awkward", *, calls: tuple[str, ...] = (), **defines: object
+) -> str:
+    """A component that behaves as the definitions say."""
+    options = [f"-D{name.upper()}={value}" for name, value in defines.items()]
+    options.append(f'-DID="{id}"')
+    if calls:
+        options.append("-DCALLS=" + ", ".join(f'SYMPHONY_STR("{callee}")' for callee in calls))
+    source = FIXTURES / "awkward.c"
+    command = ["cc", "-shared", "-fPIC", "-I", HEADERS, *options, "-o", target, source]
+    subprocess.run(command, check=True)
+    return str(target)
+
+
+def test_a_component_whose_method_table_is_cut_short_is_refused(tmp_path: Path) -> None:
+    library = compile_awkward(tmp_path / "short.so", method_size=40)
+    with pytest.raises(Incompatible, match=r"expected methods of \d+ bytes, found 40 bytes"):
+        _host.describe(library)
+
+
+@pytest.mark.parametrize(
+    ("create", "message"),
+    [
+        ("FAILS", "component test.awkward failed to start: the model file is missing"),
+        ("FAILS_SILENTLY", "component test.awkward failed to start: the component gave no message"),
+        ("HANGS", "component test.awkward failed to start: create did not return within 0.3 s"),
+    ],
+)
+def test_a_component_that_cannot_be_created_is_named_with_its_reason(
+    tmp_path: Path, create: str, message: str
+) -> None:
+    library = compile_awkward(tmp_path / "awkward.so", create=create)
+    home = str(tmp_path / "home")
+    with pytest.raises(PitError, match=message):
+        _host.open_pit(home, [library], create_timeout=timedelta(seconds=0.3))
+    fine = compile_awkward(tmp_path / "fine.so", "test.fine")
+    _host.open_pit(home, [fine]).close()  # neither lease nor log suffered
+
+
+def test_calls_between_components_form_no_cycle(tmp_path: Path) -> None:
+    ring = {"test.a": "test.b", "test.b": "test.c", "test.c": "test.a"}
+    libraries = [compile_awkward(tmp_path / f"{id}.so", id, calls=(callee,)) for id, callee in ring.items()]
+    with pytest.raises(Conflict, match=r"test\.a → test\.b → test\.c → test\.a"):
+        _host.open_pit(str(tmp_path / "home"), libraries)
+
+
+def test_a_component_that_calls_one_which_is_not_there_is_refused(tmp_path: Path) -> None:
+    library = compile_awkward(tmp_path / "lonely.so", calls=("acme.missing",))
+    with pytest.raises(Conflict, match=r"test\.awkward calls acme\.missing, which is not there"):
+        _host.open_pit(str(tmp_path / "home"), [library])
+
+
+def test_a_component_is_created_after_those_that_it_calls(tmp_path: Path) -> None:
+    caller = compile_awkward(tmp_path / "caller.so", "test.caller", calls=("test.callee",))
+    callee = compile_awkward(tmp_path / "callee.so", "test.callee")
+    opened = _host.open_pit(str(tmp_path / "home"), [caller, callee])
+    assert [row["id"] for row in opened.components()] == ["test.callee", "test.caller"]
+    assert [row["calls"] for row in opened.components()] == [[], ["test.callee"]]
+    opened.close()
+
+
+def test_a_handle_is_given_back_and_released_with_its_last_use(tmp_path: Path) -> None:
+    opened = _host.open_pit(str(tmp_path / "home"), [compile_awkward(tmp_path / "awkward.so")])
+    awkward = opened.awkward
+    before = awkward.let_go()
+    handle = awkward.open_handle()
+    assert awkward.number(handle) == 7
+    assert repr(handle) == "<Handle 7 of test.awkward>"
+    assert awkward.let_go() == before
+    del handle
+    assert awkward.let_go() == before + 1
+    opened.close()

@@ -2,23 +2,38 @@
 
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::Host;
 use crate::layout::{HostTable, Param, RawRecord, RawValue, Returned, STATUS_OK};
-use crate::value::Args;
+use crate::value::{Args, Value};
 
 /// What a component type provides; the method table comes from `export_component!`.
 pub trait Component: Sized + Send + Sync + 'static {
     /// Make an empty instance.
     fn create(host: Host) -> Result<Self>;
 
-    /// Apply one record of this component, as it was appended.
+    /// Take over what [`snapshot`](Component::snapshot) gave, before any record is replayed.
+    fn restore(&self, _snapshot: &[u8]) -> Result<()> {
+        Err(Error::corrupt("a snapshot of a component that makes none"))
+    }
+
+    /// Apply one record of this component, as it was appended. Time and randomness come from the record.
     fn replay(&self, record: &Record<'_>) -> Result<()>;
 
     /// All records are replayed.
     fn start(&self) -> Result<()> {
         Ok(())
     }
+
+    /// The whole lasting state, or none: then every record is replayed each time. Never called after `start`.
+    fn snapshot(&self) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    /// The end: stop threads, append nothing more.
+    fn stop(&self) {}
 }
 
 /// A record during replay.
@@ -30,46 +45,6 @@ pub struct Record<'a> {
     pub kind: u16,
     pub revision: u16,
     pub payload: &'a [u8],
-}
-
-/// The host, as a component sees it.
-pub struct Host {
-    table: &'static HostTable,
-}
-
-// SAFETY: the functions of the table may be called from any thread.
-unsafe impl Send for Host {}
-// SAFETY: as above.
-unsafe impl Sync for Host {}
-
-impl Host {
-    /// Folder that this component alone writes to.
-    pub fn data_dir(&self) -> &str {
-        // SAFETY: lives as long as the table.
-        unsafe { self.table.data_dir.as_str() }
-    }
-
-    /// Microseconds since the epoch, UTC.
-    pub fn now(&self) -> i64 {
-        // SAFETY: a function of the table with its own context.
-        unsafe { (self.table.now)(self.table.context) }
-    }
-
-    /// Append one record. Once this returns, the record outlives the process.
-    pub fn append(&self, kind: u16, revision: u16, time: i64, payload: &[u8]) -> Result<u64> {
-        // SAFETY: as above; the payload is borrowed for the call.
-        let position = unsafe {
-            (self.table.append)(self.table.context, kind, revision, time, payload.as_ptr(), payload.len())
-        };
-        u64::try_from(position).map_err(|_| match -position {
-            3 => Error::new(
-                ErrorKind::Exhausted,
-                format!("a record of {} bytes is larger than the log takes", payload.len()),
-            ),
-            4 => Error::conflict("the log is closed"),
-            _ => Error::new(ErrorKind::Io, "the log could not be extended: the disk is full or read-only"),
-        })
-    }
 }
 
 fn finish(result: std::thread::Result<Result<Returned>>, out: *mut Returned) -> u32 {
@@ -95,10 +70,10 @@ fn finish(result: std::thread::Result<Result<Returned>>, out: *mut Returned) -> 
 pub unsafe fn create<C: Component>(table: *const HostTable, out: *mut Returned) -> *mut c_void {
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the host keeps the table alive as long as the instance.
-        C::create(Host { table: unsafe { &*table } }).map(Box::new)
+        C::create(Host::new(unsafe { &*table })).map(Arc::new)
     }));
     match result {
-        Ok(Ok(instance)) => Box::into_raw(instance).cast(),
+        Ok(Ok(instance)) => Arc::into_raw(instance).cast_mut().cast(),
         Ok(Err(error)) => {
             finish(Ok(Err(error)), out);
             std::ptr::null_mut()
@@ -108,6 +83,41 @@ pub unsafe fn create<C: Component>(table: *const HostTable, out: *mut Returned) 
             std::ptr::null_mut()
         }
     }
+}
+
+/// # Safety
+/// As [`create`]; `bytes` points to `len` bytes borrowed for the call.
+pub unsafe fn restore<C: Component>(
+    instance: *const c_void,
+    bytes: *const u8,
+    len: usize,
+    out: *mut Returned,
+) -> u32 {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: promised by the caller.
+        let bytes = if len == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(bytes, len) } };
+        // SAFETY: instance of `create`.
+        unsafe { &*instance.cast::<C>() }.restore(bytes).map(|()| Returned::EMPTY)
+    }));
+    finish(result, out)
+}
+
+/// # Safety
+/// As [`create`].
+pub unsafe fn snapshot<C: Component>(instance: *const c_void, out: *mut Returned) -> u32 {
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: instance of `create`.
+        let made = unsafe { &*instance.cast::<C>() }.snapshot()?;
+        Ok(Returned::from_value(made.map_or(Value::None, Value::Bytes)))
+    }));
+    finish(result, out)
+}
+
+/// # Safety
+/// As [`create`].
+pub unsafe fn stop<C: Component>(instance: *const c_void) {
+    // SAFETY: instance of `create`. A panic must not cross the ABI, and there is no one left to tell.
+    let _ = catch_unwind(AssertUnwindSafe(|| unsafe { &*instance.cast::<C>() }.stop()));
 }
 
 /// # Safety
@@ -151,8 +161,33 @@ pub unsafe fn start<C: Component>(instance: *const c_void, out: *mut Returned) -
 /// As [`create`]; the instance is not used afterwards.
 pub unsafe fn destroy<C: Component>(instance: *mut c_void) {
     // SAFETY: made by `create`, destroyed once.
-    let boxed = unsafe { Box::from_raw(instance.cast::<C>()) };
-    let _ = catch_unwind(AssertUnwindSafe(move || drop(boxed)));
+    let owned = unsafe { Arc::from_raw(instance.cast_const().cast::<C>()) };
+    let _ = catch_unwind(AssertUnwindSafe(move || drop(owned)));
+}
+
+/// An instance behind the ABI, which holds it in an `Arc`.
+pub struct Instance<'a, C> {
+    component: &'a C,
+}
+
+impl<C> Instance<'_, C> {
+    /// Ownership of its own, for an operation that outlives the call.
+    pub fn shared(&self) -> Arc<C> {
+        let pointer = std::ptr::from_ref(self.component);
+        // SAFETY: `create` made the instance by `Arc::into_raw`; this adds a count, and takes it.
+        unsafe {
+            Arc::increment_strong_count(pointer);
+            Arc::from_raw(pointer)
+        }
+    }
+}
+
+impl<C> std::ops::Deref for Instance<'_, C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        self.component
+    }
 }
 
 /// Run one method.
@@ -166,14 +201,14 @@ pub unsafe fn call<C: Component>(
     count: usize,
     out: *mut Returned,
     params: &'static [Param],
-    body: impl FnOnce(&C, &Args<'_>) -> Result<Returned>,
+    body: impl FnOnce(&Instance<'_, C>, &Args<'_>) -> Result<Returned>,
 ) -> u32 {
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: instance of `create`.
-        let this = unsafe { &*instance.cast::<C>() };
+        let this = Instance { component: unsafe { &*instance.cast::<C>() } };
         // SAFETY: promised by the caller.
         let values = if count == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(args, count) } };
-        body(this, &Args::new(values, params))
+        body(&this, &Args::new(values, params))
     }));
     finish(result, out)
 }

@@ -65,6 +65,12 @@ pub enum Tag {
     Bytes = 6,
     List = 7,
     Map = 8,
+    /// Bytes that stay where they are: only as a whole result, which Python sees as a memoryview until it lets go.
+    Buffer = 9,
+    /// Two values, a message (str) and context (map of str); the status of the call is its kind.
+    Error = 10,
+    /// A number that stands for something of the component's: only as a whole result; `release` runs when Python lets go.
+    Handle = 11,
 }
 
 /// Pointer and count: bytes of a str or bytes, values of a list, **pairs** of a map.
@@ -166,18 +172,75 @@ pub struct RawRecord {
     pub len: usize,
 }
 
+/// How grave a line for the host's log is.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    Debug = 0,
+    Info = 1,
+    Warning = 2,
+    Error = 3,
+}
+
 /// What the host gives a component. Every function may be called from any thread.
 #[repr(C)]
 pub struct HostTable {
     pub size: u32,
-    pub reserved: u32,
+    /// 1 where records must survive power loss: the component then syncs its own files before a record names them.
+    pub durable: u32,
     pub context: *mut c_void,
     /// Folder that this component alone may write to; static for the instance's life.
     pub data_dir: Str,
     /// Append one record: context, kind, revision, time (µs), payload, length. Its position, or a negative status.
+    /// Never blocks on another process; may be called under a component's lock.
     pub append: unsafe extern "C" fn(*mut c_void, u16, u16, i64, *const u8, usize) -> i64,
     /// Microseconds since the epoch, UTC.
     pub now: unsafe extern "C" fn(*mut c_void) -> i64,
+    /// Write a line to the host's log: context, [`Level`], text.
+    pub log: unsafe extern "C" fn(*mut c_void, u32, Str),
+    /// Wait until the record at a position is as lasting as the mode promises. Blocks; not under a lock.
+    pub flush_to: unsafe extern "C" fn(*mut c_void, u64) -> u32,
+    /// An ability of the host by id and revision, such as [`ASYNC_EXTENSION`]; null where the host has it not.
+    pub extension: unsafe extern "C" fn(*mut c_void, Str) -> *const c_void,
+}
+
+/// Id of [`AsyncTable`].
+pub const ASYNC_EXTENSION: &str = "symphony.async/1";
+/// Id of [`CallsTable`].
+pub const CALLS_EXTENSION: &str = "symphony.calls/1";
+/// Id of [`CalloutTable`].
+pub const CALLOUT_EXTENSION: &str = "symphony.callout/1";
+
+/// Timers and threads of the host.
+#[repr(C)]
+pub struct AsyncTable {
+    pub size: u32,
+    pub reserved: u32,
+    /// Wake once at a time (µs): context, time, waker borrowed for the call. A number for `cancel_sleep`.
+    pub sleep_until: unsafe extern "C" fn(*mut c_void, i64, *const RawWaker) -> u64,
+    /// Forget a timer; one that has fired is ignored.
+    pub cancel_sleep: unsafe extern "C" fn(*mut c_void, u64),
+    /// Run a function once with its data on a thread that may block. A status; with an error it does not run.
+    pub spawn_blocking:
+        unsafe extern "C" fn(*mut c_void, unsafe extern "C" fn(*mut c_void), *mut c_void) -> u32,
+}
+
+/// Calls of the components that the entry declares. Never under a lock.
+#[repr(C)]
+pub struct CallsTable {
+    pub size: u32,
+    pub reserved: u32,
+    /// Call a FAST or BLOCKING method: context, component id, method, arguments, count, result. A status.
+    pub call: unsafe extern "C" fn(*mut c_void, Str, Str, *const RawValue, usize, *mut Returned) -> u32,
+}
+
+/// Requests to the Python engine, which answers by calling a method of the component.
+#[repr(C)]
+pub struct CalloutTable {
+    pub size: u32,
+    pub reserved: u32,
+    /// Post a request: context, name, arguments, count. [`STATUS_OK`], or would-block where no engine listens.
+    pub callout: unsafe extern "C" fn(*mut c_void, Str, *const RawValue, usize) -> u32,
 }
 
 /// An asynchronous operation, handed out as `Returned { value: NONE, owner: *mut Operation, release: drop }`.
@@ -212,16 +275,27 @@ pub struct Entry {
     pub description: Str,
     pub methods: *const Method,
     pub method_count: usize,
+    /// Ids of the components that this one calls. The edges between components form no cycle.
+    pub calls: *const Str,
+    pub call_count: usize,
     /// Highest record revision this library reads.
     pub revision: u16,
     pub reserved: [u16; 3],
     /// Host table (lives as long as the instance), result slot for an error. The instance, or null.
     pub create: unsafe extern "C" fn(*const HostTable, *mut Returned) -> *mut c_void,
-    /// One call per record of this component, in log order, before `start`.
-    pub replay: unsafe extern "C" fn(*const c_void, *const RawRecord, *mut Returned) -> u32,
+    /// The bytes of the newest snapshot, before any `replay`. Null where `snapshot` is.
+    pub restore: Option<unsafe extern "C" fn(*const c_void, *const u8, usize, *mut Returned) -> u32>,
+    /// One call per record of this component, in log order, before `start`. Null where it appends none.
+    pub replay: Option<unsafe extern "C" fn(*const c_void, *const RawRecord, *mut Returned) -> u32>,
     /// All records are replayed; appends are allowed from here on.
-    pub start: unsafe extern "C" fn(*const c_void, *mut Returned) -> u32,
+    pub start: Option<unsafe extern "C" fn(*const c_void, *mut Returned) -> u32>,
+    /// The whole lasting state as bytes, or none. Called between the last `replay` and `destroy`, never after `start`.
+    pub snapshot: Option<unsafe extern "C" fn(*const c_void, *mut Returned) -> u32>,
+    /// The last call but for operations that are dropped: stop threads, write nothing more.
+    pub stop: Option<unsafe extern "C" fn(*const c_void)>,
     pub destroy: unsafe extern "C" fn(*mut c_void),
+    /// An ability of the component by id and revision; null where it has it not. May be null itself.
+    pub extension: Option<unsafe extern "C" fn(Str) -> *const c_void>,
 }
 
 // SAFETY: an entry and its tables are immutable statics.
@@ -230,3 +304,7 @@ unsafe impl Sync for Entry {}
 unsafe impl Sync for Method {}
 // SAFETY: as above.
 unsafe impl Sync for Param {}
+// SAFETY: as above; elsewhere it is borrowed text.
+unsafe impl Sync for Str {}
+// SAFETY: borrowed text.
+unsafe impl Send for Str {}

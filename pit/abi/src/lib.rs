@@ -6,18 +6,23 @@
 //! type into an entry (`glue`). It must not know any component, nor Python.
 #![allow(unsafe_code)] // pointers from the other side of the ABI are read here, and only here
 
+mod buffer;
 mod error;
 mod glue;
+mod host;
 mod layout;
 mod operation;
 mod value;
 
+pub use buffer::Buffer;
 pub use error::{Error, ErrorKind, Result};
-pub use glue::{Component, Host, Record, call, create, destroy, replay, start};
+pub use glue::{Component, Instance, Record, call, create, destroy, replay, restore, snapshot, start, stop};
+pub use host::{Host, Sleep};
 pub use layout::{
-    ABI_MAJOR, ABI_MINOR, Data, ENTRY_SYMBOL, Entry, FLAG_ASYNC, FLAG_BLOCKING, FLAG_FAST, HostTable, MAGIC,
+    ABI_MAJOR, ABI_MINOR, ASYNC_EXTENSION, AsyncTable, CALLOUT_EXTENSION, CALLS_EXTENSION, CalloutTable,
+    CallsTable, Data, ENTRY_SYMBOL, Entry, FLAG_ASYNC, FLAG_BLOCKING, FLAG_FAST, HostTable, Level, MAGIC,
     Method, Operation, Param, RawRecord, RawValue, RawWaker, Returned, STATUS_OK, STATUS_PENDING, Span, Str,
     Tag,
 };
-pub use operation::{Boxed, operation};
-pub use value::{Args, Returning, Value, ValueRef};
+pub use operation::{Boxed, operation, raw_waker, waker};
+pub use value::{Args, Returning, Value, ValueRef, with_raw};

@@ -40,8 +40,8 @@ unsafe extern "C" fn poll(operation: *mut Operation, waker: *const RawWaker, out
     let Some(future) = this.future.as_mut() else {
         return STATUS_PENDING;
     };
-    // SAFETY: the waker is borrowed for this call; `clone_raw` takes its own reference.
-    let waker = unsafe { Waker::from_raw(clone_raw(waker.cast())) };
+    // SAFETY: the waker is borrowed for this call.
+    let waker = unsafe { self::waker(&*waker) };
     let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
     let result = match polled {
         Ok(Poll::Pending) => return STATUS_PENDING,
@@ -56,6 +56,15 @@ unsafe extern "C" fn poll(operation: *mut Operation, waker: *const RawWaker, out
     // SAFETY: `out` is the caller's slot.
     unsafe { out.write(returned) };
     status
+}
+
+/// A waker of the other side, cloned.
+///
+/// # Safety
+/// The functions of `foreign` keep the ABI's promises.
+pub unsafe fn waker(foreign: &RawWaker) -> Waker {
+    // SAFETY: `clone_raw` takes a reference of its own.
+    unsafe { Waker::from_raw(clone_raw(std::ptr::from_ref(foreign).cast())) }
 }
 
 const VTABLE: RawWakerVTable = RawWakerVTable::new(clone_raw, wake_raw, wake_by_ref_raw, drop_raw);
@@ -80,4 +89,33 @@ unsafe fn wake_by_ref_raw(data: *const ()) {
 unsafe fn drop_raw(data: *const ()) {
     let own = unsafe { Box::from_raw(data.cast::<RawWaker>().cast_mut()) };
     unsafe { (own.drop)(own.data) };
+}
+
+/// A waker of this side in the ABI's form, borrowed from `waker` for one call.
+pub fn raw_waker(waker: &Waker) -> RawWaker {
+    RawWaker {
+        data: std::ptr::from_ref(waker).cast(),
+        clone: own_clone,
+        wake: own_wake,
+        wake_by_ref: own_wake_by_ref,
+        drop: own_drop,
+    }
+}
+
+// SAFETY (all four): `data` is a `Waker`: borrowed in the first one that is handed out, boxed in every clone.
+unsafe extern "C" fn own_clone(data: *const c_void) -> RawWaker {
+    let own = Box::new(unsafe { &*data.cast::<Waker>() }.clone());
+    RawWaker { data: Box::into_raw(own).cast_const().cast(), ..raw_waker(Waker::noop()) }
+}
+
+unsafe extern "C" fn own_wake(data: *const c_void) {
+    unsafe { Box::from_raw(data.cast::<Waker>().cast_mut()) }.wake();
+}
+
+unsafe extern "C" fn own_wake_by_ref(data: *const c_void) {
+    unsafe { &*data.cast::<Waker>() }.wake_by_ref();
+}
+
+unsafe extern "C" fn own_drop(data: *const c_void) {
+    drop(unsafe { Box::from_raw(data.cast::<Waker>().cast_mut()) });
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::layout::{RawValue, Returned, Tag};
 
@@ -17,6 +18,8 @@ pub enum Value {
     Bytes(Vec<u8>),
     List(Vec<Self>),
     Map(Vec<(Self, Self)>),
+    /// Only as the whole result of a method; inside containers it is copied.
+    Buffer(Buffer),
 }
 
 impl Value {
@@ -67,12 +70,30 @@ impl<'a> ValueRef<'a> {
         Self { raw }
     }
 
+    /// The value None.
+    pub const fn none() -> Self {
+        Self { raw: &RawValue::NONE }
+    }
+
     pub fn is_none(self) -> bool {
         self.raw.tag == Tag::None as u32
     }
 
     pub fn type_name(self) -> &'static str {
-        const NAMES: [&str; 9] = ["None", "bool", "int", "int", "float", "str", "bytes", "list", "dict"];
+        const NAMES: [&str; 12] = [
+            "None",
+            "bool",
+            "int",
+            "int",
+            "float",
+            "str",
+            "bytes",
+            "list",
+            "dict",
+            "memoryview",
+            "error",
+            "handle",
+        ];
         NAMES.get(self.raw.tag as usize).copied().unwrap_or("unknown")
     }
 
@@ -83,6 +104,15 @@ impl<'a> ValueRef<'a> {
     pub fn as_bool(self) -> Option<bool> {
         // SAFETY: the tag says which field is set; as an integer, since the other side may have set any bits.
         self.is(Tag::Bool).then_some(unsafe { self.raw.data.uint } & 0xff != 0)
+    }
+
+    /// An int of either sign, or a handle's number.
+    pub fn as_u64(self) -> Option<u64> {
+        if self.is(Tag::UInt) || self.is(Tag::Handle) {
+            // SAFETY: the tag says which field is set.
+            return Some(unsafe { self.raw.data.uint });
+        }
+        self.as_i64().and_then(|value| value.try_into().ok())
     }
 
     pub fn as_i64(self) -> Option<i64> {
@@ -118,7 +148,7 @@ impl<'a> ValueRef<'a> {
     }
 
     pub fn as_bytes(self) -> Option<&'a [u8]> {
-        self.is(Tag::Bytes).then(|| self.bytes_of())
+        (self.is(Tag::Bytes) || self.is(Tag::Buffer)).then(|| self.bytes_of())
     }
 
     fn values(self, tag: Tag, per_item: usize) -> Option<&'a [RawValue]> {
@@ -141,6 +171,11 @@ impl<'a> ValueRef<'a> {
     pub fn as_map(self) -> Option<impl ExactSizeIterator<Item = (ValueRef<'a>, ValueRef<'a>)>> {
         let values = self.values(Tag::Map, 2)?;
         Some(values.chunks_exact(2).map(|pair| (Self { raw: &pair[0] }, Self { raw: &pair[1] })))
+    }
+
+    /// Message and context of an error value.
+    fn error_parts(self) -> Option<&'a [RawValue]> {
+        self.values(Tag::Error, 1)
     }
 
     /// A copy that owns everything.
@@ -258,6 +293,9 @@ fn flatten(value: &Value, arena: &mut Vec<RawValue>) -> RawValue {
         Value::Float(value) => RawValue::float(*value),
         Value::Str(text) => RawValue::span(Tag::Str, text.as_ptr().cast(), text.len()),
         Value::Bytes(bytes) => RawValue::span(Tag::Bytes, bytes.as_ptr().cast(), bytes.len()),
+        Value::Buffer(buffer) => {
+            RawValue::span(Tag::Bytes, buffer.as_ref().as_ptr().cast(), buffer.as_ref().len())
+        }
         Value::List(items) => {
             let start = arena.len();
             arena.resize(start + items.len(), RawValue::NONE);
@@ -278,6 +316,13 @@ fn flatten(value: &Value, arena: &mut Vec<RawValue>) -> RawValue {
     }
 }
 
+/// Lend values as the arguments of one call.
+pub fn with_raw<T>(values: &[Value], body: impl FnOnce(&[RawValue]) -> T) -> T {
+    let mut arena = Vec::with_capacity(values.iter().map(cells).sum());
+    let raw: Vec<RawValue> = values.iter().map(|value| flatten(value, &mut arena)).collect();
+    body(&raw)
+}
+
 impl Returned {
     pub fn from_value(value: Value) -> Self {
         if matches!(value, Value::None | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_)) {
@@ -285,14 +330,22 @@ impl Returned {
         }
         let mut owned = Box::new(Owned { _arena: Vec::with_capacity(cells(&value)), _value: value });
         let Owned { _value: value, _arena: arena } = &mut *owned;
-        let raw = flatten(value, arena);
+        let mut raw = flatten(value, arena);
+        if matches!(value, Value::Buffer(_)) {
+            raw.tag = Tag::Buffer as u32;
+        }
         Self { value: raw, owner: Box::into_raw(owned).cast(), release: Some(release_owned) }
     }
 
-    /// An error as `[message, {key: value}]`; its kind is the status of the call.
+    /// An error as message and context; its kind is the status of the call.
     pub fn from_error(error: Error) -> Self {
+        let kind = error.kind;
         let context = error.context.into_iter().map(|(key, value)| (key, Value::Str(value)));
-        Self::from_value(Value::List(vec![Value::Str(error.message), Value::map(context)]))
+        let mut returned =
+            Self::from_value(Value::List(vec![Value::Str(error.message), Value::map(context)]));
+        returned.value.tag = Tag::Error as u32;
+        returned.value.reserved = kind as u32;
+        returned
     }
 
     /// Read an error that [`Returned::from_error`] made, possibly in another library.
@@ -302,12 +355,17 @@ impl Returned {
     pub unsafe fn to_error(&self, status: u32) -> Error {
         // SAFETY: promised by the caller.
         let view = unsafe { ValueRef::new(&self.value) };
+        let status = if self.value.tag == Tag::Error as u32 && self.value.reserved != 0 {
+            self.value.reserved
+        } else {
+            status
+        };
         let mut error = Error::new(crate::ErrorKind::from_status(status), "the component gave no message");
-        if let Some(mut items) = view.as_list() {
-            if let Some(message) = items.next().and_then(ValueRef::as_str) {
+        if let Some([message, context]) = view.error_parts() {
+            if let Some(message) = (ValueRef { raw: message }).as_str() {
                 message.clone_into(&mut error.message);
             }
-            for (key, value) in items.next().and_then(ValueRef::as_map).into_iter().flatten() {
+            for (key, value) in (ValueRef { raw: context }).as_map().into_iter().flatten() {
                 if let (Some(key), Some(value)) = (key.as_str(), value.as_str()) {
                     error.context.push((key.to_owned(), value.to_owned()));
                 }

@@ -111,6 +111,16 @@ impl Log {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// Whether records survive power loss; in this mode they survive the process.
+    pub const fn durable(&self) -> bool {
+        false
+    }
+
+    /// Wait until the record at a position is as lasting as the mode promises: here it is, once it is appended.
+    pub const fn flush_to(&self, _position: u64) -> Result<()> {
+        Ok(())
+    }
+
     /// What was found broken and set aside when the log was opened.
     pub fn damage(&self) -> &[Damage] {
         &self.damage

@@ -1,12 +1,53 @@
 //! The safe Rust side of the Pit ABI.
 //!
-//! A component implements [`Component`] and lists its methods once, in [`export_component!`]; the table, the conversions and
-//! the panic guard come from there. [`record`] writes and reads the payloads of log records. It must not know any component.
+//! A component is a type that implements [`Component`], and an impl block marked [`pit_component`], whose methods marked
+//! `#[pit_method]` are what Python calls. The table, the conversions and the panic guard are generated; a component contains
+//! no `unsafe`. [`record`] writes and reads the payloads of log records. This crate must not know any component.
+//!
+//! ```
+//! use std::sync::Mutex;
+//! use symphony_pit::{Component, Host, Record, Result, pit_component, record::{Reader, Writer}};
+//!
+//! struct Counter { host: Host, value: Mutex<i64> }
+//!
+//! #[pit_component(id = "acme.counter", description = "Counts", revision = 1)]
+//! impl Counter {
+//!     /// Add to the counter; gives the new value.
+//!     #[pit_method]
+//!     fn add(&self, #[default(1)] amount: i64) -> Result<i64> {
+//!         let mut value = self.value.lock().unwrap();
+//!         self.host.append(1, 1, self.host.now(), &Writer::default().i64(amount).finish())?;
+//!         *value += amount;
+//!         Ok(*value)
+//!     }
+//! }
+//!
+//! impl Component for Counter {
+//!     fn create(host: Host) -> Result<Self> {
+//!         Ok(Self { host, value: Mutex::default() })
+//!     }
+//!
+//!     fn replay(&self, record: &Record<'_>) -> Result<()> {
+//!         *self.value.lock().unwrap() += Reader::new(record.payload).i64()?;
+//!         Ok(())
+//!     }
+//! }
+//! # fn main() {}
+//! ```
 
+pub mod convert;
 pub mod record;
+#[cfg(feature = "testing")]
+pub mod testing;
 
+extern crate self as symphony_pit; // the macros' names, also within this crate's tests
+
+pub use convert::{FromPit, ToPit};
 pub use symphony_pit_abi as abi;
-pub use symphony_pit_abi::{Args, Boxed, Component, Error, ErrorKind, Host, Record, Result, Value, ValueRef};
+pub use symphony_pit_abi::{
+    Args, Boxed, Buffer, Component, Error, ErrorKind, Host, Level, Record, Result, Sleep, Value, ValueRef,
+};
+pub use symphony_pit_macros::{FromPit, ToPit, pit_component};
 
 /// Turn the result of a method into what crosses the ABI.
 pub trait IntoReturned {
@@ -74,7 +115,7 @@ macro_rules! export_component {
                 ) -> u32 {
                     unsafe {
                         abi::call::<$type>(this, args, count, out, PARAMS, |this, args| {
-                            $crate::IntoReturned::into_returned($body(this, args))
+                            $crate::IntoReturned::into_returned($body(&**this, args))
                         })
                     }
                 }
@@ -102,12 +143,18 @@ macro_rules! export_component {
                 description: Str::new($description),
                 methods: METHODS.as_ptr(),
                 method_count: METHODS.len(),
+                calls: ::std::ptr::null(),
+                call_count: 0,
                 revision: $revision,
                 reserved: [0; 3],
                 create,
-                replay,
-                start,
+                restore: None,
+                replay: Some(replay),
+                start: Some(start),
+                snapshot: None,
+                stop: None,
                 destroy,
+                extension: None,
             };
         };
     };

@@ -65,6 +65,7 @@ impl Writer {
             Value::Float(value) => self.u8(4).u64(value.to_bits()),
             Value::Str(value) => self.u8(5).str(value),
             Value::Bytes(value) => self.u8(6).bytes(value),
+            Value::Buffer(value) => self.u8(6).bytes(value.as_ref()),
             Value::List(items) => items.iter().fold(self.u8(7).count(items.len()), Self::value),
             Value::Map(pairs) => {
                 let writer = self.u8(8).count(pairs.len());

@@ -1,0 +1,304 @@
+/* symphony_pit.h: the C ABI between the Symphony host and a Pit component, version 1.0.
+ *
+ * A component is a shared library with one exported data symbol, `symphony_pit_entry_v1`. The host compares the first 16
+ * bytes of it (magic, size, version) before it touches anything else, describes the component from its tables without
+ * running any of its code, and then calls: create, restore (a snapshot), replay (each later record), start, methods, stop,
+ * destroy.
+ *
+ * Rules that hold everywhere
+ *   Memory     What a caller passes is borrowed for the length of the call. What a callee returns is released by the
+ *              function that comes with it. Neither side frees what the other one allocated.
+ *   Threads    Every function may be called from any thread, also at the same time, unless it says otherwise.
+ *   Locks      Under a lock of its own a component calls `append`, `log` and `now`, nothing else: no waker, no other
+ *              component, no callout. A lock that a FAST method takes is never held across a system call.
+ *   Text       UTF-8, not terminated, with its length.
+ *   Time       Microseconds since the epoch, UTC.
+ *   Growth     Structs grow at their end only and carry their size; what is optional is asked for by id and revision.
+ *
+ * Needs C11. Also usable from C++.
+ */
+#ifndef SYMPHONY_PIT_H
+#define SYMPHONY_PIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---------------------------------------------------------------------------------------------------- version */
+
+#define SYMPHONY_PIT_MAGIC "SYMPHPIT"
+/* Components of another major version are refused. */
+#define SYMPHONY_PIT_ABI_MAJOR 1
+/* Components of a newer minor version are refused; older ones are served. */
+#define SYMPHONY_PIT_ABI_MINOR 0
+
+/* ------------------------------------------------------------------------------------------------------- text */
+
+/* Text with its length. In an entry and its tables it is static. */
+typedef struct symphony_str {
+  const uint8_t *ptr;
+  size_t len;
+} symphony_str;
+
+/* Text from a string literal. */
+#define SYMPHONY_STR(literal) {(const uint8_t *)(literal), sizeof(literal) - 1}
+
+/* ----------------------------------------------------------------------------------------------------- status */
+
+/* What a call answers: SYMPHONY_OK, or the kind of its error. Python raises the class named behind each kind. */
+enum symphony_status {
+  SYMPHONY_OK = 0,
+  SYMPHONY_INVALID_ARGUMENT = 1, /* PitInvalidArgument, a ValueError */
+  SYMPHONY_NOT_FOUND = 2,        /* PitNotFound, a LookupError */
+  SYMPHONY_EXHAUSTED = 3,        /* PitExhausted, a RuntimeError: a limit is reached */
+  SYMPHONY_CONFLICT = 4,         /* PitConflict: not possible in this state */
+  SYMPHONY_WOULD_BLOCK = 5,      /* PitWouldBlock */
+  SYMPHONY_CANCELLED = 6,        /* PitCancelled */
+  SYMPHONY_TIMED_OUT = 7,        /* PitTimeout, a TimeoutError */
+  SYMPHONY_IO = 8,               /* PitIO, an OSError */
+  SYMPHONY_CORRUPT = 9,          /* PitCorrupt: bytes that cannot be what was written */
+  SYMPHONY_INTERNAL = 10,        /* PitError */
+  SYMPHONY_PANIC = 11            /* PitPanic: the component's code broke down, the process lives */
+};
+/* Answer of a poll whose operation is not done. */
+#define SYMPHONY_PENDING UINT32_MAX
+
+/* ----------------------------------------------------------------------------------------------------- values */
+
+enum symphony_tag {
+  SYMPHONY_NONE = 0,
+  SYMPHONY_BOOL = 1,  /* data.uint, 0 or 1 */
+  SYMPHONY_INT = 2,   /* data.integer */
+  SYMPHONY_UINT = 3,  /* data.uint; only where it does not fit an int64_t */
+  SYMPHONY_FLOAT = 4, /* data.real */
+  SYMPHONY_TEXT = 5,  /* data.span: bytes of UTF-8 */
+  SYMPHONY_BYTES = 6, /* data.span: bytes */
+  SYMPHONY_LIST = 7,  /* data.span: symphony_value[len] */
+  SYMPHONY_MAP = 8,   /* data.span: symphony_value[2 * len], key and value in turn */
+  /* Bytes that stay where they are: only as a whole result, which Python sees as a memoryview until it lets go. */
+  SYMPHONY_BUFFER = 9,
+  /* data.span: a message (text) and context (a map of text); the status of the call is its kind. */
+  SYMPHONY_ERROR = 10,
+  /* data.uint: a number for something of the component's; only as a whole result. Released when Python lets go. */
+  SYMPHONY_HANDLE = 11
+};
+
+/* Pointer and count: bytes, values of a list, or pairs of a map. `ptr` is not read where `len` is 0. */
+typedef struct symphony_span {
+  const void *ptr;
+  size_t len;
+} symphony_span;
+
+typedef union symphony_data {
+  int64_t integer;
+  uint64_t uint;
+  double real;
+  symphony_span span;
+} symphony_data;
+
+/* A tagged value. An argument is borrowed for the call, also what it points to: copy what shall stay. An int argument comes
+ * as SYMPHONY_INT, or as SYMPHONY_UINT above INT64_MAX. The host does not check types for a component: it must. */
+typedef struct symphony_value {
+  uint32_t tag;
+  uint32_t reserved; /* 0; in a SYMPHONY_ERROR its kind where no status goes with it, as from `create` */
+  symphony_data data;
+} symphony_value;
+
+/* The result of a call, filled by the callee: also of a failed one, with a SYMPHONY_ERROR or with SYMPHONY_NONE where there
+ * is nothing to say. Where `release` is set, the caller calls it once with `owner`, on any thread, when it has read `value`. */
+typedef struct symphony_returned {
+  symphony_value value;
+  void *owner;
+  void (*release)(void *owner);
+} symphony_returned;
+
+/* ------------------------------------------------------------------------------------- asynchronous operations */
+
+/* Wakes whoever polls. Call `wake` or `wake_by_ref` at most once per poll, from any thread, never under a lock. `clone` gives
+ * a waker to keep; every clone is consumed by `wake` or given back by `drop`. */
+typedef struct symphony_waker symphony_waker;
+struct symphony_waker {
+  const void *data;
+  symphony_waker (*clone)(const void *data);
+  void (*wake)(const void *data);        /* consumes */
+  void (*wake_by_ref)(const void *data); /* does not */
+  void (*drop)(const void *data);        /* consumes */
+};
+
+/* What an ASYNC method returns: SYMPHONY_OK, a value SYMPHONY_NONE, `owner` pointing to this struct (which a component puts
+ * first in a larger one of its own), `release` dropping it. To drop an operation that is not done is to cancel it. */
+typedef struct symphony_operation symphony_operation;
+struct symphony_operation {
+  uint32_t size; /* sizeof(symphony_operation) */
+  uint32_t reserved;
+  /* SYMPHONY_PENDING, after which the waker (borrowed for the call) or a clone is woken once; or a final status with `out`
+   * filled. Called by one thread at a time, not necessarily the same, and not again once final. Must not block. */
+  uint32_t (*poll)(symphony_operation *self, const symphony_waker *waker, symphony_returned *out);
+};
+
+/* ---------------------------------------------------------------------------------------------------- methods */
+
+enum symphony_flag {
+  SYMPHONY_FAST = 1,     /* never blocks; runs while Python's lock is held */
+  SYMPHONY_BLOCKING = 2, /* may block; Python's lock is given up for it. Refused on a thread that runs an event loop. */
+  SYMPHONY_ASYNC = 4     /* returns an operation. By custom the twin of a BLOCKING method `x` is called `x_async`. */
+};
+
+/* A parameter. `type_name` is a Python type expression for help() and stubs, such as `int`, `str | None`, `list[str]`.
+ * `default_literal` is a Python literal; empty = the argument is required. */
+typedef struct symphony_param {
+  symphony_str name;
+  symphony_str type_name;
+  symphony_str default_literal;
+} symphony_param;
+
+/* A method. `call` gets the instance and one argument per parameter, defaults filled in; it fills `out` and answers a
+ * symphony_status. It must not let an exception or a longjmp out. At most 12 parameters. */
+typedef struct symphony_method {
+  uint32_t size; /* sizeof(symphony_method) */
+  uint32_t flags;
+  symphony_str name;
+  const symphony_param *params;
+  size_t param_count;
+  symphony_str returns; /* a Python type expression */
+  symphony_str doc;
+  uint32_t (*call)(const void *instance, const symphony_value *args, size_t count, symphony_returned *out);
+} symphony_method;
+
+/* ---------------------------------------------------------------------------------------------------- records */
+
+/* A record as it is replayed, borrowed for the call. `time` is the one given to append: replay takes time and randomness from
+ * the record, never from the clock. */
+typedef struct symphony_record {
+  uint64_t position; /* grows from record to record */
+  int64_t time;
+  uint16_t kind;
+  uint16_t revision;
+  uint32_t reserved;
+  const uint8_t *payload;
+  size_t len;
+} symphony_record;
+
+/* ----------------------------------------------------------------------------------------------- the host table */
+
+enum symphony_level { SYMPHONY_DEBUG = 0, SYMPHONY_INFO = 1, SYMPHONY_WARNING = 2, SYMPHONY_SEVERE = 3 };
+
+/* What the host gives to `create`. It lives as long as the instance; `context` is the first argument of every function. */
+typedef struct symphony_host {
+  uint32_t size;    /* what this host has of the struct */
+  uint32_t durable; /* 1: records must survive power loss, so sync a file of your own before a record names it */
+  void *context;
+  symphony_str data_dir; /* a folder that this component alone writes to; it may not exist yet */
+
+  /* Append one record: its position (≥ 0), or −3 too large (1 MiB), −4 the log is closed, −8 no space or read-only.
+   * Once it has returned, the record outlives the process. Payload borrowed. May be called under a lock, so that the order of
+   * records is the order of changes. Not before `start`. */
+  int64_t (*append)(void *context, uint16_t kind, uint16_t revision, int64_t time, const uint8_t *payload, size_t len);
+
+  /* The time. May be called under a lock. */
+  int64_t (*now)(void *context);
+
+  /* A line for the host's log; text borrowed. May be called under a lock. */
+  void (*log)(void *context, uint32_t level, symphony_str text);
+
+  /* Wait until the record at `position` survives power loss, where `durable` promises that; else return at once. A status.
+   * Blocks: not under a lock, not in a FAST method. */
+  uint32_t (*flush_to)(void *context, uint64_t position);
+
+  /* A table of further abilities, static; NULL where this host has it not. */
+  const void *(*extension)(void *context, symphony_str id);
+} symphony_host;
+
+/* ------------------------------------------------------------------------------------ extension: timers, threads */
+
+#define SYMPHONY_ASYNC_EXTENSION "symphony.async/1"
+
+typedef struct symphony_async {
+  uint32_t size;
+  uint32_t reserved;
+  /* Wake once at a time; the waker is borrowed, the host keeps a clone. A number for cancel_sleep. */
+  uint64_t (*sleep_until)(void *context, int64_t when, const symphony_waker *waker);
+  /* Forget a timer; the number of one that has fired is ignored. */
+  void (*cancel_sleep)(void *context, uint64_t timer);
+  /* Run `job` once with `data` on a thread that may block. With an error status it does not run. */
+  uint32_t (*spawn_blocking)(void *context, void (*job)(void *data), void *data);
+} symphony_async;
+
+/* ------------------------------------------------------------------------------------ extension: other components */
+
+#define SYMPHONY_CALLS_EXTENSION "symphony.calls/1"
+
+typedef struct symphony_calls {
+  uint32_t size;
+  uint32_t reserved;
+  /* Call a FAST or BLOCKING method of a component that the entry declares in `calls`. Arguments borrowed; missing ones at the
+   * end take their defaults; `out` is released by the caller. A status. Not under a lock. From `start` on. */
+  uint32_t (*call)(void *context, symphony_str component, symphony_str method, const symphony_value *args, size_t count,
+                   symphony_returned *out);
+} symphony_calls;
+
+/* --------------------------------------------------------------------------------- extension: the Python engine */
+
+#define SYMPHONY_CALLOUT_EXTENSION "symphony.callout/1"
+
+typedef struct symphony_callout {
+  uint32_t size;
+  uint32_t reserved;
+  /* Ask the engine for something that needs Python. Does not wait: the answer comes as a call of one of the component's
+   * methods. Arguments are copied. SYMPHONY_WOULD_BLOCK where no engine listens. Not under a lock. */
+  uint32_t (*callout)(void *context, symphony_str name, const symphony_value *args, size_t count);
+} symphony_callout;
+
+/* -------------------------------------------------------------------------------------------------- the entry */
+
+typedef struct symphony_entry {
+  char magic[8]; /* SYMPHONY_PIT_MAGIC, without its final zero */
+  uint32_t size; /* sizeof(symphony_entry) */
+  uint16_t abi_major;
+  uint16_t abi_minor;
+  symphony_str id;      /* `acme.vectors`; its last part is the name in Python */
+  symphony_str version; /* semver */
+  symphony_str description;
+  const symphony_method *methods; /* every component has `ping`, FAST, → None, and `stats`, → dict */
+  size_t method_count;
+  const symphony_str *calls; /* ids of the components that it calls; the edges between components form no cycle */
+  size_t call_count;
+  uint16_t revision; /* highest record revision that it reads */
+  uint16_t reserved[3];
+
+  /* Make an empty instance, or return NULL with an error in `out`. Must return within 30 s. Writes nothing. */
+  void *(*create)(const symphony_host *host, symphony_returned *out);
+  /* The bytes of the newest snapshot, borrowed, before any replay. NULL where `snapshot` is NULL. */
+  uint32_t (*restore)(const void *instance, const uint8_t *bytes, size_t len, symphony_returned *out);
+  /* Called once per record of this component, in log order, by one thread, before `start`. NULL where it appends none. */
+  uint32_t (*replay)(const void *instance, const symphony_record *record, symphony_returned *out);
+  /* All records are replayed: append and call from here on. May be NULL. */
+  uint32_t (*start)(const void *instance, symphony_returned *out);
+  /* The whole lasting state as SYMPHONY_BYTES, or SYMPHONY_NONE. Called between replay and destroy, by a process of its own
+   * that never calls `start`. May be NULL: then every record is replayed each time. */
+  uint32_t (*snapshot)(const void *instance, symphony_returned *out);
+  /* The last call but for operations that are dropped: stop threads, append nothing more. May be NULL. */
+  void (*stop)(const void *instance);
+  /* Free the instance. No call and no operation is under way. */
+  void (*destroy)(void *instance);
+  /* A table of an ability of the component, static, or NULL. May be NULL itself. */
+  const void *(*extension)(symphony_str id);
+} symphony_entry;
+
+#if defined(_WIN32)
+#define SYMPHONY_EXPORT __declspec(dllexport)
+#else
+#define SYMPHONY_EXPORT __attribute__((visibility("default")))
+#endif
+
+/* What a component defines. */
+extern SYMPHONY_EXPORT const symphony_entry symphony_pit_entry_v1;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
