@@ -280,7 +280,7 @@ typedef struct symphony_entry {
   /* The whole lasting state as SYMPHONY_BYTES, or SYMPHONY_NONE. Called between replay and destroy, by a process of its own
    * that never calls `start`. May be NULL: then every record is replayed each time. */
   uint32_t (*snapshot)(const void *instance, symphony_returned *out);
-  /* The last call but for operations that are dropped: stop threads, append nothing more. May be NULL. */
+  /* The end: append what was kept back, stop threads. Only operations are dropped afterwards. May be NULL. */
   void (*stop)(const void *instance);
   /* Free the instance. No call and no operation is under way. */
   void (*destroy)(void *instance);

@@ -32,7 +32,7 @@ pub trait Component: Sized + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// The end: stop threads, append nothing more.
+    /// The end: append what was kept back, stop threads.
     fn stop(&self) {}
 }
 

@@ -291,7 +291,7 @@ pub struct Entry {
     pub start: Option<unsafe extern "C" fn(*const c_void, *mut Returned) -> u32>,
     /// The whole lasting state as bytes, or none. Called between the last `replay` and `destroy`, never after `start`.
     pub snapshot: Option<unsafe extern "C" fn(*const c_void, *mut Returned) -> u32>,
-    /// The last call but for operations that are dropped: stop threads, write nothing more.
+    /// The end: append what was kept back, stop threads. Only operations are dropped afterwards.
     pub stop: Option<unsafe extern "C" fn(*const c_void)>,
     pub destroy: unsafe extern "C" fn(*mut c_void),
     /// An ability of the component by id and revision; null where it has it not. May be null itself.

@@ -1,9 +1,12 @@
 //! The Pool Manager: the life of every model.
 //!
-//! `model` is the state machine of one model, `waiting` the queue for its leases, `pool` the component. The Pool Manager never
-//! loads a model itself: whoever gets `true` from `warm` loads it and answers with `warmed` or `failed`.
+//! `model` is one model with its state machine, `leases` who has it, `waiting` who wants it, `pool` all of them under one
+//! lock, `records` what lasts, `component` the method table. The pool never loads a model itself: it asks the engine by a
+//! callout, and whoever gets `true` from `warm` or `cool` does it and answers with `warmed`, `cooled` or `failed`.
 
-mod export;
+mod component;
+mod leases;
 mod model;
 mod pool;
+mod records;
 mod waiting;

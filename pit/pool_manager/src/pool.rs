@@ -1,287 +1,455 @@
-//! The component: models by name, leases, and the waiters for them. Wakers are called after the lock is given back.
+//! All models under one lock: who gets a lease, who makes room, what the engine is asked to do.
+//!
+//! Every change goes through [`Pool::change`], which calls wakers and the engine once the lock is given back.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
 
-use symphony_pit::record::{Reader, Writer};
-use symphony_pit::{Args, Component, Error, Host, Pending, Record, Result, Value};
+use symphony_pit::{Error, ErrorKind, Host, Result, Value};
 
-use crate::model::{Model, ModelState, Registration, Transition};
-use crate::waiting::{Acquire, Waiter, block_on};
+use crate::leases::{Lease, Leases};
+use crate::model::{Model, ModelState, Registration, Transition, Usage};
+use crate::records::{Event, Limits, REVISION};
+use crate::waiting::{Waiters, Wish};
 
-const KIND_REGISTERED: u16 = 1;
-const REVISION: u16 = 1;
+/// Calls without cost are recorded in lots of this many: that many may be lost with a killed process.
+const CALLS_PER_RECORD: u64 = 100;
 
 #[derive(Default)]
-struct State {
-    models: BTreeMap<String, Model>,
-    /// Lease -> model and slots.
-    leases: HashMap<i64, (String, u32)>,
-    waiters: VecDeque<Waiter>,
-    next: u64,
+pub(crate) struct State {
+    pub models: Vec<Model>,
+    by_name: HashMap<String, usize>,
+    pub leases: Leases,
+    pub waiters: Waiters,
+    pub limits: Limits,
+    /// Cost since the budget was set back.
+    pub spent: f64,
+    sequence: u64,
+}
+
+/// What is done after the lock is given back.
+#[derive(Default)]
+pub(crate) struct After {
+    wakers: Vec<Waker>,
+    /// Callout and model.
+    asks: Vec<(&'static str, usize, String)>,
+}
+
+pub(crate) enum Attempt {
+    Granted(i64),
+    /// Look again at this time (µs), or when woken.
+    Waiting {
+        look_again: Option<i64>,
+    },
 }
 
 impl State {
-    fn model(&mut self, name: &str) -> Result<&mut Model> {
-        if self.models.contains_key(name) {
-            return self.models.get_mut(name).ok_or_else(|| Error::not_found(name));
+    pub fn index(&self, name: &str) -> Result<usize> {
+        self.by_name.get(name).copied().ok_or_else(|| {
+            let mut known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            Error::not_found(format!("no model {name:?}")).with("known models", known.join(", "))
+        })
+    }
+
+    pub fn named(&mut self, name: &str) -> Result<&mut Model> {
+        let index = self.index(name)?;
+        Ok(&mut self.models[index])
+    }
+
+    /// The model that serves for `name`: itself, or while it is failed its backup.
+    fn serving(&self, name: &str) -> Result<usize> {
+        let mut index = self.index(name)?;
+        for _ in 0..self.models.len() {
+            let model = &self.models[index];
+            if model.state != ModelState::Failed {
+                return Ok(index);
+            }
+            let backup = &model.registration.backup;
+            if backup.is_empty() {
+                return Err(
+                    Error::conflict(format!("model {} failed", model.name)).with("reason", &model.reason)
+                );
+            }
+            index = self.index(backup)?;
         }
-        let known: Vec<&str> = self.models.keys().map(String::as_str).collect();
-        Err(Error::not_found(format!("no model {name:?}")).with("known models", known.join(", ")))
+        Err(Error::conflict(format!("model {name} failed, and so did all its backups")))
     }
 
-    fn grant(&mut self, name: &str, slots: u32) -> Result<i64> {
-        self.model(name)?.leased += slots;
-        self.next += 1;
-        let lease = self.next.cast_signed();
-        self.leases.insert(lease, (name.to_owned(), slots));
-        Ok(lease)
+    pub fn register(&mut self, name: &str, registration: Registration) {
+        if let Some(&index) = self.by_name.get(name) {
+            self.models[index].registration = registration;
+        } else {
+            self.by_name.insert(name.to_owned(), self.models.len());
+            self.models.push(Model::new(name, registration));
+        }
     }
 
-    fn wakers(&self, name: &str) -> Vec<Waker> {
-        self.waiters.iter().filter(|waiter| waiter.model == name).map(|waiter| waiter.waker.clone()).collect()
+    /// What lasts, as it was recorded.
+    pub fn apply(&mut self, event: Event<'_>) {
+        match event {
+            Event::Registered { model, registration } => self.register(model, registration),
+            // Its place stays, so that indices hold; a model of that name would be a new one.
+            Event::Unregistered { model } => {
+                self.by_name.remove(model);
+            }
+            Event::Limited(limits) => self.limits = limits,
+            Event::Used { model, usage } => {
+                self.spent += usage.cost;
+                if let Some(&index) = self.by_name.get(model) {
+                    self.models[index].count(usage);
+                    self.models[index].unrecorded = Usage::default();
+                }
+            }
+            Event::BudgetReset => self.spent = 0.0,
+        }
+    }
+
+    /// Registered models in the order of their names.
+    pub fn registered(&self) -> Vec<(usize, &Model)> {
+        let mut known: Vec<_> = self.by_name.values().map(|&index| (index, &self.models[index])).collect();
+        known.sort_unstable_by(|(_, one), (_, other)| one.name.cmp(&other.name));
+        known
+    }
+
+    fn check_slots(&self, index: usize, slots: u32) -> Result<()> {
+        let limit = self.models[index].registration.instances;
+        if (1..=limit).contains(&slots) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("slots: expected 1 to {limit}, got {slots}")))
+    }
+
+    fn check_budget(&self) -> Result<()> {
+        match self.limits.budget {
+            Some(budget) if self.spent >= budget => {
+                let message = format!("the budget of {budget} is used up: {} was spent", self.spent);
+                Err(Error::new(ErrorKind::Exhausted, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn grant(&mut self, index: usize, slots: u32) -> i64 {
+        self.sequence += 1;
+        let model = &mut self.models[index];
+        model.leased += slots;
+        model.last_use = self.sequence;
+        model.unload_asked = false; // it is used again before the engine came to unload it
+        if std::mem::take(&mut model.prewarmed) {
+            model.metrics.cold_starts_avoided += 1;
+        }
+        self.leases.give(Lease { model: index, slots })
+    }
+
+    fn resident(&self) -> u64 {
+        self.models.iter().filter(|model| model.is_resident()).map(|model| model.registration.memory).sum()
+    }
+
+    /// Whether a model fits the memory; if not, idle ones are chosen to go, least recently used first. The time (µs) at
+    /// which one more may go comes back where that is what is missing.
+    fn make_room(&mut self, index: usize, now: i64, after: &mut After) -> Result<(bool, Option<i64>)> {
+        let Some(limit) = self.limits.memory else { return Ok((true, None)) };
+        let wanted = self.models[index].registration.memory;
+        if wanted > limit {
+            let name = &self.models[index].name;
+            let message =
+                format!("model {name} takes {wanted} bytes, and all models together may take {limit}");
+            return Err(Error::new(ErrorKind::Exhausted, message));
+        }
+        let mut free = limit.saturating_sub(self.resident());
+        if free >= wanted {
+            return Ok((true, None));
+        }
+        // What is on its way out counts, so that no more than needed is sent after it.
+        let going = |model: &&Model| model.state == ModelState::Cooling || model.unload_asked;
+        free += self.models.iter().filter(going).map(|model| model.registration.memory).sum::<u64>();
+        let mut idle: Vec<usize> = (0..self.models.len())
+            .filter(|&other| {
+                other != index && !self.models[other].unload_asked && self.waiters.is_empty(other)
+            })
+            .filter(|&other| self.models[other].evictable_at().is_some())
+            .collect();
+        idle.sort_unstable_by_key(|&other| self.models[other].last_use);
+        let mut next = None;
+        for other in idle {
+            if free >= wanted {
+                break;
+            }
+            match self.models[other].evictable_at() {
+                Some(when) if when <= now => {
+                    let model = &mut self.models[other];
+                    model.unload_asked = true;
+                    model.metrics.evictions += 1;
+                    free += model.registration.memory;
+                    after.asks.push(("model.unload", other, model.name.clone()));
+                }
+                when => next = [next, when].into_iter().flatten().min(),
+            }
+        }
+        Ok((false, next))
+    }
+
+    /// Ask the engine to load a cold model, once there is room for it.
+    fn want_load(&mut self, index: usize, now: i64, after: &mut After) -> Result<Option<i64>> {
+        let (room, next) = self.make_room(index, now, after)?;
+        let model = &mut self.models[index];
+        if room && model.state == ModelState::Cold && !model.load_asked {
+            model.load_asked = true;
+            after.asks.push(("model.load", index, model.name.clone()));
+        }
+        Ok(next)
+    }
+
+    /// Something became free: those who wait look again.
+    fn wake_next(&self, index: usize, after: &mut After) {
+        after.wakers.extend(self.waiters.first(index));
+        if self.limits.memory.is_some() {
+            let others = self.waiters.models().into_iter().filter(|&other| other != index);
+            after.wakers.extend(others.filter_map(|other| self.waiters.first(other)));
+        }
     }
 }
 
 /// What the component and the operations under way share.
-#[derive(Default)]
-pub(crate) struct Shared {
+pub(crate) struct Pool {
+    pub host: Host,
     state: Mutex<State>,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl Pool {
+    pub fn new(host: Host) -> Self {
+        Self { host, state: Mutex::default() }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place in the queue, kept once the waiter polls.
-    pub fn ticket(&self) -> u64 {
-        let mut state = self.lock();
-        state.next += 1;
-        state.next
-    }
-
-    pub fn acquire_or_wait(&self, name: &str, ticket: u64, waker: &Waker) -> Result<Option<i64>> {
-        let mut state = self.lock();
-        let model = state.model(name)?;
-        if model.state == ModelState::Failed {
-            return Err(Error::conflict(format!("model {name} failed")).with("reason", &model.reason));
-        }
-        let free = model.free(1);
-        let first = state.waiters.iter().find(|waiter| waiter.model == name).map(|waiter| waiter.ticket);
-        if free && first.is_none_or(|first| first == ticket) {
-            state.waiters.retain(|waiter| waiter.ticket != ticket);
-            return state.grant(name, 1).map(Some);
-        }
-        let waiter = Waiter { ticket, model: name.to_owned(), waker: waker.clone() };
-        match state.waiters.iter_mut().find(|known| known.ticket == ticket) {
-            Some(known) => *known = waiter,
-            None => state.waiters.push_back(waiter),
-        }
-        Ok(None)
-    }
-
-    /// The waiter got its lease, or gave up: the next one looks again.
-    pub fn leave(&self, name: &str, ticket: u64) {
-        let wakers = {
-            let mut state = self.lock();
-            let before = state.waiters.len();
-            state.waiters.retain(|waiter| waiter.ticket != ticket);
-            let more = state.models.get(name).is_some_and(|model| model.free(1));
-            if before == state.waiters.len() && !more { Vec::new() } else { state.wakers(name) }
-        };
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// Change a model, then wake those who wait for it.
-    fn change(&self, name: &str, change: impl FnOnce(&mut Model) -> Result<()>) -> Result<Value> {
-        let wakers = {
-            let mut state = self.lock();
-            change(state.model(name)?)?;
-            state.wakers(name)
-        };
-        wakers.into_iter().for_each(Waker::wake);
-        Ok(Value::None)
-    }
-}
-
-/// See the module documentation of the crate.
-pub(crate) struct PoolManager {
-    host: Host,
-    shared: Arc<Shared>,
-}
-
-impl PoolManager {
-    pub fn register(&self, args: &Args<'_>) -> Result<Value> {
-        let name = args.str(0)?;
-        let registration = Registration {
-            provider: args.str(1)?.to_owned(),
-            memory: args.unsigned(2)?,
-            instances: args.unsigned(3)?,
-        };
-        if name.is_empty() || registration.instances == 0 {
-            return Err(Error::invalid("a model needs a name and at least one instance"));
-        }
-        let mut state = self.shared.lock();
-        if state.models.get(name).is_some_and(|model| model.registration == registration) {
-            return Ok(Value::None);
-        }
-        let payload = Writer::default()
-            .str(name)
-            .str(&registration.provider)
-            .u64(registration.memory)
-            .u32(registration.instances)
-            .finish();
-        self.host.append(KIND_REGISTERED, REVISION, self.host.now(), &payload)?;
-        match state.models.get_mut(name) {
-            Some(model) => model.registration = registration,
-            None => {
-                state.models.insert(name.to_owned(), Model::new(registration));
+    /// Change the state under its lock; then call whoever is concerned.
+    pub fn change<T>(&self, change: impl FnOnce(&mut State, &mut After) -> Result<T>) -> Result<T> {
+        let mut after = After::default();
+        let result = change(&mut self.lock(), &mut after);
+        after.wakers.into_iter().for_each(Waker::wake);
+        for (ask, index, name) in after.asks {
+            if self.host.callout(ask, &[Value::from(name)]).is_err() {
+                // Nobody listens: whoever loads models here does so unasked, by `warm` and `cool`.
+                let model = &mut self.lock().models[index];
+                (model.load_asked, model.unload_asked) = (false, false);
             }
         }
-        Ok(Value::None)
+        result
     }
 
-    pub fn warm(&self, args: &Args<'_>) -> Result<Value> {
-        let mut state = self.shared.lock();
-        let name = args.str(0)?;
-        let model = state.model(name)?;
-        if model.state == ModelState::Failed {
-            model.transition(name, Transition::Recover)?;
-            model.reason.clear();
-        }
-        let load = model.state == ModelState::Cold;
-        if load {
-            model.transition(name, Transition::Warm)?;
-            model.misses += 1;
-        }
-        Ok(Value::Bool(load))
-    }
-
-    pub fn warmed(&self, args: &Args<'_>) -> Result<Value> {
-        let (name, seconds) = (args.str(0)?, args.float(1)?);
-        self.shared.change(name, |model| {
-            model.transition(name, Transition::Warmed)?;
-            model.loads += 1;
-            model.load_seconds += seconds;
-            Ok(())
-        })
-    }
-
-    pub fn failed(&self, args: &Args<'_>) -> Result<Value> {
-        let (name, reason) = (args.str(0)?, args.str(1)?);
-        self.shared.change(name, |model| {
-            model.transition(name, Transition::Fail)?;
-            reason.clone_into(&mut model.reason);
-            Ok(())
-        })
-    }
-
-    pub fn cool(&self, args: &Args<'_>) -> Result<Value> {
-        let name = args.str(0)?;
-        let mut state = self.shared.lock();
-        let model = state.model(name)?;
-        let unload = model.state == ModelState::Hot && model.leased == 0;
-        if unload {
-            model.transition(name, Transition::Cool)?;
-        }
-        Ok(Value::Bool(unload))
-    }
-
-    pub fn cooled(&self, args: &Args<'_>) -> Result<Value> {
-        let name = args.str(0)?;
-        self.shared.change(name, |model| model.transition(name, Transition::Cooled))
-    }
-
-    pub fn try_acquire(&self, args: &Args<'_>) -> Result<Value> {
-        let (name, slots): (_, u32) = (args.str(0)?, args.unsigned(1)?);
-        let mut state = self.shared.lock();
-        let waited_for = state.waiters.iter().any(|waiter| waiter.model == name);
-        let model = state.model(name)?;
-        if slots == 0 || slots > model.registration.instances {
-            let limit = model.registration.instances;
-            return Err(Error::invalid(format!("slots: expected 1 to {limit}, got {slots}")));
-        }
-        if waited_for || !model.free(slots) {
-            return Ok(Value::None);
-        }
-        model.hits += 1;
-        state.grant(name, slots).map(Value::Int)
-    }
-
-    pub fn acquire(&self, args: &Args<'_>) -> Result<Value> {
-        let timeout = args.get(1)?;
-        let timeout = match timeout.as_f64() {
-            Some(seconds) => Some(Duration::try_from_secs_f64(seconds).map_err(|_| {
-                Error::invalid(format!("timeout: expected seconds of at least 0, got {seconds}"))
-            })?),
-            None if timeout.is_none() => None,
-            None => {
-                return Err(Error::invalid(format!("timeout: expected float, got {}", timeout.type_name())));
-            }
-        };
-        block_on(Acquire::new(Arc::clone(&self.shared), args.str(0)?), timeout)
-    }
-
-    pub fn acquire_async(&self, args: &Args<'_>) -> Result<Pending> {
-        Ok(Pending(Box::pin(Acquire::new(Arc::clone(&self.shared), args.str(0)?))))
-    }
-
-    pub fn release(&self, args: &Args<'_>) -> Result<Value> {
-        let lease = args.int(0)?;
-        let wakers = {
-            let mut state = self.shared.lock();
-            let (name, slots) =
-                state.leases.remove(&lease).ok_or_else(|| Error::not_found(format!("no lease {lease}")))?;
-            state.model(&name)?.leased -= slots;
-            state.wakers(&name)
-        };
-        wakers.into_iter().for_each(Waker::wake);
-        Ok(Value::None)
-    }
-
-    pub fn models(&self, _args: &Args<'_>) -> Result<Value> {
-        Ok(Value::List(self.shared.lock().models.iter().map(|(name, model)| model.row(name)).collect()))
-    }
-
-    #[expect(clippy::unused_self, reason = "every component answers ping, and does nothing")]
-    pub fn ping(&self, _args: &Args<'_>) -> Result<Value> {
-        Ok(Value::None)
-    }
-
-    pub fn stats(&self, _args: &Args<'_>) -> Result<Value> {
-        let state = self.shared.lock();
-        let sum = |count: fn(&Model) -> u64| Value::from(state.models.values().map(count).sum::<u64>());
-        Ok(Value::map([
-            ("models", Value::from(state.models.len())),
-            ("hot", sum(|model| u64::from(model.state == ModelState::Hot))),
-            ("leases", Value::from(state.leases.len())),
-            ("waiting", Value::from(state.waiters.len())),
-            ("hits", sum(|model| model.hits)),
-            ("misses", sum(|model| model.misses)),
-        ]))
-    }
-}
-
-impl Component for PoolManager {
-    fn create(host: Host) -> Result<Self> {
-        Ok(Self { host, shared: Arc::default() })
-    }
-
-    fn replay(&self, record: &Record<'_>) -> Result<()> {
-        if record.kind != KIND_REGISTERED {
-            return Err(Error::corrupt(format!("a model record has kind {}", record.kind)));
-        }
-        let mut reader = Reader::new(record.payload);
-        let name = reader.str()?.to_owned();
-        let registration = Registration {
-            provider: reader.str()?.to_owned(),
-            memory: reader.u64()?,
-            instances: reader.u32()?,
-        };
-        self.shared.lock().models.insert(name, Model::new(registration));
+    /// Append what lasts, then apply it.
+    pub fn record(&self, state: &mut State, event: Event<'_>) -> Result<()> {
+        self.host.append(event.kind(), REVISION, self.host.now(), &event.encode())?;
+        state.apply(event);
         Ok(())
     }
+
+    pub fn try_acquire(&self, name: &str, slots: u32) -> Result<Option<i64>> {
+        let mut state = self.lock();
+        let index = state.serving(name)?;
+        state.check_slots(index, slots)?;
+        state.check_budget()?;
+        if !state.waiters.is_empty(index) || !state.models[index].free(slots) {
+            return Ok(None);
+        }
+        state.models[index].metrics.hits += 1;
+        Ok(Some(state.grant(index, slots)))
+    }
+
+    pub fn wish(&self, model: String, slots: u32, priority: i64, timeout: Option<f64>) -> Result<Wish> {
+        let since = self.host.now();
+        let deadline = timeout.map(|seconds| {
+            if !(0.0..1e12).contains(&seconds) {
+                return Err(Error::invalid(format!(
+                    "timeout: expected seconds of at least 0, got {seconds}"
+                )));
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "bounded above")]
+            Ok(since + (seconds * 1e6) as i64)
+        });
+        let mut state = self.lock();
+        let index = state.serving(&model)?;
+        state.check_slots(index, slots)?;
+        state.sequence += 1;
+        let ticket = state.sequence;
+        drop(state);
+        Ok(Wish { model, slots, priority, ticket, since, deadline: deadline.transpose()? })
+    }
+
+    pub fn attempt(&self, wish: &Wish, waker: &Waker) -> Result<Attempt> {
+        let now = self.host.now();
+        self.change(|state, after| {
+            let index = state.serving(&wish.model)?;
+            state.check_slots(index, wish.slots)?;
+            state.check_budget()?;
+            let place = wish.place();
+            if state.models[index].free(wish.slots) && state.waiters.is_first(index, place) {
+                let waited = state.waiters.remove(index, place);
+                let metrics = &mut state.models[index].metrics;
+                if waited {
+                    #[expect(clippy::cast_precision_loss, reason = "a wait in seconds")]
+                    let seconds = (now - wish.since).max(0) as f64 / 1e6;
+                    metrics.waits += 1;
+                    metrics.wait_seconds += seconds;
+                    metrics.wait_max = metrics.wait_max.max(seconds);
+                } else {
+                    metrics.hits += 1;
+                }
+                let lease = state.grant(index, wish.slots);
+                state.wake_next(index, after);
+                return Ok(Attempt::Granted(lease));
+            }
+            state.waiters.put(index, place, waker.clone());
+            let cold = state.models[index].state == ModelState::Cold;
+            let look_again = if cold { state.want_load(index, now, after)? } else { None };
+            Ok(Attempt::Waiting { look_again })
+        })
+    }
+
+    /// A wish is fulfilled or given up: the next one looks again.
+    pub fn leave(&self, wish: &Wish) {
+        let left = self.change(|state, after| {
+            for index in state.waiters.models() {
+                if state.waiters.remove(index, wish.place()) {
+                    state.wake_next(index, after);
+                }
+            }
+            Ok(())
+        });
+        debug_assert!(left.is_ok(), "nothing in here fails");
+    }
+
+    pub fn release(&self, number: i64) -> Result<()> {
+        let now = self.host.now();
+        self.change(|state, after| {
+            let lease = state.leases.take(number)?;
+            let model = &mut state.models[lease.model];
+            model.leased -= lease.slots;
+            model.idle_since = now;
+            let cost = model.registration.cost_per_call;
+            model.count(Usage { calls: 1, cost, units: 0.0 });
+            let due = cost > 0.0 || model.unrecorded.calls >= CALLS_PER_RECORD;
+            state.spent += cost;
+            state.wake_next(lease.model, after);
+            if due { self.record_usage(state, lease.model) } else { Ok(()) }
+        })
+    }
+
+    /// Record what was counted since the last such record.
+    fn record_usage(&self, state: &mut State, index: usize) -> Result<()> {
+        let model = &mut state.models[index];
+        if model.unrecorded == Usage::default() {
+            return Ok(());
+        }
+        let event = Event::Used { model: &model.name, usage: model.unrecorded };
+        self.host.append(event.kind(), REVISION, self.host.now(), &event.encode())?;
+        model.unrecorded = Usage::default();
+        Ok(())
+    }
+
+    pub fn charge(&self, name: &str, cost: f64, units: f64) -> Result<()> {
+        if !(cost >= 0.0 && cost.is_finite() && units.is_finite()) {
+            return Err(Error::invalid(format!("cost: expected a number of at least 0, got {cost}")));
+        }
+        self.change(|state, _| {
+            let index = state.index(name)?;
+            state.models[index].count(Usage { calls: 0, cost, units });
+            state.spent += cost;
+            self.record_usage(state, index)
+        })
+    }
+
+    /// What is kept back is recorded before the end.
+    pub fn stop(&self) {
+        let mut state = self.lock();
+        for index in 0..state.models.len() {
+            if self.record_usage(&mut state, index).is_err() {
+                return; // the log is closed or full: it is only counts
+            }
+        }
+    }
+
+    /// Begin to warm. True: the caller loads the model now and answers with warmed or failed.
+    pub fn warm(&self, name: &str) -> Result<bool> {
+        let now = self.host.now();
+        self.change(|state, after| {
+            let index = state.index(name)?;
+            if state.models[index].state == ModelState::Failed {
+                recover(&mut state.models[index])?;
+            }
+            if state.models[index].state != ModelState::Cold {
+                return Ok(false);
+            }
+            if !state.make_room(index, now, after)?.0 {
+                state.models[index].load_asked = false; // asked again once there is room
+                return Ok(false);
+            }
+            let model = &mut state.models[index];
+            model.transition(Transition::Warm)?;
+            model.load_asked = false;
+            model.metrics.misses += u64::from(!model.prewarmed);
+            Ok(true)
+        })
+    }
+
+    /// Move a model on, then call all who wait for it: they see what became of it.
+    pub fn moved(&self, name: &str, change: impl FnOnce(&mut Model) -> Result<()>) -> Result<()> {
+        let now = self.host.now();
+        self.change(|state, after| {
+            let index = state.index(name)?;
+            let model = &mut state.models[index];
+            change(model)?;
+            model.idle_since = now;
+            after.wakers.extend(state.waiters.all(index));
+            state.wake_next(index, after);
+            Ok(())
+        })
+    }
+
+    pub fn cool(&self, name: &str) -> Result<bool> {
+        self.change(|state, _| {
+            let model = state.named(name)?;
+            model.unload_asked = false;
+            if model.state != ModelState::Hot || model.leased > 0 {
+                return Ok(false);
+            }
+            model.transition(Transition::Cool)?;
+            Ok(true)
+        })
+    }
+
+    pub fn prewarm(&self, name: &str) -> Result<bool> {
+        let now = self.host.now();
+        self.change(|state, after| {
+            let index = state.index(name)?;
+            if state.models[index].state != ModelState::Cold {
+                return Ok(false);
+            }
+            state.models[index].prewarmed = true;
+            state.want_load(index, now, after).map(|_| true)
+        })
+    }
+
+    pub fn check(&self, name: &str) -> Result<bool> {
+        self.change(|state, after| {
+            let index = state.index(name)?;
+            let hot = state.models[index].state == ModelState::Hot;
+            if hot {
+                after.asks.push(("model.health", index, name.to_owned()));
+            }
+            Ok(hot)
+        })
+    }
+}
+
+pub(crate) fn recover(model: &mut Model) -> Result<()> {
+    model.transition(Transition::Recover)?;
+    model.reason.clear();
+    model.failures = 0;
+    Ok(())
 }

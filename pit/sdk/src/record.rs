@@ -42,6 +42,11 @@ impl Writer {
     }
 
     #[must_use]
+    pub fn f64(self, value: f64) -> Self {
+        self.u64(value.to_bits())
+    }
+
+    #[must_use]
     pub fn bytes(self, value: &[u8]) -> Self {
         // A record is far smaller than 4 GiB: the log refuses larger ones.
         let mut this = self.u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
@@ -52,6 +57,26 @@ impl Writer {
     #[must_use]
     pub fn str(self, value: &str) -> Self {
         self.bytes(value.as_bytes())
+    }
+
+    /// A count, then each item as `write` writes it.
+    #[must_use]
+    pub fn each<T>(
+        self,
+        items: impl ExactSizeIterator<Item = T>,
+        write: impl FnMut(Self, T) -> Self,
+    ) -> Self {
+        let writer = self.count(items.len());
+        items.fold(writer, write)
+    }
+
+    /// A value that may be missing.
+    #[must_use]
+    pub fn option<T>(self, value: Option<T>, write: impl FnOnce(Self, T) -> Self) -> Self {
+        match value {
+            Some(value) => write(self.u8(1), value),
+            None => self.u8(0),
+        }
     }
 
     /// Any value, with its tag in front.
@@ -122,6 +147,25 @@ impl<'a> Reader<'a> {
 
     pub fn i64(&mut self) -> Result<i64> {
         self.array().map(i64::from_le_bytes)
+    }
+
+    pub fn f64(&mut self) -> Result<f64> {
+        self.u64().map(f64::from_bits)
+    }
+
+    /// What [`Writer::each`] wrote. A count that the payload cannot hold fails at its end, not in memory.
+    pub fn each<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+        let count = self.u32()?;
+        (0..count).map(|_| read(self)).collect()
+    }
+
+    /// What [`Writer::option`] wrote.
+    pub fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
+        if self.u8()? == 0 { Ok(None) } else { read(self).map(Some) }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
     }
 
     pub fn bytes(&mut self) -> Result<&'a [u8]> {
