@@ -4,7 +4,8 @@ use std::ffi::c_void;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layout::{
@@ -116,6 +117,27 @@ impl Host {
         }
     }
 
+    /// Run a closure on a thread that may block, and wait for what it gives.
+    pub async fn run_blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let slot = Arc::new(Mutex::new(Slot { result: None, waker: None }));
+        let filled = Filled(Arc::clone(&slot));
+        self.spawn_blocking(move || filled.fill(job()))?;
+        std::future::poll_fn(|context| {
+            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            match slot.result.take() {
+                Some(result) => Poll::Ready(result),
+                None => {
+                    slot.waker = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
     /// Call a FAST or BLOCKING method of a component that this one declares. Not under a lock.
     pub fn call(&self, component: &str, method: &str, args: &[Value]) -> Result<Value> {
         // SAFETY: the id of this table.
@@ -153,6 +175,35 @@ impl Host {
                 let message = format!("no engine listens here for {name}");
                 Err(Error::new(ErrorKind::from_status(status), message))
             }
+        }
+    }
+}
+
+/// Where a blocking job leaves its result.
+struct Slot<T> {
+    result: Option<Result<T>>,
+    waker: Option<Waker>,
+}
+
+/// The job's side of a slot. Dropped by a job that panicked, it fills the slot with an error.
+struct Filled<T>(Arc<Mutex<Slot<T>>>);
+
+impl<T> Filled<T> {
+    fn fill(&self, result: Result<T>) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.result.is_none() {
+            slot.result = Some(result);
+        }
+        let waker = slot.waker.take();
+        drop(slot);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<T> Drop for Filled<T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.fill(Err(Error::new(ErrorKind::Panic, "the blocking part of the call panicked")));
         }
     }
 }

@@ -7,8 +7,9 @@ use crate::error::{Error, Result};
 use crate::layout::{RawValue, Returned, Tag};
 
 /// An owned value.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub enum Value {
+    #[default]
     None,
     Bool(bool),
     Int(i64),

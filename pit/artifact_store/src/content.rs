@@ -1,20 +1,24 @@
 //! The bytes: content below 64 KiB lies in append-only pack files, larger content is a file of its own under its hash.
+//!
+//! A place is reserved under a lock of a few instructions; all reading and writing is done without one.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use symphony_pit::{Error, Result};
+use symphony_pit::{Buffer, Error, Result};
+
+use crate::hash::{Hash, hex};
 
 /// Content of this size or more gets a file of its own.
-const OWN_FILE: usize = 64 << 10;
+pub(crate) const OWN_FILE: usize = 64 << 10;
 /// A pack that has grown to this is left for a new one.
 const PACK_BYTES: u64 = 64 << 20;
-
-pub(crate) type Hash = [u8; 32];
+/// Large contents that stay mapped after a read, so that the next one costs no system call.
+const MAPPED: usize = 32;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Place {
@@ -22,47 +26,72 @@ pub(crate) enum Place {
     File,
 }
 
-pub(crate) fn hex(hash: &Hash) -> String {
-    blake3::Hash::from_bytes(*hash).to_hex().to_string()
+#[derive(Default)]
+struct State {
+    packs: HashMap<u32, Arc<File>>,
+    current: u32,
+    /// Where the next content goes in the current pack.
+    end: u64,
+    mapped: HashMap<Hash, Buffer>,
 }
 
 /// Where content lies on disk.
 pub(crate) struct Content {
     dir: PathBuf,
-    packs: HashMap<u32, Arc<File>>,
-    current: u32,
-    /// Where the next content goes in the current pack.
-    end: u64,
+    /// Whether content is synced before its record is written.
+    durable: bool,
+    state: Mutex<State>,
+}
+
+fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let text = format!("cannot {what} {}", path.display());
+    move |error| Error::io(text, &error)
 }
 
 impl Content {
-    pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), packs: HashMap::new(), current: 0, end: 0 }
+    pub fn new(dir: &Path, durable: bool) -> Self {
+        Self { dir: dir.to_owned(), durable, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Note a place that a record names, so that new content goes behind it.
-    pub fn note(&mut self, place: Place, size: u64) {
+    pub fn note(&self, place: Place, size: u64) {
         if let Place::Pack { pack, offset } = place {
-            if pack > self.current {
-                (self.current, self.end) = (pack, 0);
+            let mut state = self.state();
+            if pack > state.current {
+                (state.current, state.end) = (pack, 0);
             }
-            if pack == self.current {
-                self.end = self.end.max(offset + size);
+            if pack == state.current {
+                state.end = state.end.max(offset + size);
             }
         }
     }
 
-    fn pack_path(&self, pack: u32) -> PathBuf {
+    pub fn current_pack(&self) -> u32 {
+        self.state().current
+    }
+
+    pub fn pack_path(&self, pack: u32) -> PathBuf {
         self.dir.join("packs").join(format!("{pack:08}.pack"))
     }
 
-    fn file_path(&self, hash: &Hash) -> PathBuf {
+    pub fn file_path(&self, hash: &Hash) -> PathBuf {
         let name = hex(hash);
         self.dir.join("objects").join(&name[..2]).join(&name[2..])
     }
 
-    fn pack(&mut self, pack: u32) -> Result<Arc<File>> {
-        if let Some(file) = self.packs.get(&pack) {
+    pub fn path(&self, hash: &Hash, place: Place) -> PathBuf {
+        match place {
+            Place::Pack { pack, .. } => self.pack_path(pack),
+            Place::File => self.file_path(hash),
+        }
+    }
+
+    fn pack(&self, pack: u32) -> Result<Arc<File>> {
+        if let Some(file) = self.state().packs.get(&pack) {
             return Ok(Arc::clone(file));
         }
         let path = self.pack_path(pack);
@@ -70,82 +99,122 @@ impl Content {
             fs::create_dir_all(self.dir.join("packs"))?;
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)
         };
-        let file =
-            Arc::new(open().map_err(|error| Error::io(format!("cannot open {}", path.display()), &error))?);
-        self.packs.insert(pack, Arc::clone(&file));
-        Ok(file)
+        let file = Arc::new(open().map_err(failed("open", &path))?);
+        Ok(Arc::clone(self.state().packs.entry(pack).or_insert(file)))
     }
 
-    pub fn write(&mut self, hash: &Hash, bytes: &[u8]) -> Result<Place> {
+    /// Write content; it may be named by a record once this has returned.
+    pub fn write(&self, hash: &Hash, bytes: &[u8]) -> Result<Place> {
         if bytes.len() >= OWN_FILE {
-            let path = self.file_path(hash);
-            write_file(&path, bytes)
-                .map_err(|error| Error::io(format!("cannot write {}", path.display()), &error))?;
-            return Ok(Place::File);
+            let temporary = self.temporary_path()?;
+            let written = fs::write(&temporary, bytes).map_err(failed("write", &temporary));
+            return written.and_then(|()| self.adopt(&temporary, hash)).inspect_err(|_| {
+                let _ = fs::remove_file(&temporary); // a half-written file only takes space
+            });
         }
-        if self.end >= PACK_BYTES {
-            (self.current, self.end) = (self.current + 1, 0);
-        }
-        let place = Place::Pack { pack: self.current, offset: self.end };
-        let path = self.pack_path(self.current);
-        self.pack(self.current)?
-            .write_all_at(bytes, self.end)
-            .map_err(|error| Error::io(format!("cannot write {}", path.display()), &error))?;
-        // Only now: a write that failed half-way is overwritten by the next one.
-        self.end += bytes.len() as u64;
-        Ok(place)
-    }
-
-    /// How to read a place without holding the store's lock.
-    pub fn reader(&mut self, hash: &Hash, place: Place, size: u64) -> Result<Reading> {
-        Ok(match place {
-            Place::Pack { pack, offset } => {
-                Reading { file: Some(self.pack(pack)?), path: self.pack_path(pack), offset, size }
+        let (pack, offset) = {
+            let mut state = self.state();
+            if state.end >= PACK_BYTES {
+                (state.current, state.end) = (state.current + 1, 0);
             }
-            Place::File => Reading { file: None, path: self.file_path(hash), offset: 0, size },
-        })
-    }
-}
-
-pub(crate) struct Reading {
-    file: Option<Arc<File>>,
-    path: PathBuf,
-    offset: u64,
-    size: u64,
-}
-
-impl Reading {
-    pub fn read(&self) -> Result<Vec<u8>> {
-        let attempt = || -> io::Result<Vec<u8>> {
-            let mut bytes = vec![0; usize::try_from(self.size).map_err(io::Error::other)?];
-            match &self.file {
-                Some(file) => file.read_exact_at(&mut bytes, self.offset)?,
-                None => File::open(&self.path)?.read_exact_at(&mut bytes, self.offset)?,
-            }
-            Ok(bytes)
+            let place = (state.current, state.end);
+            state.end += bytes.len() as u64;
+            place
         };
-        attempt().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                Error::not_found(format!("the content {} is gone", self.path.display()))
+        let file = self.pack(pack)?;
+        let write = || -> io::Result<()> {
+            file.write_all_at(bytes, offset)?;
+            if self.durable { file.sync_data() } else { Ok(()) }
+        };
+        write().map_err(failed("write", &self.pack_path(pack)))?;
+        Ok(Place::Pack { pack, offset })
+    }
+
+    /// A name for content that is not complete.
+    pub fn temporary_path(&self) -> Result<PathBuf> {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let folder = self.dir.join("incoming");
+        fs::create_dir_all(&folder).map_err(failed("create", &folder))?;
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(folder.join(format!("{}-{number}", std::process::id())))
+    }
+
+    /// Give a complete file its place.
+    pub fn adopt(&self, temporary: &Path, hash: &Hash) -> Result<Place> {
+        let path = self.file_path(hash);
+        let adopt = || -> io::Result<()> {
+            if self.durable {
+                File::open(temporary)?.sync_all()?;
             }
-            io::ErrorKind::UnexpectedEof => Error::corrupt(format!(
-                "{} ends before offset {} + {} bytes",
-                self.path.display(),
-                self.offset,
-                self.size
-            )),
-            _ => Error::io(format!("cannot read {}", self.path.display()), &error),
-        })
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+                fs::rename(temporary, &path)?;
+                if self.durable {
+                    File::open(parent)?.sync_all()?;
+                }
+            }
+            Ok(())
+        };
+        adopt().map_err(failed("write", &path))?;
+        Ok(Place::File)
+    }
+
+    /// What an earlier process began to write and did not complete.
+    pub fn remove_incomplete(&self) {
+        let _ = fs::remove_dir_all(self.dir.join("incoming")); // it only takes space
+    }
+
+    /// The bytes: those of a file of their own where they lie, those of a pack as a copy.
+    pub fn read(&self, hash: &Hash, place: Place, size: u64) -> Result<Buffer> {
+        let path = self.path(hash, place);
+        let len = usize::try_from(size).map_err(|_| Error::corrupt("content larger than memory"))?;
+        let missing = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Error::not_found(format!("the content {} is gone", path.display())),
+            io::ErrorKind::UnexpectedEof => {
+                Error::corrupt(format!("{} ends before all {size} bytes of the content", path.display()))
+            }
+            _ => failed("read", &path)(error),
+        };
+        match place {
+            Place::Pack { pack, offset } => {
+                let mut bytes = vec![0; len];
+                self.pack(pack)?.read_exact_at(&mut bytes, offset).map_err(missing)?;
+                Ok(Buffer::new(bytes))
+            }
+            Place::File => {
+                if let Some(buffer) = self.state().mapped.get(hash) {
+                    return Ok(buffer.clone());
+                }
+                let buffer = Buffer::map(&File::open(&path).map_err(missing)?, 0, len)?;
+                let mut state = self.state();
+                if state.mapped.len() >= MAPPED {
+                    state.mapped.clear();
+                }
+                state.mapped.insert(*hash, buffer.clone());
+                Ok(buffer)
+            }
+        }
+    }
+
+    /// Remove the file of content; whoever reads it keeps its bytes. In a pack it stays until the pack is rewritten.
+    pub fn remove(&self, hash: &Hash, place: Place) -> Result<()> {
+        self.state().mapped.remove(hash);
+        match place {
+            Place::Pack { .. } => Ok(()),
+            Place::File => remove_file(&self.file_path(hash)),
+        }
+    }
+
+    /// Remove a pack none of whose content is named any more.
+    pub fn remove_pack(&self, pack: u32) -> Result<()> {
+        self.state().packs.remove(&pack);
+        remove_file(&self.pack_path(pack))
     }
 }
 
-/// Complete under a name of its own first, so that no reader ever meets a part of it.
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
     }
-    let temporary = path.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary); // a half-written file only takes space
-    })
 }

@@ -3,8 +3,11 @@
 use symphony_pit::record::{Reader, Writer};
 use symphony_pit::{Error, Result};
 
-/// Revision of the payloads below.
-pub const REVISION: u16 = 1;
+use crate::names::named;
+use crate::states::{RunEvent, RunState, StepEvent, StepState};
+
+/// Revision of the kinds from `StepsAdded` on; those before are as they were in revision 1.
+pub const REVISION: u16 = 2;
 
 /// How a step ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +28,25 @@ impl Outcome {
             2 => Ok(Self::Cached),
             3 => Ok(Self::Skipped),
             _ => Err(Error::invalid(format!("state: expected 0 to 3, got {code}"))),
+        }
+    }
+}
+
+impl Outcome {
+    pub const fn state(self) -> StepState {
+        match self {
+            Self::Completed | Self::Cached => StepState::Completed,
+            Self::Failed => StepState::Failed,
+            Self::Skipped => StepState::Skipped,
+        }
+    }
+
+    pub const fn event(self) -> StepEvent {
+        match self {
+            Self::Completed => StepEvent::Complete,
+            Self::Cached => StepEvent::Reuse,
+            Self::Failed => StepEvent::Fail,
+            Self::Skipped => StepEvent::Skip,
         }
     }
 }
@@ -58,7 +80,23 @@ impl RunStatus {
         }
     }
 
-    fn from_code(code: u8) -> Result<Self> {
+    pub const fn event(self) -> RunEvent {
+        match self {
+            Self::Completed => RunEvent::Complete,
+            Self::Failed => RunEvent::Fail,
+            Self::Cancelled => RunEvent::Cancel,
+        }
+    }
+
+    pub const fn state(self) -> RunState {
+        match self {
+            Self::Completed => RunState::Completed,
+            Self::Failed => RunState::Failed,
+            Self::Cancelled => RunState::Cancelled,
+        }
+    }
+
+    pub fn from_code(code: u8) -> Result<Self> {
         match code {
             0 => Ok(Self::Completed),
             1 => Ok(Self::Failed),
@@ -106,7 +144,45 @@ pub enum Event<'a> {
         status: RunStatus,
         payload: &'a [u8],
     },
+    /// Sections of new texts and of steps, as the graph reads them.
+    StepsAdded {
+        steps: &'a [u8],
+    },
+    /// Outcomes, delivered one by one in this order.
+    StepsFinished {
+        steps: Vec<Finished<'a>>,
+    },
+    /// A person's word on one step.
+    StepControlled {
+        key: &'a str,
+        control: StepControl,
+    },
+    /// `text`: the reason of a pause, the prompt of a question; `key`: of the question.
+    RunControlled {
+        control: RunControl,
+        key: &'a str,
+        text: &'a str,
+    },
+    /// The answer of a question.
+    InputProvided {
+        key: &'a str,
+        payload: &'a [u8],
+    },
 }
+
+/// One outcome of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Finished<'a> {
+    pub key: &'a str,
+    pub name: &'a str,
+    pub fingerprint: &'a [u8],
+    pub outcome: Outcome,
+    pub payload: &'a [u8],
+}
+
+named! { StepControl { Retry = "retry", Skip = "skip", Cancel = "cancel" } }
+
+named! { RunControl { Pause = "pause", Resume = "resume", Wait = "wait_for_input" } }
 
 impl Event<'_> {
     pub const fn kind(&self) -> u16 {
@@ -118,7 +194,16 @@ impl Event<'_> {
             Self::TimerFired { .. } => 5,
             Self::Command { .. } => 6,
             Self::RunFinished { .. } => 7,
+            Self::StepsAdded { .. } => 8,
+            Self::StepsFinished { .. } => 9,
+            Self::StepControlled { .. } => 10,
+            Self::RunControlled { .. } => 11,
+            Self::InputProvided { .. } => 12,
         }
+    }
+
+    pub const fn revision(&self) -> u16 {
+        if self.kind() < 8 { 1 } else { REVISION }
     }
 
     pub fn encode(&self, run: &str) -> Vec<u8> {
@@ -139,6 +224,14 @@ impl Event<'_> {
             Self::TimerFired { key } => writer.str(key),
             Self::Command { command } => writer.str(command),
             Self::RunFinished { status, payload } => writer.u8(*status as u8).bytes(payload),
+            Self::StepsAdded { steps } => writer.bytes(steps),
+            Self::StepsFinished { steps } => writer.each(steps.iter(), |writer, step| {
+                let writer = writer.str(step.key).str(step.name).bytes(step.fingerprint);
+                writer.u8(step.outcome as u8).bytes(step.payload)
+            }),
+            Self::StepControlled { key, control } => writer.str(key).u8(*control as u8),
+            Self::RunControlled { control, key, text } => writer.u8(*control as u8).str(key).str(text),
+            Self::InputProvided { key, payload } => writer.str(key).bytes(payload),
         }
         .finish()
     }
@@ -171,9 +264,32 @@ impl Event<'_> {
             5 => Event::TimerFired { key: reader.str()? },
             6 => Event::Command { command: reader.str()? },
             7 => Event::RunFinished { status: RunStatus::from_code(reader.u8()?)?, payload: reader.bytes()? },
+            8 => Event::StepsAdded { steps: reader.bytes()? },
+            9 => Event::StepsFinished { steps: reader.each(Finished::read)? },
+            10 => {
+                Event::StepControlled { key: reader.str()?, control: StepControl::from_code(reader.u8()?)? }
+            }
+            11 => Event::RunControlled {
+                control: RunControl::from_code(reader.u8()?)?,
+                key: reader.str()?,
+                text: reader.str()?,
+            },
+            12 => Event::InputProvided { key: reader.str()?, payload: reader.bytes()? },
             _ => return Err(Error::corrupt(format!("a run record has kind {kind}"))),
         };
         Ok((run, event))
+    }
+}
+
+impl<'a> Finished<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self> {
+        Ok(Self {
+            key: reader.str()?,
+            name: reader.str()?,
+            fingerprint: reader.bytes()?,
+            outcome: Outcome::from_code(reader.u8()?)?,
+            payload: reader.bytes()?,
+        })
     }
 }
 
@@ -197,6 +313,16 @@ mod tests {
             Event::TimerFired { key: "r~0" },
             Event::Command { command: "cancel" },
             Event::RunFinished { status: RunStatus::Failed, payload: b"={}" },
+            Event::StepsAdded { steps: b"sections" },
+            Event::StepsFinished {
+                steps: vec![
+                    Finished { key: "a", name: "n", fingerprint: b"f", outcome: Outcome::Completed, payload: b"=" },
+                    Finished { key: "b", name: "", fingerprint: b"", outcome: Outcome::Skipped, payload: b"" },
+                ],
+            },
+            Event::StepControlled { key: "a", control: StepControl::Cancel },
+            Event::RunControlled { control: RunControl::Wait, key: "q", text: "Deploy?" },
+            Event::InputProvided { key: "q", payload: b"=yes" },
         ];
         for event in events {
             let bytes = event.encode("run");

@@ -2,28 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::records::{Event, Outcome, RunStatus};
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StepState {
-    Queued,
-    Running,
-    Completed,
-    Failed,
-    Skipped,
-}
-
-impl StepState {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
-    }
-}
+use crate::records::{Event, Finished, Outcome, RunStatus, StepControl};
+pub use crate::states::StepState;
 
 /// One step of a run. Times in µs since the epoch.
 #[derive(Clone, Debug)]
@@ -68,6 +48,12 @@ impl RunRow {
         }
         &mut self.steps[at]
     }
+
+    fn finish(&mut self, key: &str, name: &str, outcome: Outcome, time: i64) {
+        let step = self.step(key, name);
+        step.finished = Some(time);
+        step.state = outcome.state();
+    }
 }
 
 /// All runs of a log, by id; ids are ordered by time.
@@ -103,20 +89,32 @@ impl RunTable {
                 step.dependencies = dependencies.iter().map(|key| (*key).to_owned()).collect();
             }
             Event::AttemptFailed { key, .. } => row.step(key, "").state = StepState::Queued,
-            Event::StepFinished { key, name, outcome, .. } => {
-                let step = row.step(key, name);
-                step.finished = Some(time);
-                step.state = match outcome {
-                    Outcome::Completed | Outcome::Cached => StepState::Completed,
-                    Outcome::Failed => StepState::Failed,
-                    Outcome::Skipped => StepState::Skipped,
+            Event::StepFinished { key, name, outcome, .. } => row.finish(key, name, *outcome, time),
+            Event::StepsFinished { steps } => {
+                for Finished { key, name, outcome, .. } in steps {
+                    row.finish(key, name, *outcome, time);
+                }
+            }
+            Event::StepControlled { key, control } => {
+                let step = row.step(key, "");
+                step.state = match control {
+                    StepControl::Retry => StepState::Queued,
+                    StepControl::Skip => StepState::Skipped,
+                    StepControl::Cancel => StepState::Cancelled,
                 };
+                step.finished = (*control != StepControl::Retry).then_some(time);
             }
             Event::RunFinished { status, payload } => {
                 row.finished = Some((*status, time));
                 row.payload = payload.to_vec();
             }
-            Event::RunAccepted { .. } | Event::TimerFired { .. } | Event::Command { .. } => {}
+            // Steps of a static graph have a row from their start on.
+            Event::RunAccepted { .. }
+            | Event::TimerFired { .. }
+            | Event::Command { .. }
+            | Event::StepsAdded { .. }
+            | Event::RunControlled { .. }
+            | Event::InputProvided { .. } => {}
         }
     }
 

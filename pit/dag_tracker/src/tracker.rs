@@ -1,246 +1,252 @@
-//! The component: live runs with their delivered records, finished runs with their result.
+//! All runs under one lock: decide, append, apply.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use symphony_pit::{Args, Component, Error, Host, Record, Result, Value};
+use symphony_pit::record::{Reader, Writer};
+use symphony_pit::{Error, Host, Result};
 
-use crate::records::{Event, Outcome, REVISION, RunStatus};
+use crate::graph::{FULL, Graph, Invalid, Weights};
+use crate::records::{Event, Finished};
+use crate::retry::{Decision, Policy};
+use crate::run::Run;
 
-/// A record that a replay's cursor takes.
-struct Delivered {
-    kind: DeliveredKind,
-    key: String,
-    fingerprint: Vec<u8>,
-    state: u8,
-    payload: Vec<u8>,
-    time: i64,
+/// What steps of one name took so far.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Durations {
+    pub count: u64,
+    pub total: i64,
 }
 
-#[derive(Clone, Copy)]
-enum DeliveredKind {
-    Outcome = 1,
-    Timer = 2,
-    Command = 3,
+impl Durations {
+    #[expect(clippy::cast_precision_loss, reason = "microseconds and counts far below 2^53")]
+    pub fn mean(self) -> f64 {
+        self.total as f64 / 1e6 / self.count as f64
+    }
 }
 
-struct Run {
-    info: Vec<u8>,
-    inputs: Vec<u8>,
-    accepted: i64,
-    /// Time of the newest record: time never goes back within a run.
-    last: i64,
-    delivered: Vec<Delivered>,
-    /// Failed attempts of steps without an outcome: how many, and when the next may start (µs).
-    attempts: BTreeMap<String, (u32, i64)>,
-    finished: Option<(RunStatus, i64, Vec<u8>)>,
-}
+/// Names of which durations are kept: the engine's steps have few, keys of nameless steps may be many.
+const MOST_NAMES: usize = 10_000;
 
 #[derive(Default)]
-struct State {
-    runs: HashMap<String, Run>,
-    records: u64,
+pub(crate) struct State {
+    pub runs: HashMap<String, Run>,
+    pub durations: BTreeMap<String, Durations>,
+    pub records: u64,
 }
 
 /// See the module documentation of the crate.
-pub struct DagTracker {
+pub(crate) struct Tracker {
     host: Host,
     state: Mutex<State>,
 }
 
 impl State {
-    fn apply(&mut self, run: &str, event: &Event<'_>, time: i64) -> Result<()> {
+    pub fn run(&self, run: &str) -> Result<&Run> {
+        self.runs.get(run).ok_or_else(|| Error::not_found(format!("no run {run}")))
+    }
+
+    fn live(&mut self, run: &str) -> Result<&mut Run> {
+        match self.runs.get_mut(run) {
+            None => Err(Error::not_found(format!("no run {run}"))),
+            Some(known) if known.finished.is_some() => Err(Error::conflict(format!("run {run} is finished"))
+                .with("state", known.state.name())),
+            Some(known) => Ok(known),
+        }
+    }
+
+    pub fn apply(&mut self, run: &str, event: &Event<'_>, time: i64) -> Result<()> {
         self.records += 1;
         if let Event::RunAccepted { info, inputs } = event {
-            self.runs.entry(run.to_owned()).or_insert_with(|| Run {
-                info: info.to_vec(),
-                inputs: inputs.to_vec(),
-                accepted: time,
-                last: time,
-                delivered: Vec::new(),
-                attempts: BTreeMap::new(),
-                finished: None,
-            });
+            self.runs.entry(run.to_owned()).or_insert_with(|| Run::new(info, inputs, time));
             return Ok(());
         }
-        let run = self.runs.get_mut(run).ok_or_else(|| Error::not_found(format!("no run {run}")))?;
-        run.last = run.last.max(time);
-        let mut deliver = |kind, key: &str, fingerprint: &[u8], state, payload: &[u8]| {
-            run.delivered.push(Delivered {
-                kind,
-                key: key.to_owned(),
-                fingerprint: fingerprint.to_vec(),
-                state,
-                payload: payload.to_vec(),
-                time,
-            });
-        };
-        match event {
-            Event::RunAccepted { .. } | Event::StepStarted { .. } => {}
-            Event::AttemptFailed { key, attempt, retry_at, .. } => {
-                run.attempts.insert((*key).to_owned(), (*attempt, *retry_at));
+        let known = self.runs.get_mut(run).ok_or_else(|| Error::not_found(format!("no run {run}")))?;
+        let durations = &mut self.durations;
+        known.apply(event, time, &mut |name, micros| {
+            if !durations.contains_key(name) && durations.len() >= MOST_NAMES {
+                return;
             }
-            Event::StepFinished { key, fingerprint, outcome, payload, .. } => {
-                deliver(DeliveredKind::Outcome, key, fingerprint, *outcome as u8, payload);
-                run.attempts.remove(*key);
+            match durations.get_mut(name) {
+                Some(known) => *known = Durations { count: known.count + 1, total: known.total + micros },
+                None => drop(durations.insert(name.to_owned(), Durations { count: 1, total: micros })),
             }
-            Event::TimerFired { key } => deliver(DeliveredKind::Timer, key, b"", 0, b""),
-            Event::Command { command } => deliver(DeliveredKind::Command, command, b"", 0, b""),
-            Event::RunFinished { status, payload } => {
-                run.finished = Some((*status, time, payload.to_vec()));
-                // A finished run is not replayed any more; the log keeps its history.
-                run.delivered = Vec::new();
-                run.attempts = BTreeMap::new();
-                run.inputs = Vec::new();
-            }
-        }
-        Ok(())
+        })
+    }
+
+    /// Mean seconds by step name, with `given` in front of them.
+    pub fn seconds(&self, given: Option<BTreeMap<String, f64>>) -> (BTreeMap<String, f64>, f64) {
+        let mut known: BTreeMap<String, f64> =
+            self.durations.iter().map(|(name, durations)| (name.clone(), durations.mean())).collect();
+        known.extend(given.unwrap_or_default());
+        #[expect(clippy::cast_precision_loss, reason = "few names")]
+        let count = known.len() as f64;
+        let otherwise = if known.is_empty() { 1.0 } else { known.values().sum::<f64>() / count };
+        (known, otherwise)
+    }
+
+    pub fn save(&self) -> Vec<u8> {
+        let runs: BTreeMap<_, _> = self.runs.iter().collect();
+        let writer = Writer::default().u64(self.records);
+        let writer = writer.each(self.durations.iter(), |writer, (name, durations)| {
+            writer.str(name).u64(durations.count).i64(durations.total)
+        });
+        writer.each(runs.into_iter(), |writer, (id, run)| run.save(writer.str(id))).finish()
+    }
+
+    pub fn load(snapshot: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(snapshot);
+        let records = reader.u64()?;
+        let durations = reader.each(|reader| {
+            Ok((reader.str()?.to_owned(), Durations { count: reader.u64()?, total: reader.i64()? }))
+        })?;
+        let runs = reader.each(|reader| Ok((reader.str()?.to_owned(), Run::load(reader)?)))?;
+        Ok(Self { runs: runs.into_iter().collect(), durations: durations.into_iter().collect(), records })
     }
 }
 
-impl DagTracker {
-    fn state(&self) -> MutexGuard<'_, State> {
+/// All that is wrong with a graph, as one error.
+fn refused(run: &str, errors: &[Invalid]) -> Error {
+    let messages: Vec<String> = errors.iter().map(Invalid::message).collect();
+    Error::conflict(format!("the graph of run {run} is not valid: {}", messages.join("; ")))
+}
+
+impl Tracker {
+    pub fn new(host: Host) -> Self {
+        Self { host, state: Mutex::default() }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Append the event under the lock that orders it, then apply it. Gives its time: never before the run's newest record.
-    fn record(&self, run: &str, event: &Event<'_>, not_before: i64) -> Result<Value> {
+    pub fn now(&self) -> i64 {
+        self.host.now()
+    }
+
+    /// Record that a run was accepted, unless it is known. Gives the time.
+    pub fn accept(&self, run: &str, info: &[u8], inputs: &[u8]) -> Result<i64> {
         let mut state = self.state();
-        let last = match (state.runs.get(run), event) {
-            (None, Event::RunAccepted { .. }) => 0,
-            (None, _) => return Err(Error::not_found(format!("no run {run}"))),
-            (Some(known), Event::RunAccepted { .. }) => return Ok(Value::Int(known.accepted)),
-            (Some(known), _) if known.finished.is_some() => {
-                return Err(Error::conflict(format!("run {run} is finished")));
-            }
-            (Some(known), _) => known.last,
-        };
-        let time = self.host.now().max(last).max(not_before);
-        self.host.append(event.kind(), REVISION, time, &event.encode(run))?;
+        match state.runs.get(run) {
+            Some(known) => Ok(known.accepted),
+            None => self.append(&mut state, run, &Event::RunAccepted { info, inputs }, self.host.now()),
+        }
+    }
+
+    /// Append the event under the lock that orders it, then apply it. Gives its time: never before the run's newest record.
+    pub fn record(&self, run: &str, event: &Event<'_>, not_before: i64) -> Result<i64> {
+        let mut state = self.state();
+        let known = state.live(run)?;
+        known.check(run, event)?;
+        let time = self.host.now().max(known.last).max(not_before);
+        self.append(&mut state, run, event, time)
+    }
+
+    fn append(&self, state: &mut State, run: &str, event: &Event<'_>, time: i64) -> Result<i64> {
+        self.host.append(event.kind(), event.revision(), time, &event.encode(run))?;
         state.apply(run, event, time)?;
-        Ok(Value::Int(time))
+        Ok(time)
     }
 
-    fn read<T>(&self, run: &str, view: impl FnOnce(&Run) -> T) -> Result<T> {
-        self.state().runs.get(run).map(view).ok_or_else(|| Error::not_found(format!("no run {run}")))
-    }
-
-    pub(crate) fn accept_run(&self, args: &Args<'_>) -> Result<Value> {
-        self.record(args.str(0)?, &Event::RunAccepted { info: args.bytes(1)?, inputs: args.bytes(2)? }, 0)
-    }
-
-    pub(crate) fn start_step(&self, args: &Args<'_>) -> Result<Value> {
-        let dependencies = args
-            .list(4)?
-            .map(|key| key.as_str().ok_or_else(|| Error::invalid("dependencies: expected a list of str")))
-            .collect::<Result<_>>()?;
-        let (key, name, attempt) = (args.str(1)?, args.str(2)?, args.unsigned(3)?);
-        self.record(args.str(0)?, &Event::StepStarted { key, name, attempt, dependencies }, 0)
-            .map(|_| Value::None)
-    }
-
-    pub(crate) fn fail_attempt(&self, args: &Args<'_>) -> Result<Value> {
-        let (key, attempt, error, retry_at) = (args.str(1)?, args.unsigned(2)?, args.str(3)?, args.int(4)?);
-        self.record(args.str(0)?, &Event::AttemptFailed { key, attempt, error, retry_at }, 0)
-            .map(|_| Value::None)
-    }
-
-    pub(crate) fn finish_step(&self, args: &Args<'_>) -> Result<Value> {
-        let event = Event::StepFinished {
-            key: args.str(1)?,
-            name: args.str(2)?,
-            fingerprint: args.bytes(3)?,
-            outcome: Outcome::from_code(args.unsigned(4)?)?,
-            payload: args.bytes(5)?,
+    /// Record outcomes, as many to a record as it takes. Gives their time.
+    pub fn finish(&self, run: &str, steps: Vec<Finished<'_>>) -> Result<i64> {
+        let mut state = self.state();
+        let known = state.live(run)?;
+        let time = self.host.now().max(known.last);
+        let whole = Event::StepsFinished { steps };
+        known.check(run, &whole)?;
+        let Event::StepsFinished { steps } = whole else { return Ok(time) };
+        let size = |step: &Finished<'_>| {
+            step.key.len() + step.name.len() + step.fingerprint.len() + step.payload.len() + 17
         };
-        self.record(args.str(0)?, &event, 0)
+        let mut rest = steps.as_slice();
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|step| {
+                bytes += size(step);
+                bytes <= FULL
+            });
+            let (record, later) = rest.split_at(fits.count().max(1));
+            self.append(&mut state, run, &Event::StepsFinished { steps: record.to_vec() }, time)?;
+            rest = later;
+        }
+        Ok(time)
     }
 
-    pub(crate) fn fire_timer(&self, args: &Args<'_>) -> Result<Value> {
-        self.record(args.str(0)?, &Event::TimerFired { key: args.str(1)? }, args.int(2)?)
+    /// Decide records of steps on the run's graph, append and apply them. Gives how many steps are new.
+    pub fn add(&self, run: &str, plan: impl FnOnce(&mut Graph) -> Result<Vec<Vec<u8>>>) -> Result<usize> {
+        let mut state = self.state();
+        let known = state.live(run)?;
+        let (before, time) = (known.graph.len(), self.host.now().max(known.last));
+        let added = plan(&mut known.graph).and_then(|payloads| {
+            payloads.iter().try_for_each(|steps| {
+                self.append(&mut state, run, &Event::StepsAdded { steps }, time).map(drop)
+            })
+        });
+        let graph = &mut state.live(run)?.graph;
+        if let Err(mut error) = added {
+            graph.undo();
+            if graph.len() > before {
+                error.message.push_str(&format!("; {} steps were added before that", graph.len() - before));
+            }
+            return Err(error);
+        }
+        Ok(graph.len() - before)
     }
 
-    pub(crate) fn command(&self, args: &Args<'_>) -> Result<Value> {
-        self.record(args.str(0)?, &Event::Command { command: args.str(1)? }, 0)
+    /// The decision on a failed attempt. A repetition is recorded with its deadline, once: asked again, after a restart too,
+    /// it is the same.
+    pub fn decide(
+        &self,
+        run: &str,
+        key: &str,
+        attempt: u32,
+        kind: &str,
+        policy: Option<Policy>,
+        error: &str,
+    ) -> Result<Decision> {
+        let mut state = self.state();
+        let known = state.live(run)?;
+        let own = || known.graph.find(key).and_then(|number| known.graph.policy(number)).cloned();
+        let policy = policy.or_else(own).unwrap_or_default();
+        let time = self.host.now().max(known.last);
+        let mut decision = policy.decide(run, key, attempt, kind, time);
+        let Some(retry_at) = decision.retry_at else {
+            return Ok(decision);
+        };
+        if let Some((_, kept)) = known.attempts.get(key).filter(|(failed, _)| *failed == attempt) {
+            decision.retry_at = Some(*kept);
+            return Ok(decision);
+        }
+        let error = if error.is_empty() { kind } else { error };
+        let event = Event::AttemptFailed { key, attempt, error, retry_at };
+        known.check(run, &event)?;
+        self.append(&mut state, run, &event, time)?;
+        Ok(decision)
     }
 
-    pub(crate) fn finish_run(&self, args: &Args<'_>) -> Result<Value> {
-        let status = RunStatus::from_name(args.str(1)?)?;
-        self.record(args.str(0)?, &Event::RunFinished { status, payload: args.bytes(2)? }, 0)
+    pub fn read<T>(&self, run: &str, view: impl FnOnce(&Run) -> T) -> Result<T> {
+        self.state().run(run).map(view)
     }
 
-    pub(crate) fn live_runs(&self, _args: &Args<'_>) -> Result<Value> {
-        let state = self.state();
-        let mut live: Vec<_> = state.runs.iter().filter(|(_, run)| run.finished.is_none()).collect();
-        live.sort_by_key(|(id, run)| (run.accepted, *id));
-        Ok(Value::List(live.into_iter().map(|(id, _)| Value::from(id.as_str())).collect()))
+    /// A look at a live run's graph as a whole, with the seconds that its steps take.
+    pub fn analyse<T>(
+        &self,
+        run: &str,
+        seconds: Option<BTreeMap<String, f64>>,
+        view: impl FnOnce(&Graph, &Weights<'_>) -> std::result::Result<T, Vec<Invalid>>,
+    ) -> Result<T> {
+        if let Some(wrong) = seconds.iter().flatten().find(|(_, seconds)| !(0.0..1e12).contains(*seconds)) {
+            return Err(Error::invalid(format!("durations[{:?}]: expected a number of at least 0", wrong.0)));
+        }
+        let mut state = self.state();
+        state.live(run)?;
+        let (known, otherwise) = state.seconds(seconds);
+        let graph = &state.run(run)?.graph;
+        view(graph, &Weights { known: &known, otherwise }).map_err(|errors| refused(run, &errors))
     }
 
-    pub(crate) fn run_info(&self, args: &Args<'_>) -> Result<Value> {
-        self.read(args.str(0)?, |run| {
-            let (status, finished, payload) = match &run.finished {
-                Some((status, time, payload)) => (status.name(), Value::Int(*time), payload.clone()),
-                None => ("running", Value::None, Vec::new()),
-            };
-            Value::map([
-                ("info", Value::Bytes(run.info.clone())),
-                ("inputs", Value::Bytes(run.inputs.clone())),
-                ("accepted", Value::Int(run.accepted)),
-                ("status", Value::from(status)),
-                ("finished", finished),
-                ("payload", Value::Bytes(payload)),
-            ])
-        })
-    }
-
-    pub(crate) fn recovered(&self, args: &Args<'_>) -> Result<Value> {
-        self.read(args.str(0)?, |run| {
-            let row = |record: &Delivered| {
-                Value::List(vec![
-                    Value::Int(record.kind as i64),
-                    Value::from(record.key.as_str()),
-                    Value::Bytes(record.fingerprint.clone()),
-                    Value::Int(i64::from(record.state)),
-                    Value::Bytes(record.payload.clone()),
-                    Value::Int(record.time),
-                ])
-            };
-            Value::List(run.delivered.iter().map(row).collect())
-        })
-    }
-
-    pub(crate) fn attempts(&self, args: &Args<'_>) -> Result<Value> {
-        self.read(args.str(0)?, |run| {
-            let row = |(key, (attempts, retry_at)): (&String, &(u32, i64))| {
-                (key.clone(), Value::List(vec![Value::from(*attempts), Value::Int(*retry_at)]))
-            };
-            Value::map(run.attempts.iter().map(row))
-        })
-    }
-
-    #[expect(clippy::unused_self, reason = "every component answers ping, and does nothing")]
-    pub(crate) fn ping(&self, _args: &Args<'_>) -> Result<Value> {
-        Ok(Value::None)
-    }
-
-    pub(crate) fn stats(&self, _args: &Args<'_>) -> Result<Value> {
-        let state = self.state();
-        let live = state.runs.values().filter(|run| run.finished.is_none()).count();
-        Ok(Value::map([
-            ("runs", Value::from(state.runs.len())),
-            ("live", Value::from(live)),
-            ("records", Value::from(state.records)),
-        ]))
-    }
-}
-
-impl Component for DagTracker {
-    fn create(host: Host) -> Result<Self> {
-        Ok(Self { host, state: Mutex::default() })
-    }
-
-    fn replay(&self, record: &Record<'_>) -> Result<()> {
-        let (run, event) = Event::decode(record.kind, record.payload)?;
-        self.state().apply(run, &event, record.time)
+    pub fn live<T>(&self, run: &str, view: impl FnOnce(&mut Run) -> Result<T>) -> Result<T> {
+        view(self.state().live(run)?)
     }
 }

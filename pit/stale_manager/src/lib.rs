@@ -1,38 +1,25 @@
-//! Decides what is kept. Loads and answers; it holds no state yet.
+//! The Stale Manager: what is kept.
+//!
+//! `policy` holds the rules, `score` the value of an artifact, `plan` decides by both without changing anything, `sweep` is the
+//! state machine of carrying a plan out, `ledger` everything that lasts, `records` how
+//! it is written, `manager` the component, `component` its method table.
+//! The contents belong to the Artifact Store; `store` is how this component asks for them. It never touches a file itself.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by a panic"))]
 
-use symphony_pit::{Args, Component, Error, Host, Record, Result, Value};
+mod artifact;
+mod component;
+mod ledger;
+mod manager;
+mod plan;
+mod policy;
+mod records;
+mod score;
+mod store;
+mod sweep;
 
-struct StaleManager;
-
-impl StaleManager {
-    #[expect(clippy::unused_self, reason = "every component answers ping, and does nothing")]
-    fn ping(&self, _args: &Args<'_>) -> Result<Value> {
-        Ok(Value::None)
-    }
-
-    #[expect(clippy::unused_self, reason = "there is nothing to count yet")]
-    fn stats(&self, _args: &Args<'_>) -> Result<Value> {
-        Ok(Value::map([("decisions", Value::Int(0))]))
-    }
-}
-
-impl Component for StaleManager {
-    fn create(_host: Host) -> Result<Self> {
-        Ok(Self)
-    }
-
-    fn replay(&self, record: &Record<'_>) -> Result<()> {
-        Err(Error::corrupt(format!("a record of kind {} comes from a newer version", record.kind)))
-    }
-}
-
-symphony_pit::export_component! {
-    StaleManager, id = "symphony.stale_manager",
-    description = "Decides what is kept", revision = 1,
-    methods {
-        "Do nothing: shows that the component answers."
-            FAST ping() -> "None" => StaleManager::ping;
-        "Counters: decisions."
-            FAST stats() -> "dict" => StaleManager::stats;
-    }
-}
+#[cfg(test)]
+mod manager_test;
+#[cfg(test)]
+mod retention_test;
+#[cfg(test)]
+mod sample;

@@ -1,0 +1,387 @@
+//! Adding steps: what callers give is decided into records, and records are applied, live and in replay alike.
+//!
+//! One record: keys, names and policies that are new, then per step five words (key, name, priority, policy, number of
+//! dependencies) and a word per dependency. Numbers stand for texts, so that an edge costs four bytes.
+
+use symphony_pit::record::{Reader, Writer};
+use symphony_pit::{Error, FromPit, Result, ValueRef};
+
+use super::{EdgeKind, Graph, HARD, OPTIONAL, Terms};
+use crate::interner::NONE;
+use crate::retry::{self, Policy};
+
+/// A record is at most 1 MiB; the run's id and the lengths take a little of it.
+pub(crate) const FULL: usize = 1_000_000;
+
+/// A step as callers write it: a key, or a list of up to five, or a dict.
+pub(crate) struct Step<'a> {
+    pub key: &'a str,
+    pub dependencies: Option<ValueRef<'a>>,
+    pub name: &'a str,
+    pub priority: i32,
+    pub policy: Option<Policy>,
+}
+
+const SHAPE: &str = "a step is a key, [key, dependencies, name, priority, policy] or a dict of these";
+
+impl<'a> Step<'a> {
+    fn read(value: ValueRef<'a>) -> Result<Self> {
+        let mut step = Self { key: "", dependencies: None, name: "", priority: 0, policy: None };
+        if let Some(key) = value.as_str() {
+            step.key = key;
+        } else if let Some(list) = value.as_list() {
+            const FIELDS: [&str; 5] = ["key", "dependencies", "name", "priority", "policy"];
+            if list.len() == 0 || list.len() > FIELDS.len() {
+                return Err(Error::invalid(SHAPE));
+            }
+            list.zip(FIELDS).try_for_each(|(value, field)| step.set(field, value))?;
+        } else {
+            let mut fields = value.as_map().ok_or_else(|| Error::invalid(SHAPE))?;
+            fields.try_for_each(|(field, value)| step.set(field.as_str().unwrap_or(""), value))?;
+        }
+        if step.key.is_empty() {
+            return Err(Error::invalid("key: expected a text that is not empty"));
+        }
+        Ok(step)
+    }
+
+    fn set(&mut self, field: &str, value: ValueRef<'a>) -> Result<()> {
+        let place = |mut error: Error| {
+            error.message.insert_str(0, field);
+            error
+        };
+        match field {
+            "key" => self.key = FromPit::from_pit(value).map_err(place)?,
+            _ if value.is_none() => {}
+            "dependencies" => self.dependencies = Some(value),
+            "name" => self.name = FromPit::from_pit(value).map_err(place)?,
+            "priority" => self.priority = FromPit::from_pit(value).map_err(place)?,
+            "policy" => {
+                self.policy = Some(Policy::try_from(retry::Terms::from_pit(value).map_err(place)?)?);
+            }
+            _ => return Err(Error::invalid(format!("unknown key {field:?}: {SHAPE}"))),
+        }
+        Ok(())
+    }
+}
+
+/// Where the texts of a graph end: what lies behind is not written yet.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Mark {
+    keys: u32,
+    names: u32,
+    policies: usize,
+}
+
+/// Steps that are decided, as words.
+#[derive(Default)]
+struct Body {
+    bytes: Vec<u8>,
+    /// Steps that go into one record: where they end, and how many they are.
+    cuts: Vec<(usize, u32)>,
+    count: u32,
+}
+
+impl Body {
+    fn put(&mut self, number: u32, terms: Terms, words: &[u32]) {
+        #[expect(clippy::cast_sign_loss, reason = "the bits come back")]
+        let priority = terms.priority as u32;
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be few")]
+        let count = words.len() as u32;
+        for word in [number, terms.name, priority, terms.policy, count].iter().chain(words) {
+            self.bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        self.count += 1;
+        if self.bytes.len() - self.cuts.last().map_or(0, |cut| cut.0) > FULL / 2 {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.count > 0 {
+            self.cuts.push((self.bytes.len(), self.count));
+            self.count = 0;
+        }
+    }
+}
+
+const KEYS: u8 = 1;
+const NAMES: u8 = 2;
+const POLICIES: u8 = 3;
+const STEPS: u8 = 4;
+
+/// Payloads of records, each filled with sections as far as it goes.
+#[derive(Default)]
+struct Payloads {
+    full: Vec<Vec<u8>>,
+    open: Vec<u8>,
+}
+
+impl Payloads {
+    fn section(&mut self, section: &[u8]) {
+        if self.open.len() + section.len() > FULL {
+            self.full.push(std::mem::take(&mut self.open));
+        }
+        self.open.extend_from_slice(section);
+    }
+
+    /// New texts: the number of the first, how many, and they.
+    fn texts<'a>(&mut self, tag: u8, first: u32, texts: impl Iterator<Item = &'a [u8]>) -> Result<()> {
+        let mut texts = texts.peekable();
+        let mut first = first;
+        while texts.peek().is_some() {
+            let (mut count, mut size) = (0, 0);
+            let mut body = Writer::default();
+            while let Some(text) = texts.next_if(|text| count == 0 || size + text.len() < FULL / 2) {
+                body = body.bytes(text);
+                size += text.len() + 4;
+                count += 1;
+            }
+            if size > FULL - 100 {
+                return Err(Error::invalid("a key, name or policy is larger than a record"));
+            }
+            let mut section = Writer::default().u8(tag).u32(first).u32(count).finish();
+            section.extend_from_slice(&body.finish());
+            self.section(&section);
+            first += count;
+        }
+        Ok(())
+    }
+
+    fn steps(&mut self, body: &Body) {
+        let mut start = 0;
+        for (end, count) in &body.cuts {
+            let mut section = Writer::with_capacity(end - start + 5).u8(STEPS).u32(*count).finish();
+            section.extend_from_slice(&body.bytes[start..*end]);
+            self.section(&section);
+            start = *end;
+        }
+    }
+}
+
+impl Graph {
+    fn texts(&self) -> Mark {
+        Mark { keys: self.keys.len(), names: self.names.len(), policies: self.policies.len() }
+    }
+
+    /// From here on the texts are part of the graph.
+    pub(super) fn settle_texts(&mut self) {
+        self.written = self.texts();
+    }
+
+    /// Forget the texts of a decision that did not become a record.
+    pub fn undo(&mut self) {
+        let Mark { keys, names, policies } = self.written;
+        self.keys.truncate(keys);
+        self.names.truncate(names);
+        self.policies.truncate(policies);
+    }
+
+    fn word(&mut self, value: ValueRef<'_>, batch: &[u32]) -> Result<u32> {
+        let wrong = || Error::invalid("dependencies: expected keys, places in the batch, or [key, kind]");
+        let mut number = |value: ValueRef<'_>| match value.as_str() {
+            Some(key) => self.number(key),
+            None => {
+                let place = value.as_u64().ok_or_else(wrong)?;
+                let number = usize::try_from(place).ok().and_then(|place| batch.get(place));
+                number.copied().ok_or_else(|| {
+                    Error::invalid(format!("dependencies: no step {place} in a batch of {}", batch.len()))
+                })
+            }
+        };
+        let Some(mut pair) = value.as_list() else {
+            return Ok(number(value)? << 2 | HARD);
+        };
+        let (Some(key), Some(kind), None) = (pair.next(), pair.next(), pair.next()) else {
+            return Err(wrong());
+        };
+        let kind = EdgeKind::from_name("dependencies", kind.as_str().ok_or_else(wrong)?)?;
+        Ok(number(key)? << 2 | kind as u32)
+    }
+
+    fn decide(&mut self, step: &Step<'_>, number: u32, batch: &[u32], words: &mut Vec<u32>) -> Result<Terms> {
+        words.clear();
+        if let Some(dependencies) = step.dependencies {
+            let list = dependencies.as_list().ok_or_else(|| Error::invalid("dependencies: expected a list"))?;
+            for value in list {
+                words.push(self.word(value, batch)?);
+            }
+        }
+        let name = match step.name {
+            "" => NONE,
+            name if name == self.keys.get(number) => NONE,
+            name => self.names.intern(name).ok_or_else(Self::too_large)?,
+        };
+        let policy = match &step.policy {
+            None => NONE,
+            Some(policy) => {
+                // Few policies are in use, and mostly the last one again.
+                let at = self.policies.iter().rposition(|known| known == policy).unwrap_or(self.policies.len());
+                if at == self.policies.len() {
+                    self.policies.push(policy.clone());
+                }
+                u32::try_from(at).map_err(|_| Self::too_large())?
+            }
+        };
+        Ok(Terms { name, policy, priority: step.priority })
+    }
+
+    /// Whether the step is there already, just like this, or unfolded by itself.
+    fn same(&self, number: u32, terms: Terms, words: &[u32]) -> bool {
+        self.nodes.get(number as usize).is_some_and(|node| {
+            node.is_there()
+                && (node.unfolded
+                    || (node.name == terms.name
+                        && node.policy == terms.policy
+                        && node.priority == terms.priority
+                        && self.dependencies(number).iter().map(|edge| edge.word).eq(words.iter().copied())))
+        })
+    }
+
+    /// Decide what to record for one step; it must be new and close no cycle. Nothing, if it is there already.
+    /// After an error the caller undoes.
+    pub fn plan_one(&mut self, step: &Step<'_>) -> Result<Vec<Vec<u8>>> {
+        let number = self.number(step.key)?;
+        let mut words = Vec::new();
+        let terms = self.decide(step, number, &[], &mut words)?;
+        if self.same(number, terms, &words) {
+            return Ok(Vec::new());
+        }
+        if self.find(step.key).is_some() {
+            return Err(Error::conflict(format!("step {} is there already, with other terms", step.key)));
+        }
+        let needs: Vec<u32> = words.iter().map(|word| word >> 2).collect();
+        if let Some(path) = self.cycle_closed_by(number, &needs) {
+            let path: Vec<&str> = path.into_iter().map(|number| self.key(number)).collect();
+            let path = path.join(" needs ");
+            return Err(Error::conflict(format!("step {} would close a cycle: {path}", step.key)));
+        }
+        self.few(step.key, &words)?;
+        let mut body = Body::default();
+        body.put(number, terms, &words);
+        self.payloads(body)
+    }
+
+    /// Decide what to record for a batch. Errors of the graph are for `validate`, which tells them together.
+    /// After an error the caller undoes.
+    pub fn plan_many(&mut self, steps: ValueRef<'_>) -> Result<Vec<Vec<u8>>> {
+        let list = || steps.as_list().ok_or_else(|| Error::invalid("steps: expected a list"));
+        let inside = |at: usize| {
+            move |mut error: Error| {
+                error.message.insert_str(0, &format!("steps[{at}]: "));
+                error
+            }
+        };
+        let mut batch = Vec::with_capacity(list()?.len());
+        for (at, value) in list()?.enumerate() {
+            let key = Step::read(value).map_err(inside(at))?.key;
+            batch.push(self.number(key)?);
+        }
+        let mut body = Body::default();
+        let mut words = Vec::new();
+        for (at, value) in list()?.enumerate() {
+            let step = Step::read(value).map_err(inside(at))?;
+            let terms = self.decide(&step, batch[at], &batch, &mut words).map_err(inside(at))?;
+            if !self.same(batch[at], terms, &words) {
+                self.few(step.key, &words).map_err(inside(at))?;
+                body.put(batch[at], terms, &words);
+            }
+        }
+        self.payloads(body)
+    }
+
+    /// The dependencies of a step must fit a record.
+    fn few(&self, key: &str, words: &[u32]) -> Result<()> {
+        if words.len() <= FULL / 10 {
+            return Ok(());
+        }
+        let (count, most) = (words.len(), FULL / 10);
+        Err(Error::invalid(format!(
+            "step {key} has {count} dependencies, the most is {most}: join some of them in a step of their own"
+        )))
+    }
+
+    fn payloads(&self, mut body: Body) -> Result<Vec<Vec<u8>>> {
+        body.cut();
+        let mut payloads = Payloads::default();
+        if body.cuts.is_empty() {
+            return Ok(payloads.full);
+        }
+        let Mark { keys, names, policies } = self.written;
+        payloads.texts(KEYS, keys, self.keys.since(keys).map(str::as_bytes))?;
+        payloads.texts(NAMES, names, self.names.since(names).map(str::as_bytes))?;
+        let new: Vec<Vec<u8>> = self.policies[policies..].iter().map(Policy::encode).collect();
+        let first = u32::try_from(policies).map_err(|_| Self::too_large())?;
+        payloads.texts(POLICIES, first, new.iter().map(Vec::as_slice))?;
+        payloads.steps(&body);
+        payloads.full.push(payloads.open);
+        Ok(payloads.full)
+    }
+
+    /// Apply one payload.
+    pub fn apply(&mut self, payload: &[u8]) -> Result<()> {
+        let mut reader = Reader::new(payload);
+        let astray = || Error::corrupt("a record of steps does not follow on the one before");
+        while !reader.is_empty() {
+            match reader.u8()? {
+                STEPS => {
+                    self.grow();
+                    for _ in 0..reader.u32()? {
+                        self.apply_step(&mut reader)?;
+                    }
+                }
+                tag => {
+                    let (first, count) = (reader.u32()?, reader.u32()?);
+                    for number in first..first.saturating_add(count) {
+                        let known = match tag {
+                            KEYS => self.keys.intern(reader.str()?),
+                            NAMES => self.names.intern(reader.str()?),
+                            POLICIES => Some(self.apply_policy(number, reader.bytes()?)?),
+                            _ => return Err(astray()),
+                        };
+                        if known != Some(number) {
+                            return Err(astray());
+                        }
+                    }
+                    let end = first.saturating_add(count);
+                    match tag {
+                        KEYS => self.written.keys = end,
+                        NAMES => self.written.names = end,
+                        _ => self.written.policies = end as usize,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_policy(&mut self, number: u32, payload: &[u8]) -> Result<u32> {
+        if number as usize == self.policies.len() {
+            self.policies.push(Policy::decode(payload)?);
+        }
+        Ok(number.min(u32::try_from(self.policies.len()).unwrap_or(NONE)))
+    }
+
+    fn apply_step(&mut self, reader: &mut Reader<'_>) -> Result<()> {
+        let (number, name, priority, policy) = (reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?);
+        #[expect(clippy::cast_possible_wrap, reason = "the bits of an i32")]
+        let terms = Terms { name, policy, priority: priority as i32 };
+        let words = reader.each(Reader::u32)?;
+        let nodes = self.nodes.len();
+        let there = |number: u32| (number as usize) < nodes;
+        if !there(number)
+            || !words.iter().all(|word| there(word >> 2) && word & 3 <= OPTIONAL)
+            || !(name == NONE || name < self.names.len())
+            || !(policy == NONE || (policy as usize) < self.policies.len())
+        {
+            return Err(Error::corrupt("a record of steps names what is not there"));
+        }
+        if !self.node(number).is_there() {
+            return self.add(number, terms, words.into_iter());
+        }
+        if !self.same(number, terms, &words) {
+            self.duplicates.push(number);
+        }
+        Ok(())
+    }
+}
