@@ -136,11 +136,7 @@ impl Pit {
     }
 
     /// Answer what components ask for: `handler(component, name, args)` is called on the thread of `event_loop`.
-    fn serve_callouts(
-        &self,
-        event_loop: &Bound<'_, PyAny>,
-        handler: Bound<'_, PyAny>,
-    ) -> PyResult<()> {
+    fn serve_callouts(&self, event_loop: &Bound<'_, PyAny>, handler: Bound<'_, PyAny>) -> PyResult<()> {
         async_support::serve_callouts(&self.loaded, event_loop, handler)
     }
 

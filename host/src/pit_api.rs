@@ -63,7 +63,7 @@ impl Pit {
     ) -> Result<Self, LoadError> {
         let described =
             libraries.iter().map(|path| Description::open(path)).collect::<Result<Vec<_>, _>>()?;
-        let described = order::callees_first(described)?;
+        let described = order::callees_first(&described)?;
         let pit = home.join("pit");
         std::fs::create_dir_all(&pit).map_err(|source| LoadError::Io { path: pit.clone(), source })?;
         let services = Arc::new(Services {

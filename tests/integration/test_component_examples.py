@@ -34,7 +34,7 @@ def counter_c(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("components") / "counter_c.so"
     source = EXAMPLES / "counter_c" / "counter.c"
     strict = ["-std=c11", "-Wall", "-Wextra", "-Werror"]
-    headers = ["-I", ROOT / "pit" / "include"]
+    headers = ["-I", str(ROOT / "pit" / "include")]
     subprocess.run(
         ["cc", *strict, "-shared", "-fPIC", "-pthread", *headers, "-o", target, source], check=True
     )

@@ -103,7 +103,7 @@ def compile_awkward(
     if calls:
         options.append("-DCALLS=" + ", ".join(f'SYMPHONY_STR("{callee}")' for callee in calls))
     source = FIXTURES / "awkward.c"
-    command = ["cc", "-shared", "-fPIC", "-I", HEADERS, *options, "-o", target, source]
+    command = ["cc", "-shared", "-fPIC", "-I", str(HEADERS), *options, "-o", str(target), str(source)]
     subprocess.run(command, check=True)
     return str(target)
 
@@ -135,7 +135,9 @@ def test_a_component_that_cannot_be_created_is_named_with_its_reason(
 
 def test_calls_between_components_form_no_cycle(tmp_path: Path) -> None:
     ring = {"test.a": "test.b", "test.b": "test.c", "test.c": "test.a"}
-    libraries = [compile_awkward(tmp_path / f"{id}.so", id, calls=(callee,)) for id, callee in ring.items()]
+    libraries = [
+        compile_awkward(tmp_path / f"{name}.so", name, calls=(callee,)) for name, callee in ring.items()
+    ]
     with pytest.raises(Conflict, match=r"test\.a → test\.b → test\.c → test\.a"):
         _host.open_pit(str(tmp_path / "home"), libraries)
 

@@ -46,8 +46,8 @@ def test_arguments_are_checked_as_in_python(pit: Any) -> None:
     assert pool.models()[0] | {"memory": 5, "provider": "p", "instances": 1} == pool.models()[0]
     with pytest.raises(TypeError, match=r"register\(\) missing required argument: 'model' \(pos 1\)"):
         pool.register()
-    with pytest.raises(TypeError, match=r"register\(\) takes at most 4 arguments \(5 given\)"):
-        pool.register(1, 2, 3, 4, 5)
+    with pytest.raises(TypeError, match=r"register\(\) takes at most 8 arguments \(9 given\)"):
+        pool.register(1, 2, 3, 4, 5, 6, 7, 8, 9)
     with pytest.raises(TypeError, match="unexpected keyword argument 'modell'"):
         pool.register(modell="a")
     with pytest.raises(TypeError, match="multiple values for argument 'model'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from symphony import _host
 from symphony.errors import PitConflict, PitInvalidArgument, PitNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.python, pytest.mark.integration]
@@ -104,7 +105,7 @@ def test_cycles_and_orders_agree_with_networkx(tracker: Any, edges: Edges) -> No
         path = problem["path"]
         assert path[0] == path[-1]
         assert len(set(path)) == len(path) - 1
-        assert all(need in edges[step] for step, need in zip(path, path[1:], strict=False))
+        assert all(need in edges[step] for step, need in itertools.pairwise(path))
         assert told.isdisjoint(path)
         told.update(path)
     for knot in nx.strongly_connected_components(graph):
@@ -116,7 +117,8 @@ def test_cycles_and_orders_agree_with_networkx(tracker: Any, edges: Edges) -> No
 @quick
 @given(edges=graphs())
 def test_call_by_call_refuses_just_the_step_that_closes_a_cycle(tracker: Any, edges: Edges) -> None:
-    run, so_far = new_run(tracker), nx.DiGraph()
+    run = new_run(tracker)
+    so_far: nx.DiGraph[str] = nx.DiGraph()
     for step, needs in edges.items():
         tried = so_far.copy()
         tried.add_node(step)
@@ -184,7 +186,15 @@ def test_all_errors_are_told_together(tracker: Any) -> None:
     run = new_run(tracker)
     tracker.add_many(
         run,
-        [["a", ["c"]], ["b", ["a"]], ["c", ["b"]], ["d", ["nowhere"]], ["e"], {"key": "e", "priority": 3}, ["f", ["f"]]],
+        [
+            ["a", ["c"]],
+            ["b", ["a"]],
+            ["c", ["b"]],
+            ["d", ["nowhere"]],
+            ["e"],
+            {"key": "e", "priority": 3},
+            ["f", ["f"]],
+        ],
     )
     problems = tracker.validate(run)
     assert [(problem["kind"], problem["key"]) for problem in problems] == [
@@ -236,7 +246,11 @@ def test_an_optional_step_that_appears_is_waited_for(tracker: Any) -> None:
 
 def test_adding_the_same_again_adds_nothing(tracker: Any) -> None:
     run = new_run(tracker)
-    steps = [["a"], ["b", ["a"], "name", 3, {"max_attempts": 2}], {"key": "c", "dependencies": [0, [1, "soft"]]}]
+    steps = [
+        ["a"],
+        ["b", ["a"], "name", 3, {"max_attempts": 2}],
+        {"key": "c", "dependencies": [0, [1, "soft"]]},
+    ]
     assert tracker.add_many(run, steps) == 3
     records = tracker.stats()["records"]
     assert tracker.add_many(run, steps) == 0
@@ -260,12 +274,13 @@ def test_a_batch_that_is_refused_leaves_nothing(tracker: Any) -> None:
 def test_only_legal_transitions_of_steps(tracker: Any) -> None:
     run = new_run(tracker)
     tracker.add_many(run, ["a", ["b", ["a"]]])
-    for call, message in [
+    refused: list[tuple[Callable[[], Any], str]] = [
         (lambda: start(tracker, run, "b"), "step b is pending: start is not possible"),
         (lambda: end(tracker, run, "a"), "step a is queued: complete is not possible"),
         (lambda: tracker.fail_attempt(run, "a", 1, "e", 0), "step a is queued: retry is not possible"),
         (lambda: tracker.retry_step(run, "a"), "step a is queued: reset is not possible"),
-    ]:
+    ]
+    for call, message in refused:
         with pytest.raises(PitConflict, match=message):
             call()
     do(tracker, run, "a")
@@ -279,7 +294,10 @@ def test_only_legal_transitions_of_steps(tracker: Any) -> None:
 
 def test_runs_pause_ask_and_end(tracker: Any) -> None:
     run = new_run(tracker)
-    state = lambda: tracker.run_info(run)["state"]  # noqa: E731
+
+    def state() -> Any:
+        return tracker.run_info(run)["state"]
+
     tracker.add_many(run, ["a", ["b", ["a"]]])
     assert state() == "pending"
     start(tracker, run, "a")
@@ -297,7 +315,10 @@ def test_runs_pause_ask_and_end(tracker: Any) -> None:
         tracker.provide_input(run, "other", b"=")
     tracker.provide_input(run, "q", b"=yes")
     assert state() == "running"
-    assert [record[:2] + record[4:5] for record in tracker.recovered(run)] == [[1, "a", b"="], [4, "q", b"=yes"]]
+    assert [record[:2] + record[4:5] for record in tracker.recovered(run)] == [
+        [1, "a", b"="],
+        [4, "q", b"=yes"],
+    ]
     tracker.cancel(run)
     assert tracker.states(run) == {"a": "completed", "b": "cancelled"}
     assert tracker.recovered(run)[-1][:2] == [3, "cancel"]
@@ -457,5 +478,8 @@ def test_graphs_states_and_deadlines_survive_a_kill(tmp_path: Path, libraries: d
     again = tracker.decide_retry("r", "step-2", 1, "error", {"max_attempts": 3, "delay": 5.0})
     assert again["retry_at"] == int(died.stdout)
     assert tracker.run_info("r")["state"] == "waiting_for_input"
-    assert tracker.add_step("r", "last", dependencies=["step-59999"], policy={"max_attempts": 3, "timeout": 2.0}) is False
+    assert (
+        tracker.add_step("r", "last", dependencies=["step-59999"], policy={"max_attempts": 3, "timeout": 2.0})
+        is False
+    )
     pit.close()

@@ -59,7 +59,8 @@ impl Component {
         let calls = description.calls().collect();
         let context = Box::new(Context { services: Arc::clone(services), id, number, calls });
         let data_dir = data_dir.to_string_lossy().into_owned().into_boxed_str();
-        let given = Box::new(Given { table: context.table(&data_dir), _context: context, _data_dir: data_dir });
+        let given =
+            Box::new(Given { table: context.table(&data_dir), _context: context, _data_dir: data_dir });
         let given = Box::into_raw(given);
         let (send, receive) = mpsc::channel();
         let (table, create) = (given as usize, description.entry.create);
@@ -92,14 +93,20 @@ impl Component {
     }
 
     fn checked(&self, action: &'static str, status: u32, out: Returned) -> Result<(), LoadError> {
-        if status == abi::STATUS_OK { Ok(()) } else { Err(failure(self.description.id(), action, status, out)) }
+        if status == abi::STATUS_OK {
+            Ok(())
+        } else {
+            Err(failure(self.description.id(), action, status, out))
+        }
     }
 
     pub(super) fn restore(&self, snapshot: &[u8]) -> Result<(), LoadError> {
         let mut out = Returned::EMPTY;
         let status = match self.description.entry.restore {
             // SAFETY: an instance of this entry, bytes borrowed for the call.
-            Some(restore) => unsafe { restore(self.instance, snapshot.as_ptr(), snapshot.len(), &raw mut out) },
+            Some(restore) => unsafe {
+                restore(self.instance, snapshot.as_ptr(), snapshot.len(), &raw mut out)
+            },
             None => abi::STATUS_OK,
         };
         self.checked("read its snapshot", status, out)
@@ -146,7 +153,8 @@ impl Component {
 
     /// Tell it once that the end has come; its methods must not be called any more.
     pub(super) fn stop(&self) {
-        if let (true, Some(stop)) = (self.started.swap(false, Ordering::AcqRel), self.description.entry.stop) {
+        if let (true, Some(stop)) = (self.started.swap(false, Ordering::AcqRel), self.description.entry.stop)
+        {
             // SAFETY: an instance of this entry.
             unsafe { stop(self.instance) };
         }

@@ -8,16 +8,13 @@ pub(super) fn value(literal: &str) -> Option<Value> {
         "None" => Some(Value::None),
         "True" => Some(Value::Bool(true)),
         "False" => Some(Value::Bool(false)),
-        _ => literal
-            .parse()
-            .map(Value::Int)
-            .or_else(|_| literal.parse().map(Value::Float))
-            .ok()
-            .or_else(|| {
+        _ => literal.parse().map(Value::Int).or_else(|_| literal.parse().map(Value::Float)).ok().or_else(
+            || {
                 let quote = literal.chars().next().filter(|first| matches!(first, '\'' | '"'))?;
                 let text = literal.strip_prefix(quote)?.strip_suffix(quote)?;
                 (!text.contains('\\')).then(|| Value::Str(text.to_owned()))
-            }),
+            },
+        ),
     }
 }
 

@@ -4,8 +4,8 @@ use std::ffi::c_void;
 use std::sync::{Arc, OnceLock, Weak};
 
 use symphony_pit_abi::{
-    ASYNC_EXTENSION, AsyncTable, CALLOUT_EXTENSION, CALLS_EXTENSION, CalloutTable, CallsTable, Error, ErrorKind,
-    FLAG_ASYNC, HostTable, RawValue, RawWaker, Returned, STATUS_OK, Str, ValueRef,
+    ASYNC_EXTENSION, AsyncTable, CALLOUT_EXTENSION, CALLS_EXTENSION, CalloutTable, CallsTable, Error,
+    ErrorKind, FLAG_ASYNC, HostTable, RawValue, RawWaker, Returned, STATUS_OK, Str, ValueRef,
 };
 use symphony_pit_journal::{Error as LogError, Log};
 
@@ -146,7 +146,8 @@ unsafe extern "C" fn flush_to(own: *mut c_void, position: u64) -> u32 {
 }
 
 unsafe extern "C" fn extension(_own: *mut c_void, id: Str) -> *const c_void {
-    static ASYNC: AsyncTable = AsyncTable { size: size::<AsyncTable>(), reserved: 0, sleep_until, cancel_sleep, spawn_blocking };
+    static ASYNC: AsyncTable =
+        AsyncTable { size: size::<AsyncTable>(), reserved: 0, sleep_until, cancel_sleep, spawn_blocking };
     static CALLS: CallsTable = CallsTable { size: size::<CallsTable>(), reserved: 0, call };
     static CALLOUT: CalloutTable = CalloutTable { size: size::<CalloutTable>(), reserved: 0, callout };
     // SAFETY: text borrowed for the call.
@@ -194,7 +195,8 @@ unsafe extern "C" fn call(
     out: *mut Returned,
 ) -> u32 {
     // SAFETY: the component passes its own context; everything else is borrowed for the call.
-    let result = unsafe { context(own).call(component.as_str(), method.as_str(), borrowed(args, count), out) };
+    let result =
+        unsafe { context(own).call(component.as_str(), method.as_str(), borrowed(args, count), out) };
     result.unwrap_or_else(|error| {
         let kind = error.kind as u32;
         // SAFETY: the caller's slot.

@@ -4,7 +4,7 @@ use super::LoadError;
 use super::description::Description;
 
 /// The same components, each after those that it calls.
-pub(super) fn callees_first(described: Vec<Description>) -> Result<Vec<Description>, LoadError> {
+pub(super) fn callees_first(described: &[Description]) -> Result<Vec<Description>, LoadError> {
     for (at, library) in described.iter().enumerate() {
         if let Some(first) = described[..at].iter().find(|other| other.id() == library.id()) {
             return Err(LoadError::Twice {
@@ -17,7 +17,7 @@ pub(super) fn callees_first(described: Vec<Description>) -> Result<Vec<Descripti
     let mut order = Vec::with_capacity(described.len());
     let mut path = Vec::new();
     for at in 0..described.len() {
-        visit(&described, at, &mut path, &mut order)?;
+        visit(described, at, &mut path, &mut order)?;
     }
     Ok(order.into_iter().map(|at: usize| described[at].clone()).collect())
 }

@@ -127,12 +127,11 @@ impl Host {
         self.spawn_blocking(move || filled.fill(job()))?;
         std::future::poll_fn(|context| {
             let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            match slot.result.take() {
-                Some(result) => Poll::Ready(result),
-                None => {
-                    slot.waker = Some(context.waker().clone());
-                    Poll::Pending
-                }
+            if let Some(result) = slot.result.take() {
+                Poll::Ready(result)
+            } else {
+                slot.waker = Some(context.waker().clone());
+                Poll::Pending
             }
         })
         .await

@@ -125,9 +125,9 @@ impl Catalog {
             Event::Tagged { hash, added, removed } => {
                 let tags = &mut self.extras.entry(hash).or_default().tags;
                 tags.extend(added);
-                removed.iter().for_each(|tag| {
+                for tag in &removed {
                     tags.remove(tag);
-                });
+                }
                 self.touch(&hash);
             }
             Event::Made { hash, step, inputs } => {
@@ -249,7 +249,7 @@ impl Catalog {
         let extra = self.extra(hash);
         let mut found = Searchable {
             names: String::new(),
-            tags: extra.tags.iter().map(|tag| format!("{tag} ")).collect(),
+            tags: extra.tags.iter().flat_map(|tag| [tag.as_str(), " "]).collect(),
             metadata: String::new(),
             media_type: String::new(),
             place: stored.place,

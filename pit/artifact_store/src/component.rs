@@ -136,7 +136,7 @@ impl ArtifactStore {
     ///
     /// step is the key of the step that made it, inputs the ids of the artifacts that it was made from, parent the number of
     /// the version that it goes back to (None: the newest one). Content of 64 KiB or more is written to a file of its own:
-    /// on an event loop, put_async does that on another thread.
+    /// on an event loop, `put_async` does that on another thread.
     #[pit_method]
     #[expect(clippy::too_many_arguments, reason = "what can be said of an artifact, all with defaults")]
     fn put(
@@ -214,7 +214,7 @@ impl ArtifactStore {
         Ok(hex(&hash))
     }
 
-    /// As commit_writer, on a thread that may block.
+    /// As `commit_writer`, on a thread that may block.
     #[pit_method]
     async fn commit_writer_async(
         self: Arc<Self>,
@@ -276,7 +276,7 @@ impl ArtifactStore {
         Ok(versions.map(|version| version_row(&state.catalog, name, version)).collect())
     }
 
-    /// What is known of an id: size, created (µs), accesses, last_access (µs), tags, metadata, mark, referenced, trashed,
+    /// What is known of an id: size, created (µs), accesses, `last_access` (µs), tags, metadata, mark, referenced, trashed,
     /// archived (a folder or None), and its named versions.
     #[pit_method]
     fn info(&self, id: &str) -> Result<Value> {
@@ -488,7 +488,7 @@ impl ArtifactStore {
         Ok(rows.collect())
     }
 
-    /// Delete an artifact and all its versions at once. Raises PitConflict while it is the newest version of a name or
+    /// Delete an artifact and all its versions at once. Raises `PitConflict` while it is the newest version of a name or
     /// another artifact was made from it, unless force.
     #[pit_method(blocking)]
     fn delete(&self, id: &str, #[default(false)] force: bool) -> Result<()> {
@@ -502,7 +502,7 @@ impl ArtifactStore {
         self.store.delete(&[hash]).map(|_| ())
     }
 
-    /// Hide artifacts until they are restored, put again, or deleted by commit_trash. Gives how many there were.
+    /// Hide artifacts until they are restored, put again, or deleted by `commit_trash`. Gives how many there were.
     #[pit_method]
     fn trash(&self, ids: Vec<&str>, #[default("")] reason: &str) -> Result<u64> {
         self.store.trash(parse_all(&ids)?, reason)

@@ -1,12 +1,13 @@
-//! Full-text search: an SQLite FTS5 index beside the content, filled by a thread of its own.
+//! Full-text search: an `SQLite` FTS5 index beside the content, filled by a thread of its own.
 //!
 //! The index is derived: it keeps the number of the last change that it has seen, and what changed since is given to it again
 //! at the next start. A damaged or foreign index file is made anew.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use symphony_pit::{Error, ErrorKind, Result};
 
 use crate::hash::Hash;
@@ -41,6 +42,8 @@ pub(crate) struct Text {
 struct State {
     /// Ids whose document is to be looked up and written, with the number of their change.
     queue: Vec<(u64, Hash)>,
+    /// Newest change that was queued.
+    noted: u64,
     /// Change that the index has seen.
     seen: u64,
     stopped: bool,
@@ -56,6 +59,7 @@ struct Shared {
 pub(crate) struct Index {
     path: PathBuf,
     shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
     reader: Mutex<Option<Connection>>,
 }
 
@@ -72,7 +76,12 @@ fn open(path: &Path) -> rusqlite::Result<(Connection, u64)> {
 
 impl Index {
     pub fn new(folder: &Path) -> Self {
-        Self { path: folder.join("index.db"), shared: Arc::default(), reader: Mutex::default() }
+        Self {
+            path: folder.join("index.db"),
+            shared: Arc::default(),
+            writer: Mutex::default(),
+            reader: Mutex::default(),
+        }
     }
 
     /// Open the index and start its thread, which asks `document` for what became of an id. Gives the change it has seen;
@@ -96,10 +105,11 @@ impl Index {
         let (connection, seen) = opened.map_err(|error| failed(&error))?;
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).seen = seen;
         let shared = Arc::clone(&self.shared);
-        std::thread::Builder::new()
+        let writer = std::thread::Builder::new()
             .name("symphony-index".to_owned())
             .spawn(move || serve(&shared, connection, document))
             .map_err(|error| Error::io("no thread for the search index", &error))?;
+        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(writer);
         Ok(seen)
     }
 
@@ -107,22 +117,25 @@ impl Index {
     pub fn note(&self, change: u64, id: Hash) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.queue.push((change, id));
+        state.noted = change;
         drop(state);
         self.shared.changed.notify_all();
     }
 
+    /// End the thread, and wait for it: who opens the index next must find it closed.
     pub fn stop(&self) {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
         self.shared.changed.notify_all();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            let _ = writer.join(); // a panic in it was printed, and the index is made anew from the log
+        }
     }
 
     /// The ids that match all words, best first; waits until the index has seen everything that was noted so far.
     pub fn search(&self, query: &str, limit: usize) -> Result<Vec<(Hash, f64)>> {
-        let target = {
-            let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.queue.last().map_or(state.seen, |(change, _)| *change)
-        };
         let state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let target = state.noted;
         let state = self
             .shared
             .changed
@@ -193,7 +206,8 @@ fn write(
     documents: impl Iterator<Item = Document>,
     newest: u64,
 ) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
+    // Immediate: a transaction that reads first and writes then is refused when the file changed in between.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for Document { id, text, .. } in documents {
         let known: Option<i64> = transaction
             .prepare_cached("SELECT number FROM ids WHERE id = ?1")?

@@ -489,9 +489,10 @@ pub(crate) fn version_row(catalog: &Catalog, name: &str, version: &Version) -> V
 /// One found content: its newest name, and how well it matched.
 fn row(catalog: &Catalog, hash: &Hash, score: Option<f64>) -> Value {
     let newest = catalog.versions_of(hash).max_by_key(|(_, version)| version.created);
-    let mut pairs = match newest.map(|(name, version)| version_row(catalog, name, version)) {
-        Some(Value::Map(pairs)) => pairs,
-        _ => {
+    let mut pairs =
+        if let Some(Value::Map(pairs)) = newest.map(|(name, version)| version_row(catalog, name, version)) {
+            pairs
+        } else {
             let stored = catalog.contents.get(hash);
             let row = Value::map([
                 ("id", Value::from(hex(hash))),
@@ -508,8 +509,7 @@ fn row(catalog: &Catalog, hash: &Hash, score: Option<f64>) -> Value {
                 ("tags", tags(catalog, hash)),
             ]);
             if let Value::Map(pairs) = row { pairs } else { Vec::new() }
-        }
-    };
+        };
     pairs.push((Value::from("score"), Value::from(score)));
     Value::Map(pairs)
 }

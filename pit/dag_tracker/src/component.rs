@@ -33,7 +33,9 @@ impl From<Invalid> for Problem {
         let message = invalid.message();
         let (kind, key, dependency, path) = match invalid {
             Invalid::Duplicate { key } => ("duplicate", key, None, Vec::new()),
-            Invalid::Unknown { key, dependency, .. } => ("unknown_dependency", key, Some(dependency), Vec::new()),
+            Invalid::Unknown { key, dependency, .. } => {
+                ("unknown_dependency", key, Some(dependency), Vec::new())
+            }
             Invalid::Cycle { path } => ("cycle", path.first().cloned().unwrap_or_default(), None, path),
         };
         Self { kind, message, key, dependency, path }
@@ -107,7 +109,8 @@ impl DagTracker {
                 None => ("running", Value::None, Vec::new()),
             };
             let counts = StepState::ALL.iter().zip(run.counts()).filter(|(_, count)| *count > 0);
-            let questions = run.questions.iter().map(|(key, prompt)| (key.clone(), Value::from(prompt.as_str())));
+            let questions =
+                run.questions.iter().map(|(key, prompt)| (key.clone(), Value::from(prompt.as_str())));
             Value::map([
                 ("info", Value::Bytes(run.info.clone())),
                 ("inputs", Value::Bytes(run.inputs.clone())),
@@ -141,7 +144,7 @@ impl DagTracker {
         })
     }
 
-    /// Failed attempts of steps without an outcome: key -> [attempts, retry_at (µs)].
+    /// Failed attempts of steps without an outcome: key -> [attempts, `retry_at` (µs)].
     #[pit_method]
     fn attempts(&self, run: &str) -> Result<BTreeMap<String, (u32, i64)>> {
         self.tracker.read(run, |run| run.attempts.clone())
@@ -150,11 +153,18 @@ impl DagTracker {
     /// Record that an attempt of a step begins; dependencies are the keys of the steps whose results it takes. A step that
     /// was not added becomes part of the graph.
     #[pit_method]
-    fn start_step(&self, run: &str, key: &str, name: &str, attempt: u32, dependencies: Vec<&str>) -> Result<()> {
+    fn start_step(
+        &self,
+        run: &str,
+        key: &str,
+        name: &str,
+        attempt: u32,
+        dependencies: Vec<&str>,
+    ) -> Result<()> {
         self.tracker.record(run, &Event::StepStarted { key, name, attempt, dependencies }, 0).map(drop)
     }
 
-    /// Record that an attempt failed and will be repeated at retry_at (µs).
+    /// Record that an attempt failed and will be repeated at `retry_at` (µs).
     #[pit_method]
     fn fail_attempt(&self, run: &str, key: &str, attempt: u32, error: &str, retry_at: i64) -> Result<()> {
         self.tracker.record(run, &Event::AttemptFailed { key, attempt, error, retry_at }, 0).map(drop)
@@ -178,6 +188,7 @@ impl DagTracker {
     /// Record the outcomes of steps, each [key, name, fingerprint, state, payload], in records of up to
     /// 1 MiB; one that is refused refuses all. Returns the time (µs).
     #[pit_method]
+    #[expect(clippy::type_complexity, reason = "the rows as they come, each a list")]
     fn finish_many(&self, run: &str, steps: Vec<(&str, &str, &[u8], u32, &[u8])>) -> Result<i64> {
         let finished = |(key, name, fingerprint, state, payload)| {
             Ok(Finished { key, name, fingerprint, outcome: outcome(state)?, payload })
@@ -257,8 +268,8 @@ impl DagTracker {
 
     /// Add a step to the run's graph; False: it is there already, just like this. dependencies are keys or [key, kind]; kind
     /// hard (its failure ends this step), soft (waits, goes on after a failure), optional (waits only if it is there).
-    /// policy: max_attempts, backoff (constant, linear, exponential), delay, max_delay, jitter, retry_on, give_up_on,
-    /// on_error (fail, skip, fallback), fallback, default, timeout. Raises PitConflict for a key with other terms, and for a
+    /// policy: `max_attempts`, backoff (constant, linear, exponential), delay, `max_delay`, jitter, `retry_on`, `give_up_on`,
+    /// `on_error` (fail, skip, fallback), fallback, default, timeout. Raises `PitConflict` for a key with other terms, and for a
     /// cycle, with its path.
     #[pit_method]
     fn add_step(
@@ -290,7 +301,7 @@ impl DagTracker {
         Ok(errors.into_iter().map(Problem::from).collect())
     }
 
-    /// All steps, each after its dependencies. Raises PitConflict with all that is wrong if there is a cycle.
+    /// All steps, each after its dependencies. Raises `PitConflict` with all that is wrong if there is a cycle.
     #[pit_method(blocking)]
     fn order(&self, run: &str) -> Result<Vec<String>> {
         self.tracker.analyse(run, None, |graph, _| Ok(keys(graph, graph.order()?)))
@@ -330,14 +341,18 @@ impl DagTracker {
     /// The longest way through the graph: steps, seconds. Seconds per step are the means of recorded durations by name,
     /// with durations in front; of unknown names the mean of the known, of none a second.
     #[pit_method(blocking)]
-    fn critical_path(&self, run: &str, #[default(None)] durations: Option<BTreeMap<String, f64>>) -> Result<Way> {
+    fn critical_path(
+        &self,
+        run: &str,
+        #[default(None)] durations: Option<BTreeMap<String, f64>>,
+    ) -> Result<Way> {
         self.tracker.analyse(run, durations, |graph, weights| {
             let (steps, seconds) = graph.critical_path(weights)?;
             Ok(Way { steps: keys(graph, steps), seconds })
         })
     }
 
-    /// Upward rank of every step: seconds from its start to the end of the run, at best. Durations as for critical_path.
+    /// Upward rank of every step: seconds from its start to the end of the run, at best. Durations as for `critical_path`.
     #[pit_method(blocking)]
     fn ranks(&self, run: &str, #[default(None)] durations: Option<BTreeMap<String, f64>>) -> Result<Value> {
         self.tracker.analyse(run, durations, |graph, weights| {
@@ -347,7 +362,7 @@ impl DagTracker {
     }
 
     /// Seconds until the run ends, at best: the longest way through what is not done, or the work shared by so many slots
-    /// (0 = as many as it takes) if that is more. Durations as for critical_path.
+    /// (0 = as many as it takes) if that is more. Durations as for `critical_path`.
     #[pit_method(blocking)]
     fn remaining_time(
         &self,
@@ -367,8 +382,8 @@ impl DagTracker {
         Ok(state.durations.iter().map(|(name, took)| (name.clone(), (took.count, took.mean()))).collect())
     }
 
-    /// What follows on a failed attempt (counted from 1): action retry (not before retry_at, µs), fallback, skip or fail,
-    /// with the reason. The policy is the step's own, if none is given. A retry is recorded as fail_attempt does, so that
+    /// What follows on a failed attempt (counted from 1): action retry (not before `retry_at`, µs), fallback, skip or fail,
+    /// with the reason. The policy is the step's own, if none is given. A retry is recorded as `fail_attempt` does, so that
     /// its deadline holds after a restart; asked again for the same attempt, the answer is the same.
     #[pit_method]
     fn decide_retry(

@@ -212,7 +212,8 @@ impl Graph {
     fn link(&mut self, number: u32, terms: Terms, words: impl Iterator<Item = u32>) -> Result<()> {
         let first = u32::try_from(self.edges.len()).map_err(|_| Self::too_large())?;
         for word in words {
-            let at = u32::try_from(self.edges.len()).ok().filter(|at| *at < NONE).ok_or_else(Self::too_large)?;
+            let at =
+                u32::try_from(self.edges.len()).ok().filter(|at| *at < NONE).ok_or_else(Self::too_large)?;
             let dependency = &mut self.nodes[(word >> 2) as usize];
             self.edges.push(Edge { word, dependent: number, next: dependency.dependents });
             dependency.dependents = at;
@@ -340,6 +341,7 @@ impl Graph {
     }
 
     /// Apply an event that was checked. Gives the time since when the step ran, if it did.
+    #[expect(clippy::match_same_arms, reason = "one line an event")]
     pub fn happen(&mut self, number: u32, event: StepEvent, time: i64) -> Option<i64> {
         let ran = self.started.get(&number).copied();
         match event {
@@ -407,11 +409,10 @@ impl Graph {
     /// A step that the workflow's code starts without having added it.
     pub fn unfold(&mut self, key: &str, name: &str, dependencies: &[&str], time: i64) -> Result<()> {
         let number = self.number(key)?;
-        let words: Vec<u32> = dependencies
-            .iter()
-            .map(|key| Ok(self.number(key)? << 2 | HARD))
-            .collect::<Result<_>>()?;
-        let name = if name.is_empty() { NONE } else { self.names.intern(name).ok_or_else(Self::too_large)? };
+        let words: Vec<u32> =
+            dependencies.iter().map(|key| Ok(self.number(key)? << 2 | HARD)).collect::<Result<_>>()?;
+        let name =
+            if name.is_empty() { NONE } else { self.names.intern(name).ok_or_else(Self::too_large)? };
         self.grow();
         self.settle_texts();
         if !self.node(number).is_there() {
@@ -434,7 +435,8 @@ impl Graph {
 
     /// The steps that may start at `now`, at most `limit`.
     pub fn ready(&mut self, limit: usize, now: i64) -> Vec<u32> {
-        let due: Vec<u32> = self.delayed.iter().filter(|(_, at)| **at <= now).map(|(number, _)| *number).collect();
+        let due: Vec<u32> =
+            self.delayed.iter().filter(|(_, at)| **at <= now).map(|(number, _)| *number).collect();
         for number in due {
             self.delayed.remove(&number);
             let node = self.node(number);

@@ -316,8 +316,20 @@ mod tests {
             Event::StepsAdded { steps: b"sections" },
             Event::StepsFinished {
                 steps: vec![
-                    Finished { key: "a", name: "n", fingerprint: b"f", outcome: Outcome::Completed, payload: b"=" },
-                    Finished { key: "b", name: "", fingerprint: b"", outcome: Outcome::Skipped, payload: b"" },
+                    Finished {
+                        key: "a",
+                        name: "n",
+                        fingerprint: b"f",
+                        outcome: Outcome::Completed,
+                        payload: b"=",
+                    },
+                    Finished {
+                        key: "b",
+                        name: "",
+                        fingerprint: b"",
+                        outcome: Outcome::Skipped,
+                        payload: b"",
+                    },
                 ],
             },
             Event::StepControlled { key: "a", control: StepControl::Cancel },

@@ -107,16 +107,23 @@ impl TryFrom<Terms> for Policy {
         let plain = Self::default();
         let policy = Self {
             max_attempts: terms.max_attempts.unwrap_or(plain.max_attempts),
-            backoff: terms.backoff.map_or(Ok(plain.backoff), |name| Backoff::from_name("policy.backoff", &name))?,
+            backoff: terms
+                .backoff
+                .map_or(Ok(plain.backoff), |name| Backoff::from_name("policy.backoff", &name))?,
             delay: seconds("delay", terms.delay, plain.delay, LONGEST)?,
             max_delay: seconds("max_delay", terms.max_delay, plain.max_delay, LONGEST)?,
             jitter: seconds("jitter", terms.jitter, plain.jitter, 1.0)?,
             retry_on: terms.retry_on,
             give_up_on: terms.give_up_on.unwrap_or_default(),
-            on_error: terms.on_error.map_or(Ok(plain.on_error), |name| OnError::from_name("policy.on_error", &name))?,
+            on_error: terms
+                .on_error
+                .map_or(Ok(plain.on_error), |name| OnError::from_name("policy.on_error", &name))?,
             fallback: terms.fallback.unwrap_or_default(),
             default: terms.default,
-            timeout: terms.timeout.map(|timeout| seconds("timeout", Some(timeout), 0.0, LONGEST)).transpose()?,
+            timeout: terms
+                .timeout
+                .map(|timeout| seconds("timeout", Some(timeout), 0.0, LONGEST))
+                .transpose()?,
         };
         if policy.max_attempts == 0 {
             return Err(Error::invalid("policy.max_attempts: expected at least 1, got 0"));
@@ -194,7 +201,8 @@ impl Policy {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let texts = |writer: Writer, texts: &Vec<String>| writer.each(texts.iter(), |writer, text| writer.str(text));
+        let texts =
+            |writer: Writer, texts: &Vec<String>| writer.each(texts.iter(), |writer, text| writer.str(text));
         let writer = Writer::with_capacity(64).u32(self.max_attempts).u8(self.backoff as u8);
         let writer = writer.f64(self.delay).f64(self.max_delay).f64(self.jitter);
         let writer = texts(writer.option(self.retry_on.as_ref(), texts), &self.give_up_on);
@@ -231,7 +239,8 @@ mod tests {
     use super::*;
 
     fn policy(terms: Terms) -> Policy {
-        Policy::try_from(Terms { max_attempts: terms.max_attempts.or(Some(5)), delay: Some(2.0), ..terms }).unwrap()
+        Policy::try_from(Terms { max_attempts: terms.max_attempts.or(Some(5)), delay: Some(2.0), ..terms })
+            .unwrap()
     }
 
     #[test]
@@ -241,7 +250,8 @@ mod tests {
             ("linear", [2.0, 4.0, 6.0, 8.0]),
             ("exponential", [2.0, 4.0, 8.0, 10.0]),
         ] {
-            let policy = policy(Terms { backoff: Some(name.into()), max_delay: Some(10.0), ..Terms::default() });
+            let policy =
+                policy(Terms { backoff: Some(name.into()), max_delay: Some(10.0), ..Terms::default() });
             let waits: Vec<f64> = (1..=4).map(|attempt| policy.wait("r", "k", attempt)).collect();
             assert_eq!(waits, expected, "{name}");
         }
@@ -249,8 +259,10 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "the same to the last bit")]
     fn jitter_follows_from_the_attempt_and_stays_in_its_share() {
-        let policy = policy(Terms { backoff: Some("constant".into()), jitter: Some(0.5), ..Terms::default() });
+        let policy =
+            policy(Terms { backoff: Some("constant".into()), jitter: Some(0.5), ..Terms::default() });
         let waits: Vec<f64> = (1..200).map(|attempt| policy.wait("r", "k", attempt)).collect();
         assert!(waits.iter().all(|wait| (1.0..3.0).contains(wait)));
         assert!(waits.iter().any(|wait| *wait < 1.2) && waits.iter().any(|wait| *wait > 2.8));
@@ -261,7 +273,8 @@ mod tests {
     #[test]
     fn decisions() {
         let skip = Terms { on_error: Some("skip".into()), default: Some(b"d".to_vec()), ..Terms::default() };
-        let other = Terms { on_error: Some("fallback".into()), fallback: Some("b".into()), ..Terms::default() };
+        let other =
+            Terms { on_error: Some("fallback".into()), fallback: Some("b".into()), ..Terms::default() };
         let only = Terms { retry_on: Some(vec!["timeout".into()]), ..Terms::default() };
         let never = Terms { give_up_on: Some(vec!["ValueError".into()]), ..Terms::default() };
         for (terms, attempt, kind, action) in [

@@ -75,27 +75,31 @@ impl Run {
             Event::StepsFinished { steps } => {
                 let mut keys: Vec<&str> = steps.iter().map(|step| step.key).collect();
                 keys.sort_unstable();
-                if let Some(twice) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-                    return Err(Error::invalid(format!("step {} ends twice in one batch", twice[0])));
+                if let Some(twice) = keys.iter().zip(&keys[1..]).find(|(one, next)| one == next) {
+                    return Err(Error::invalid(format!("step {} ends twice in one batch", twice.0)));
                 }
                 steps.iter().try_for_each(|finished| step(finished.key, finished.outcome.event()))
             }
             Event::StepControlled { key, control } => {
                 self.graph.known(key).and_then(|number| self.graph.check(number, control.event()))
             }
-            Event::RunControlled { control: RunControl::Wait, key, .. } if self.questions.contains_key(*key) => {
+            Event::RunControlled { control: RunControl::Wait, key, .. }
+                if self.questions.contains_key(*key) =>
+            {
                 Err(Error::conflict(format!("question {key} is open already")))
             }
             Event::RunControlled { control, .. } => self.state.checked(run, control.event()).map(drop),
             Event::InputProvided { key, .. } => {
                 self.state.checked(run, RunEvent::Provide)?;
                 let open = self.questions.contains_key(*key);
-                open.then_some(()).ok_or_else(|| Error::not_found(format!("no open question {key} in run {run}")))
+                open.then_some(())
+                    .ok_or_else(|| Error::not_found(format!("no open question {key} in run {run}")))
             }
             Event::RunFinished { status, .. } => self.state.checked(run, status.event()).map(drop),
-            Event::RunAccepted { .. } | Event::TimerFired { .. } | Event::Command { .. } | Event::StepsAdded { .. } => {
-                Ok(())
-            }
+            Event::RunAccepted { .. }
+            | Event::TimerFired { .. }
+            | Event::Command { .. }
+            | Event::StepsAdded { .. } => Ok(()),
         }
     }
 
@@ -205,7 +209,9 @@ impl Run {
             self.graph.happen(number, outcome.event(), time);
             return Ok(());
         };
-        if let (Some(started), Outcome::Completed) = (self.graph.happen(number, outcome.event(), time), outcome) {
+        if let (Some(started), Outcome::Completed) =
+            (self.graph.happen(number, outcome.event(), time), outcome)
+        {
             took(self.graph.name(number), time - started);
         }
         Ok(())
@@ -248,7 +254,8 @@ impl Run {
                 time: reader.i64()?,
             })
         })?;
-        let attempts = reader.each(|reader| Ok((reader.str()?.to_owned(), (reader.u32()?, reader.i64()?))))?;
+        let attempts =
+            reader.each(|reader| Ok((reader.str()?.to_owned(), (reader.u32()?, reader.i64()?))))?;
         run.attempts = attempts.into_iter().collect();
         let questions = reader.each(|reader| Ok((reader.str()?.to_owned(), reader.str()?.to_owned())))?;
         run.questions = questions.into_iter().collect();

@@ -65,6 +65,10 @@ impl RunState {
 
     /// The next state, or none where the event is not legal. Questions may be asked and answered while a run is paused,
     /// since its running steps finish; for the same reason it may end then.
+    #[expect(
+        clippy::match_same_arms,
+        reason = "what has ended is said first, and at last what else is refused"
+    )]
     pub const fn after(self, event: RunEvent) -> Option<Self> {
         use RunEvent as E;
         match (self, event) {
@@ -72,9 +76,8 @@ impl RunState {
             (_, E::Complete) => Some(Self::Completed),
             (_, E::Fail) => Some(Self::Failed),
             (_, E::Cancel) => Some(Self::Cancelled),
-            (Self::Paused, E::Wait | E::Provide) | (Self::Pending | Self::Running | Self::WaitingForInput, E::Pause) => {
-                Some(Self::Paused)
-            }
+            (Self::Paused, E::Wait | E::Provide)
+            | (Self::Pending | Self::Running | Self::WaitingForInput, E::Pause) => Some(Self::Paused),
             (Self::Pending | Self::Running, E::Start)
             | (Self::Paused, E::Resume)
             | (Self::WaitingForInput, E::Provide) => Some(Self::Running),
@@ -133,8 +136,15 @@ mod tests {
     use super::*;
 
     /// One letter per state in the order of the events; `.` = refused.
-    fn letters<S: Copy, E: Copy>(states: &[S], events: &[E], after: impl Fn(S, E) -> Option<char>) -> Vec<String> {
-        states.iter().map(|state| events.iter().map(|event| after(*state, *event).unwrap_or('.')).collect()).collect()
+    fn letters<S: Copy, E: Copy>(
+        states: &[S],
+        events: &[E],
+        after: impl Fn(S, E) -> Option<char>,
+    ) -> Vec<String> {
+        states
+            .iter()
+            .map(|state| events.iter().map(|event| after(*state, *event).unwrap_or('.')).collect())
+            .collect()
     }
 
     #[test]
@@ -172,7 +182,10 @@ mod tests {
     #[test]
     fn a_refusal_names_state_and_event() {
         let error = RunState::Paused.checked("r1", RunEvent::Pause).unwrap_err();
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Conflict, "run r1 is paused: pause is not possible"));
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::Conflict, "run r1 is paused: pause is not possible")
+        );
         let error = StepState::Completed.checked("a", StepEvent::Start).unwrap_err();
         assert_eq!(error.message, "step a is completed: start is not possible");
     }

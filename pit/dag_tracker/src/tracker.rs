@@ -49,8 +49,9 @@ impl State {
     fn live(&mut self, run: &str) -> Result<&mut Run> {
         match self.runs.get_mut(run) {
             None => Err(Error::not_found(format!("no run {run}"))),
-            Some(known) if known.finished.is_some() => Err(Error::conflict(format!("run {run} is finished"))
-                .with("state", known.state.name())),
+            Some(known) if known.finished.is_some() => {
+                Err(Error::conflict(format!("run {run} is finished")).with("state", known.state.name()))
+            }
             Some(known) => Ok(known),
         }
     }
@@ -187,7 +188,8 @@ impl Tracker {
         if let Err(mut error) = added {
             graph.undo();
             if graph.len() > before {
-                error.message.push_str(&format!("; {} steps were added before that", graph.len() - before));
+                let count = graph.len() - before;
+                error.message = format!("{}; {count} steps were added before that", error.message);
             }
             return Err(error);
         }

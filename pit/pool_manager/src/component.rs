@@ -28,8 +28,8 @@ impl PoolManager {
         Ok(())
     }
 
-    /// Counters: models, hot, resident_bytes, leases, waiting, hits, misses, evictions, cold_starts_avoided, waits,
-    /// wait_seconds, wait_max, spent.
+    /// Counters: models, hot, `resident_bytes`, leases, waiting, hits, misses, evictions, `cold_starts_avoided`, waits,
+    /// `wait_seconds`, `wait_max`, spent.
     #[pit_method]
     fn stats(&self) -> Result<BTreeMap<String, f64>> {
         let state = self.pool.lock();
@@ -56,9 +56,9 @@ impl PoolManager {
 
     /// Make a model known, or change its terms; lasts over restarts.
     ///
-    /// memory is an estimate in bytes, instances the slots that may be leased at once, cost_per_call what a lease costs
-    /// when it is given back, backup the model that serves while this one is failed, keep_warm the seconds that an idle model
-    /// is kept before it may be evicted, failure_threshold the failed health checks in a row that make it failed.
+    /// memory is an estimate in bytes, instances the slots that may be leased at once, `cost_per_call` what a lease costs
+    /// when it is given back, backup the model that serves while this one is failed, `keep_warm` the seconds that an idle model
+    /// is kept before it may be evicted, `failure_threshold` the failed health checks in a row that make it failed.
     #[pit_method]
     #[expect(clippy::too_many_arguments, reason = "the terms of a model, all with defaults")]
     fn register(
@@ -228,7 +228,7 @@ impl PoolManager {
     }
 
     /// Wait for a lease, on this thread; timeout in seconds, None waits for ever. Higher priorities are served first. Raises
-    /// PitTimeout, PitConflict (the model failed), PitExhausted (budget, memory).
+    /// `PitTimeout`, `PitConflict` (the model failed), `PitExhausted` (budget, memory).
     #[pit_method(blocking)]
     fn acquire(
         &self,

@@ -109,7 +109,7 @@ impl<'a> Fields<'a> {
     /// The field of this name; one that is not there is None.
     pub fn get<T: FromPit<'a>>(&self, name: &str) -> Result<T> {
         let found = self.pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-        let value = found.unwrap_or_else(|| ValueRef::none());
+        let value = found.unwrap_or_else(ValueRef::none);
         T::from_pit(value).map_err(|error| match found {
             Some(_) => inside(&format!(".{name}"), error),
             None => Error::invalid(format!(".{name}: missing")),

@@ -84,6 +84,11 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> 
     }
     let Header { id, description, revision, calls } = header;
     Ok(quote! {
+        #[allow(
+            clippy::unused_self,
+            clippy::needless_pass_by_value,
+            reason = "the method table calls with an instance and with owned arguments"
+        )]
         #block
 
         #[allow(unsafe_code)] // the exported symbol and its functions are the ABI's: generated here and nowhere else

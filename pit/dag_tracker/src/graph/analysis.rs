@@ -9,17 +9,27 @@ use crate::states::StepState;
 /// One thing that is wrong with a graph.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Invalid {
-    Duplicate { key: String },
-    Unknown { key: String, dependency: String, kind: &'static str },
+    Duplicate {
+        key: String,
+    },
+    Unknown {
+        key: String,
+        dependency: String,
+        kind: &'static str,
+    },
     /// Each step needs the next; the last is the first again.
-    Cycle { path: Vec<String> },
+    Cycle {
+        path: Vec<String>,
+    },
 }
 
 impl Invalid {
     pub fn message(&self) -> String {
         match self {
             Self::Duplicate { key } => format!("step {key} was added twice, with different terms"),
-            Self::Unknown { key, dependency, .. } => format!("step {key} needs {dependency}, which is not there"),
+            Self::Unknown { key, dependency, .. } => {
+                format!("step {key} needs {dependency}, which is not there")
+            }
             Self::Cycle { path } => format!("cycle: {}", path.join(" needs ")),
         }
     }
@@ -45,9 +55,10 @@ impl Graph {
         let mut errors: Vec<Invalid> =
             self.duplicates.iter().map(|number| Invalid::Duplicate { key: text(*number) }).collect();
         if self.added.len() < self.nodes.len() {
-            let unknown = self.edges.iter().filter(|edge| {
-                edge.word & 3 != OPTIONAL && !self.node(edge.word >> 2).is_there()
-            });
+            let unknown = self
+                .edges
+                .iter()
+                .filter(|edge| edge.word & 3 != OPTIONAL && !self.node(edge.word >> 2).is_there());
             errors.extend(unknown.map(|edge| Invalid::Unknown {
                 key: text(edge.dependent),
                 dependency: text(edge.word >> 2),
@@ -57,7 +68,9 @@ impl Graph {
         let order = self.sorted();
         if order.len() < self.added.len() {
             let cycles = self.cycles(&order);
-            errors.extend(cycles.into_iter().map(|path| Invalid::Cycle { path: path.into_iter().map(text).collect() }));
+            errors.extend(
+                cycles.into_iter().map(|path| Invalid::Cycle { path: path.into_iter().map(text).collect() }),
+            );
         }
         errors
     }
@@ -128,7 +141,9 @@ impl Graph {
                         let start = way.iter().rposition(|(number, _)| *number == next).unwrap_or(0);
                         let mut path: Vec<u32> = way[start..].iter().map(|(number, _)| *number).collect();
                         if path.iter().all(|number| mark[*number as usize] == OPEN) {
-                            path.iter().for_each(|number| mark[*number as usize] = TOLD);
+                            for number in &path {
+                                mark[*number as usize] = TOLD;
+                            }
                             path.push(next);
                             found.push(path);
                         }

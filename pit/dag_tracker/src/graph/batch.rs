@@ -179,9 +179,10 @@ impl Graph {
 
     fn word(&mut self, value: ValueRef<'_>, batch: &[u32]) -> Result<u32> {
         let wrong = || Error::invalid("dependencies: expected keys, places in the batch, or [key, kind]");
-        let mut number = |value: ValueRef<'_>| match value.as_str() {
-            Some(key) => self.number(key),
-            None => {
+        let mut number = |value: ValueRef<'_>| {
+            if let Some(key) = value.as_str() {
+                self.number(key)
+            } else {
                 let place = value.as_u64().ok_or_else(wrong)?;
                 let number = usize::try_from(place).ok().and_then(|place| batch.get(place));
                 number.copied().ok_or_else(|| {
@@ -202,7 +203,8 @@ impl Graph {
     fn decide(&mut self, step: &Step<'_>, number: u32, batch: &[u32], words: &mut Vec<u32>) -> Result<Terms> {
         words.clear();
         if let Some(dependencies) = step.dependencies {
-            let list = dependencies.as_list().ok_or_else(|| Error::invalid("dependencies: expected a list"))?;
+            let list =
+                dependencies.as_list().ok_or_else(|| Error::invalid("dependencies: expected a list"))?;
             for value in list {
                 words.push(self.word(value, batch)?);
             }
@@ -216,7 +218,8 @@ impl Graph {
             None => NONE,
             Some(policy) => {
                 // Few policies are in use, and mostly the last one again.
-                let at = self.policies.iter().rposition(|known| known == policy).unwrap_or(self.policies.len());
+                let at =
+                    self.policies.iter().rposition(|known| known == policy).unwrap_or(self.policies.len());
                 if at == self.policies.len() {
                     self.policies.push(policy.clone());
                 }
@@ -256,7 +259,7 @@ impl Graph {
             let path = path.join(" needs ");
             return Err(Error::conflict(format!("step {} would close a cycle: {path}", step.key)));
         }
-        self.few(step.key, &words)?;
+        Self::few(step.key, &words)?;
         let mut body = Body::default();
         body.put(number, terms, &words);
         self.payloads(body)
@@ -283,7 +286,7 @@ impl Graph {
             let step = Step::read(value).map_err(inside(at))?;
             let terms = self.decide(&step, batch[at], &batch, &mut words).map_err(inside(at))?;
             if !self.same(batch[at], terms, &words) {
-                self.few(step.key, &words).map_err(inside(at))?;
+                Self::few(step.key, &words).map_err(inside(at))?;
                 body.put(batch[at], terms, &words);
             }
         }
@@ -291,7 +294,7 @@ impl Graph {
     }
 
     /// The dependencies of a step must fit a record.
-    fn few(&self, key: &str, words: &[u32]) -> Result<()> {
+    fn few(key: &str, words: &[u32]) -> Result<()> {
         if words.len() <= FULL / 10 {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use symphony_pit::record::{Reader, Writer};
 use symphony_pit::{Error, Result};
 
-use super::{Edge, Graph, MENTIONED, Node};
+use super::{Edge, Graph, Node};
 use crate::interner::NONE;
 use crate::retry::Policy;
 use crate::states::StepState;
@@ -69,9 +69,10 @@ impl Graph {
                 state,
                 hollow,
                 unfolded,
-                ..MENTIONED
             };
-            if first as usize + count as usize > graph.edges.len() || (name != NONE && name >= graph.names.len()) {
+            if first as usize + count as usize > graph.edges.len()
+                || (name != NONE && name >= graph.names.len())
+            {
                 return Err(wrong());
             }
             graph.nodes[number as usize] = node;

@@ -1,3 +1,5 @@
+#![allow(clippy::float_cmp)] // small whole numbers
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -85,13 +87,7 @@ fn higher_priorities_come_first_and_equal_ones_in_turn() {
     assert!(waiting.iter_mut().all(|one| poll(one).is_pending()));
     pool.release(held).unwrap();
     for turn in [1, 3, 0, 2] {
-        let others = (0..4).filter(|other| *other != turn).collect::<Vec<_>>();
         let lease = ready(&mut waiting[turn]).unwrap();
-        for other in others {
-            if pool.pool.lock().waiters.total() > 0 && other > turn && (turn, other) != (1, 2) {
-                continue;
-            }
-        }
         assert_eq!(pool.try_acquire("m", 1), Ok(None));
         pool.release(lease).unwrap();
     }
