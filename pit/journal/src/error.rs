@@ -16,6 +16,8 @@ pub enum Error {
     TooLarge { bytes: usize, limit: usize },
     /// A file of the log is not one, or is damaged before its first record.
     Foreign { path: PathBuf, found: String },
+    /// A snapshot that cannot be read.
+    Snapshot { path: PathBuf, found: String },
     /// This process is a forked child of the writer.
     Forked,
     /// The log was closed.
@@ -44,6 +46,9 @@ impl fmt::Display for Error {
                     "{} is no segment of a Pit log: expected SYMPLOG version 1, found {found}",
                     path.display()
                 )
+            }
+            Self::Snapshot { path, found } => {
+                write!(f, "{} is no snapshot: expected SYMSNAP version 1, found {found}", path.display())
             }
             Self::Closed => f.write_str("the Pit is closed"),
             Self::Forked => {

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::format::{
-    FLAG_PAD, LOG_COMPONENT, MAX_PAYLOAD, RecordView, SEGMENT_HEADER, SegmentHeader, Slot, parse,
-    parse_segment_header, record_size,
+    MAX_PAYLOAD, RecordView, SEGMENT_HEADER, SegmentHeader, Slot, parse, parse_segment_header, record_size,
 };
 use crate::recovery::segment_indices;
-use crate::writer::{Segment, view};
+use crate::segment::path_of;
 
 /// Larger than the largest record, so that one is always read whole.
 const CHUNK: usize = 2 * record_size(MAX_PAYLOAD);
@@ -72,7 +71,7 @@ impl Reader {
     }
 
     fn open_segment(&mut self, index: u64) -> Result<()> {
-        let path = Segment::path(&self.dir, index);
+        let path = path_of(&self.dir, index);
         let file = File::open(&path).map_err(|error| Error::io(&path, "open", error))?;
         let header = read_header(&file, &path)?;
         self.open = Some(Open { file, path, index, header });
@@ -95,17 +94,10 @@ impl Reader {
                 let left = size - self.offset - at;
                 match parse(&self.buffer[at..read], left) {
                     Slot::Record(record) => {
-                        if record.component == LOG_COMPONENT
-                            && record.flags & FLAG_PAD == 0
-                            && record.payload.len() > 2
-                        {
-                            let number = u16::from_le_bytes([record.payload[0], record.payload[1]]);
-                            self.names
-                                .insert(number, String::from_utf8_lossy(&record.payload[2..]).into_owned());
-                        }
+                        self.names.extend(record.naming().map(|(number, name)| (number, name.to_owned())));
                         let position = open.header.first + (self.offset + at) as u64;
-                        let name = self.names.get(&record.component).map(String::as_str);
-                        if let Some(view) = view(&record, position, name) {
+                        let name = self.names.get(&record.head.component).map(String::as_str);
+                        if let Some(view) = record.view(position, name) {
                             visit(view);
                             count += 1;
                         }
@@ -134,11 +126,11 @@ impl Reader {
             return Ok(false);
         };
         open.header = read_header(&open.file, &open.path)?;
-        if open.header.sealed == 0 || (self.offset as u64) < open.header.sealed {
+        if open.header.sealed.is_none_or(|sealed| (self.offset as u64) < sealed) {
             return Ok(false);
         }
         let next = open.index + 1;
-        if !Segment::path(&self.dir, next).exists() {
+        if !path_of(&self.dir, next).exists() {
             return Ok(false);
         }
         self.open_segment(next)?;

@@ -1,28 +1,46 @@
-//! Opening a log that a dead writer left: find its end, pad over what was claimed and never published, and set aside what
-//! comes after damage. What is kept is always a prefix of what was published.
+//! Opening a log that a dead writer left: find its end, finish or pad over what was claimed and never published, and set aside
+//! what comes after damage. What is kept is always a prefix of what was published.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::clock::wall_clock;
 use crate::error::{Error, Result};
 use crate::format::{
-    FLAG_PAD, LOG_COMPONENT, RECORD_HEADER, SEGMENT_HEADER, SegmentHeader, Slot, parse, parse_segment_header,
+    Head, MAX_SEGMENT_BYTES, SEALED_AT, SEGMENT_HEADER, SegmentHeader, Slot, parse, parse_segment_header,
+    segment_header,
 };
-use crate::map::Map;
-use crate::writer::{Segment, publish, wall_clock};
+use crate::scan::{Contents, Repair};
+use crate::segment::{path_of, seal};
 
-/// Where the log was found broken; everything from there on was copied to `aside`.
+/// Name of the file in a folder of things set aside that tells where they come from.
+const WHAT: &str = "damage.txt";
+
+/// A place where the log was found broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     pub path: PathBuf,
     pub offset: usize,
+    pub what: String,
+    /// Folder with a copy of the segment as it was, and the segments behind it.
     pub aside: PathBuf,
 }
 
+/// The segment that the log goes on in.
+#[derive(Clone, Copy)]
+pub(crate) struct Last {
+    pub index: u64,
+    pub first: u64,
+    pub len: usize,
+    pub end: usize,
+}
+
+#[derive(Default)]
 pub(crate) struct Recovered {
-    pub segments: Vec<Segment>,
+    pub last: Option<Last>,
     pub names: HashMap<String, u16>,
     pub damage: Vec<Damage>,
 }
@@ -37,109 +55,154 @@ pub(crate) fn segment_indices(dir: &Path) -> Result<Vec<u64>> {
     Ok(indices)
 }
 
+/// A segment's header; where it is damaged and the records behind it are not, the header that it must have had, with what
+/// is wrong. `first` is the position where the segment before it ends.
+pub(crate) fn header_of(
+    contents: &Contents,
+    index: u64,
+    first: Option<u64>,
+) -> std::result::Result<(SegmentHeader, Option<String>), String> {
+    let bytes = &contents.bytes;
+    let first = first.or_else(|| (index == 0).then_some(0));
+    let found = match parse_segment_header(bytes) {
+        Ok(header) if first.is_some_and(|first| first != header.first) => Err(format!(
+            "it begins at position {}, the one before it ends at {}",
+            header.first,
+            first.unwrap_or(0)
+        )),
+        Ok(header) if header.size > MAX_SEGMENT_BYTES as u64 || header.size < SEGMENT_HEADER as u64 => {
+            Err(format!("a size of {} bytes", header.size))
+        }
+        found => found,
+    };
+    found.map(|header| (header, None)).or_else(|what| {
+        let records = bytes
+            .get(SEGMENT_HEADER..)
+            .is_some_and(|rest| matches!(parse(rest, rest.len()), Slot::Record(_)));
+        let first = first.filter(|_| records).ok_or_else(|| what.clone())?;
+        Ok((SegmentHeader { size: bytes.len() as u64, first, sealed: None }, Some(what)))
+    })
+}
+
 pub(crate) fn recover(dir: &Path) -> Result<Recovered> {
-    let mut recovered = Recovered { segments: Vec::new(), names: HashMap::new(), damage: Vec::new() };
+    let mut recovered = Recovered::default();
     let indices = segment_indices(dir)?;
-    let mut expected = indices.first().copied().unwrap_or(0);
     for (at, &index) in indices.iter().enumerate() {
-        let path = Segment::path(dir, index);
-        let map = Map::open(&path)?;
-        let header = header_of(&map, &path)?;
-        let gap = index != expected;
-        let end = if gap { End::Damaged(SEGMENT_HEADER) } else { scan(&map, &header, &mut recovered.names) };
-        expected = index + 1;
-        let tail = match end {
-            End::At(tail) => tail,
-            End::Damaged(offset) => {
-                let from = if gap { at } else { at + 1 };
-                let aside = set_aside(dir, &path, &indices[from..], !gap)?;
-                recovered.damage.push(Damage { path, offset, aside });
-                if gap {
-                    return Ok(recovered);
-                }
-                map.sealed().store(0, Ordering::Release);
-                map.zero(offset);
-                offset
+        let path = path_of(dir, index);
+        let (later, before) = (&indices[at + 1..], recovered.last);
+        let mut broken = |offset, what: String, copy: bool, moved: &[u64]| -> Result<()> {
+            let aside = set_aside(dir, &path, offset, &what, copy, moved)?;
+            recovered.damage.push(Damage { path: path.clone(), offset, what, aside });
+            Ok(())
+        };
+        if let Some(before) = before.filter(|before| before.index + 1 != index) {
+            broken(0, format!("segment {} is missing before it", before.index + 1), false, &indices[at..])?;
+            break;
+        }
+        let contents = Contents::read(&path)?;
+        let first = before.map(|before| before.first + before.len as u64);
+        let (header, wrong) = match header_of(&contents, index, first) {
+            Ok(found) => found,
+            Err(what) => {
+                let what = format!("no segment of a Pit log: expected SYMPLOG version 1, found {what}");
+                broken(0, what, false, &indices[at..])?;
+                break;
             }
         };
-        let tail = AtomicUsize::new(tail);
-        recovered.segments.push(Segment { map, index, first: header.first, tail });
-        if !recovered.damage.is_empty() {
+        let len = usize::try_from(header.size).unwrap_or(MAX_SEGMENT_BYTES);
+        let mut scan = contents.scan(len, header.sealed);
+        let loses = scan.damage.is_some();
+        if let Some(what) = wrong {
+            broken(0, format!("its header, which was made anew: {what}"), true, &[])?;
+        }
+        if let Some((offset, what)) = scan.damage.take() {
+            broken(offset, what, true, later)?;
+        }
+        let continues = !loses && !later.is_empty();
+        let file =
+            OpenOptions::new().write(true).open(&path).map_err(|error| Error::io(&path, "open", error))?;
+        let mend = || -> io::Result<()> {
+            if parse_segment_header(&contents.bytes).ok() != Some(header) {
+                file.write_all_at(&segment_header(header.size, header.first, wall_clock()), 0)?;
+            }
+            for repair in &scan.repairs {
+                mend(&file, *repair)?;
+            }
+            if continues && header.sealed != Some(scan.end as u64) {
+                seal(&file, scan.end as u64)?; // its writer died between making the next one and sealing it
+            } else if !continues && contents.bytes.get(SEALED_AT..SEGMENT_HEADER) != Some(&[0; 24]) {
+                file.write_all_at(&[0; SEGMENT_HEADER - SEALED_AT], SEALED_AT as u64)?;
+            }
+            if contents.has_data_behind(scan.end) {
+                file.set_len(scan.end as u64)?; // what a dying writer began to copy, or what is damaged
+                file.set_len(contents.bytes.len() as u64)?;
+            }
+            Ok(())
+        };
+        mend().map_err(|error| Error::io(&path, "mend", error))?;
+        recovered.names.extend(scan.names.into_iter().map(|(number, name)| (name, number)));
+        recovered.last = Some(Last { index, first: header.first, len, end: scan.end });
+        if loses {
             break;
         }
     }
     Ok(recovered)
 }
 
-fn header_of(map: &Map, path: &Path) -> Result<SegmentHeader> {
-    let header =
-        parse_segment_header(map.bytes()).map_err(|found| Error::Foreign { path: path.into(), found })?;
-    if header.size == map.len() as u64 {
-        return Ok(header);
-    }
-    Err(Error::Foreign {
-        path: path.into(),
-        found: format!("{} bytes where the header says {}", map.len(), header.size),
-    })
-}
-
-enum End {
-    At(usize),
-    Damaged(usize),
-}
-
-/// Walk the records, padding holes, up to the first space that no record follows.
-fn scan(map: &Map, header: &SegmentHeader, names: &mut HashMap<String, u16>) -> End {
-    let bytes = map.bytes();
-    let sealed = usize::try_from(header.sealed).ok().filter(|sealed| *sealed != 0);
-    let limit = sealed.unwrap_or(bytes.len()).min(bytes.len());
-    let mut offset = SEGMENT_HEADER;
-    loop {
-        match parse(&bytes[offset..], bytes.len() - offset) {
-            Slot::Record(record) => {
-                if record.component == LOG_COMPONENT
-                    && record.flags & FLAG_PAD == 0
-                    && record.payload.len() > 2
-                {
-                    let number = u16::from_le_bytes([record.payload[0], record.payload[1]]);
-                    names.insert(String::from_utf8_lossy(&record.payload[2..]).into_owned(), number);
-                }
-                offset += record.size;
-            }
-            Slot::Empty => {
-                let next = (offset + 8..limit.saturating_sub(RECORD_HEADER - 1)).step_by(8).find(|&at| {
-                    bytes[at..at + 4] != [0; 4]
-                        && matches!(parse(&bytes[at..], bytes.len() - at), Slot::Record(_))
-                });
-                let next = next.or(sealed.filter(|sealed| *sealed >= offset + RECORD_HEADER));
-                let Some(next) = next else {
-                    map.zero(offset); // what a dying writer began to copy
-                    return End::At(offset);
-                };
-                let length = next - offset - RECORD_HEADER;
-                publish(map, offset, length, &[], LOG_COMPONENT, 0, 1, FLAG_PAD, wall_clock());
-                offset = next;
-            }
-            Slot::Damaged | Slot::Short => return End::Damaged(offset),
-        }
-        if sealed.is_some_and(|sealed| offset >= sealed) {
-            return End::At(offset);
+fn mend(file: &File, repair: Repair) -> io::Result<()> {
+    match repair {
+        Repair::Publish { offset, word } => file.write_all_at(&word.to_le_bytes(), offset as u64),
+        Repair::Pad { offset, length } => {
+            let (word, mut header) = Head::pad(wall_clock()).encode(length, &[]);
+            header[..4].copy_from_slice(&word.to_le_bytes());
+            file.write_all_at(&header, offset as u64)
         }
     }
 }
 
-/// Keep a copy of the damaged segment and move away those after it.
-fn set_aside(dir: &Path, damaged: &Path, later: &[u64], copy: bool) -> Result<PathBuf> {
-    let aside = dir.join(format!("aside-{}", wall_clock()));
+/// Keep a copy of the damaged segment, move away those after it, and write down what was found.
+fn set_aside(
+    dir: &Path,
+    damaged: &Path,
+    offset: usize,
+    what: &str,
+    copy: bool,
+    moved: &[u64],
+) -> Result<PathBuf> {
+    let mut aside = dir.join(format!("aside-{}", wall_clock()));
+    while aside.exists() {
+        aside = dir.join(format!("aside-{}", wall_clock()));
+    }
     fs::create_dir_all(&aside).map_err(|error| Error::io(&aside, "create", error))?;
     if let (true, Some(name)) = (copy, damaged.file_name()) {
         fs::copy(damaged, aside.join(name)).map_err(|error| Error::io(damaged, "copy", error))?;
     }
-    for &index in later {
-        let path = Segment::path(dir, index);
+    for &index in moved {
+        let path = path_of(dir, index);
         if let Some(name) = path.file_name() {
             fs::rename(&path, aside.join(name)).map_err(|error| Error::io(&path, "move", error))?;
         }
     }
+    let note = aside.join(WHAT);
+    let name = damaged.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let write = || writeln!(File::create(&note)?, "{name} at byte {offset}: {what}");
+    write().map_err(|error| Error::io(&note, "write", error))?;
     Ok(aside)
+}
+
+/// Folders of damage that was set aside, each with what was found.
+pub(crate) fn set_asides(dir: &Path) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let is_aside = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("aside-"))
+    };
+    let mut found: Vec<(PathBuf, String)> = entries
+        .filter(is_aside)
+        .map(|path| {
+            let what = fs::read_to_string(path.join(WHAT)).unwrap_or_default().trim_end().to_owned();
+            (path, what)
+        })
+        .collect();
+    found.sort();
+    found
 }

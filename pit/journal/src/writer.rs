@@ -1,31 +1,53 @@
-//! Appending: claim space, copy, publish the length. Appenders never wait for one another but to change segments.
+//! Appending: claim space, copy, publish the word. Appenders never wait for one another but to change segments.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use crate::backend::Backend;
+use crate::clock::wall_clock;
 use crate::error::{Error, Result};
-use crate::format::{
-    FLAG_PAD, LOG_COMPONENT, MAX_PAYLOAD, Parsed, RecordView, SEGMENT_HEADER, Slot, crc, header_tail, parse,
-    record_size,
-};
+use crate::flush::Flush;
+use crate::format::{Head, LOG_COMPONENT, MAX_PAYLOAD, MAX_SEGMENT_BYTES, RecordView};
 use crate::lease::Lease;
-use crate::map::Map;
 use crate::notify::Notifier;
-use crate::recovery::{self, Damage};
+use crate::recovery::{self, Damage, Last, header_of, segment_indices};
+use crate::scan::Contents;
+use crate::segment::{Segment, path_of};
 
 /// Segment size unless told otherwise: 16 MiB, some 60,000 records.
 pub const DEFAULT_SEGMENT_BYTES: usize = 16 << 20;
 /// A segment takes at least one record of the largest size.
 const MIN_SEGMENT_BYTES: usize = MAX_PAYLOAD + 4096;
 
+/// No flush was made yet.
+const NEVER: u64 = u64::MAX;
+
 static FORKED: AtomicBool = AtomicBool::new(false);
 static FORK_GUARD: Once = Once::new();
 
 extern "C" fn mark_forked() {
     FORKED.store(true, Ordering::Relaxed);
+}
+
+/// What a record survives once its append, or the wait for it, has returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of the process; after a power loss, records of the last so long may be missing. Zero: of any time.
+    Process { flush_interval: Duration },
+    /// Power loss, for those who wait in [`Log::flush_to`].
+    Machine,
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Self::Process { flush_interval: Duration::from_secs(1) }
+    }
 }
 
 /// How to open a log.
@@ -35,35 +57,37 @@ pub struct Options {
     pub segment_bytes: usize,
     /// Wakes the reader in another process.
     pub notifier: Option<Notifier>,
-}
-
-/// A segment in use.
-pub(crate) struct Segment {
-    pub map: Map,
-    pub index: u64,
-    pub first: u64,
-    pub tail: AtomicUsize,
-}
-
-impl Segment {
-    pub fn path(dir: &Path, index: u64) -> PathBuf {
-        dir.join(format!("{index:08}.seg"))
-    }
+    pub durability: Durability,
+    /// Back end to use whatever the file system is; else it is probed.
+    pub backend: Option<Backend>,
 }
 
 /// The log, open for writing.
 pub struct Log {
+    core: Arc<Core>,
+    names: Mutex<HashMap<String, u16>>,
+    damage: Vec<Damage>,
+    lease: Mutex<Option<Lease>>,
+    /// Flushes now and then; ends with the log.
+    keeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Core {
     dir: PathBuf,
     segment_bytes: usize,
+    backend: Backend,
+    durability: Durability,
     current: AtomicPtr<Segment>,
-    /// Every segment that was current. They stay mapped, since an appender may still be copying into one.
+    /// Every segment that was current. They stay open, since an appender may still be copying into one.
     #[expect(clippy::vec_box, reason = "`current` points to them")]
     segments: Mutex<Vec<Box<Segment>>>,
-    names: Mutex<HashMap<String, u16>>,
     notifier: Option<Notifier>,
-    damage: Vec<Damage>,
+    flush: Flush,
+    /// Index of the segment that was current at the last flush.
+    flushed: AtomicU64,
     closed: AtomicBool,
-    lease: Mutex<Option<Lease>>,
+    /// Wakes the keeper when the log closes.
+    closing: (Mutex<()>, Condvar),
 }
 
 impl Log {
@@ -78,47 +102,83 @@ impl Log {
         let lease = Lease::take(&pit.join("lease"))?;
         let segment_bytes = match options.segment_bytes {
             0 => DEFAULT_SEGMENT_BYTES,
-            bytes => bytes.max(MIN_SEGMENT_BYTES).next_multiple_of(4096),
+            bytes => bytes.clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES).next_multiple_of(4096),
         };
+        let backend = options.backend.map_or_else(|| Backend::probe(&dir).map(|(backend, _)| backend), Ok)?;
         let recovered = recovery::recover(&dir)?;
-        let mut segments: Vec<Box<Segment>> = recovered.segments.into_iter().map(Box::new).collect();
-        if segments.is_empty() {
-            let map = Map::create(&Segment::path(&dir, 0), segment_bytes, 0, wall_clock())?;
-            segments.push(Box::new(Segment {
-                map,
-                index: 0,
-                first: 0,
-                tail: AtomicUsize::new(SEGMENT_HEADER),
-            }));
-        }
-        let last = segments.last_mut().map_or(std::ptr::null_mut(), |segment| &raw mut **segment);
-        Ok(Self {
+        let segment = match recovered.last {
+            Some(Last { index, first, len, end }) => Segment::open(&dir, backend, index, first, len, end)?,
+            None => Segment::create(&dir, backend, 0, 0, segment_bytes, wall_clock())?,
+        };
+        let mut segments = vec![Box::new(segment)];
+        let core = Arc::new(Core {
             dir,
             segment_bytes,
-            current: AtomicPtr::new(last),
+            backend,
+            durability: options.durability,
+            current: AtomicPtr::new(&raw mut *segments[0]),
             segments: Mutex::new(segments),
-            names: Mutex::new(recovered.names),
             notifier: options.notifier,
-            damage: recovered.damage,
+            flush: Flush::default(),
+            flushed: AtomicU64::new(NEVER),
             closed: AtomicBool::new(false),
+            closing: (Mutex::default(), Condvar::new()),
+        });
+        Ok(Self {
+            keeper: Mutex::new(keep(&core)?),
+            core,
+            names: Mutex::new(recovered.names),
+            damage: recovered.damage,
             lease: Mutex::new(Some(lease)),
         })
     }
 
-    /// Refuse every further append and give the lease back, while readers of this process keep their references.
+    /// Refuse every further append, flush, and give the lease back.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+        self.core.closed.store(true, Ordering::Relaxed);
+        {
+            let _closing = self.core.closing.0.lock().unwrap_or_else(PoisonError::into_inner);
+            self.core.closing.1.notify_all();
+        }
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(keeper) = keeper.filter(|_| !FORKED.load(Ordering::Relaxed)) {
+            let _ = keeper.join(); // it panics no more than the flush it runs
+        }
         self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Whether records survive power loss; in this mode they survive the process.
-    pub const fn durable(&self) -> bool {
-        false
+    /// Whether [`Log::flush_to`] waits for the disk, so that what it covers survives power loss.
+    pub fn durable(&self) -> bool {
+        self.core.durability == Durability::Machine
     }
 
-    /// Wait until the record at a position is as lasting as the mode promises: here it is, once it is appended.
-    pub const fn flush_to(&self, _position: u64) -> Result<()> {
-        Ok(())
+    pub fn durability(&self) -> Durability {
+        self.core.durability
+    }
+
+    pub fn backend(&self) -> Backend {
+        self.core.backend
+    }
+
+    /// Wait until the record at a position, whose append has returned, is as lasting as the mode promises. Many who wait at
+    /// once share one flush.
+    pub fn flush_to(&self, position: u64) -> Result<()> {
+        if !self.durable() {
+            return Ok(());
+        }
+        // A flush covers the segments that records go to now; one may have been published late in a segment before them.
+        if let Some(file) = self.core.earlier(position) {
+            file.sync_data().map_err(|error| Error::io(&self.core.dir, "flush", error))?;
+        }
+        self.flush()
+    }
+
+    /// Write everything appended so far to the disk, in any mode.
+    pub fn flush(&self) -> Result<()> {
+        if FORKED.load(Ordering::Relaxed) {
+            return Err(Error::Forked);
+        }
+        self.core.flush.wait(|| self.core.sync()).map_err(|error| Error::io(&self.core.dir, "flush", error))
     }
 
     /// What was found broken and set aside when the log was opened.
@@ -149,109 +209,161 @@ impl Log {
         if FORKED.load(Ordering::Relaxed) {
             return Err(Error::Forked);
         }
-        if self.closed.load(Ordering::Relaxed) {
+        if self.core.closed.load(Ordering::Relaxed) {
             return Err(Error::Closed);
         }
-        let size = record_size(payload.len());
-        loop {
-            // SAFETY: points into `segments`, which only grows.
-            let segment = unsafe { &*self.current.load(Ordering::Acquire) };
-            let offset = segment.tail.fetch_add(size, Ordering::Relaxed);
-            if offset + size <= segment.map.len() {
-                publish(&segment.map, offset, payload.len(), payload, component, kind, revision, 0, time);
-                if let Some(notifier) = &self.notifier {
-                    notifier.published();
-                }
-                return Ok(segment.first + offset as u64);
+        self.core.append(&Head { component, kind, revision, flags: 0, time }, payload)
+    }
+
+    /// Position behind the last record so far.
+    pub fn end(&self) -> u64 {
+        self.core.current().end()
+    }
+
+    /// Every record from a position on, in order, for the replay at start; nothing may be appended meanwhile.
+    pub fn replay<E: From<Error>>(
+        &self,
+        from: u64,
+        mut visit: impl FnMut(RecordView<'_>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_number: HashMap<u16, &str> =
+            names.iter().map(|(name, number)| (*number, name.as_str())).collect();
+        let current = self.core.current().index;
+        for index in segment_indices(&self.core.dir)?.into_iter().filter(|index| *index <= current) {
+            let path = path_of(&self.core.dir, index);
+            let contents = Contents::read(&path)?;
+            let header = crate::format::parse_segment_header(&contents.bytes)
+                .map_err(|found| Error::Foreign { path, found })?;
+            if header.first + header.size <= from {
+                continue;
             }
-            if let Err(error) = self.roll(segment, offset) {
-                // Give the claim back, so that the segment is not sealed for a record that never came.
-                segment.tail.fetch_sub(size, Ordering::Relaxed);
-                return Err(error);
+            for (offset, record) in contents.records() {
+                let position = header.first + offset as u64;
+                let name = by_number.get(&record.head.component).copied();
+                if let Some(view) = record.view(position, name).filter(|_| position >= from) {
+                    visit(view)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the record at a position is the one with this checksum: so a snapshot knows its log.
+    pub fn holds(&self, position: u64, checksum: u32) -> Result<bool> {
+        let mut first = None;
+        for index in segment_indices(&self.core.dir)? {
+            let contents = Contents::read(&path_of(&self.core.dir, index))?;
+            let Ok((header, _)) = header_of(&contents, index, first) else { return Ok(false) };
+            first = Some(header.first + header.size);
+            if position < header.first + header.size {
+                return Ok(contents.records().any(|(at, record)| {
+                    header.first + at as u64 == position && record.checksum == checksum
+                }));
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Core {
+    fn current(&self) -> &Segment {
+        // SAFETY: points into `segments`, which only grows and lives as long as self.
+        unsafe { &*self.current.load(Ordering::Acquire) }
+    }
+
+    fn append(&self, head: &Head, payload: &[u8]) -> Result<u64> {
+        loop {
+            let segment = self.current();
+            match segment.append(head, payload) {
+                Ok(Some(offset)) => {
+                    if let Some(notifier) = &self.notifier {
+                        notifier.published();
+                    }
+                    return Ok(segment.first + offset as u64);
+                }
+                Ok(None) => self.roll(segment)?,
+                Err(error) => return Err(Error::io(&segment.path, "append to", error)),
             }
         }
     }
 
-    /// Go on in a new segment. Of all appenders that found `full` too small, the first one seals it.
-    fn roll(&self, full: &Segment, offset: usize) -> Result<()> {
+    /// Go on in a new segment; of all appenders that found `full` too small, the first one makes it.
+    fn roll(&self, full: &Segment) -> Result<()> {
         let mut segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::ptr::eq(self.current.load(Ordering::Acquire), full) {
             return Ok(());
         }
-        let index = full.index + 1;
-        let first = full.first + full.map.len() as u64;
-        let map = Map::create(&Segment::path(&self.dir, index), self.segment_bytes, first, wall_clock())?;
-        full.map.sealed().store(offset.min(full.map.len()) as u64, Ordering::Release);
-        let mut next = Box::new(Segment { map, index, first, tail: AtomicUsize::new(SEGMENT_HEADER) });
+        let (index, first) = (full.index + 1, full.first + full.len as u64);
+        let next = Segment::create(&self.dir, self.backend, index, first, self.segment_bytes, wall_clock())?;
+        full.seal()?;
+        let mut next = Box::new(next);
         let pointer = &raw mut *next;
         segments.push(next);
         self.current.store(pointer, Ordering::Release);
         Ok(())
     }
 
-    /// Every record so far, in order, for the replay at start; nothing may be appended meanwhile.
-    pub fn replay<E>(
-        &self,
-        mut visit: impl FnMut(RecordView<'_>) -> std::result::Result<(), E>,
-    ) -> std::result::Result<(), E> {
-        let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let by_number: HashMap<u16, &str> =
-            names.iter().map(|(name, number)| (*number, name.as_str())).collect();
-        for segment in segments.iter() {
-            let bytes = segment.map.bytes();
-            let mut offset = SEGMENT_HEADER;
-            while let Slot::Record(record) = parse(&bytes[offset..], bytes.len() - offset) {
-                if let Some(view) =
-                    view(&record, segment.first + offset as u64, by_number.get(&record.component).copied())
-                {
-                    visit(view)?;
-                }
-                offset += record.size;
-            }
+    /// The file of the segment with a position, if it is not the current one.
+    fn earlier(&self, position: u64) -> Option<Arc<File>> {
+        if position >= self.current().first {
+            return None;
         }
+        let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        let holder = segments.iter().rfind(|segment| segment.first <= position)?;
+        Some(Arc::clone(&holder.file))
+    }
+
+    /// Have the kernel write out the segments that were current since the last flush, and the names of new ones.
+    fn sync(&self) -> io::Result<()> {
+        let before = self.flushed.load(Ordering::Acquire);
+        let (index, files): (u64, Vec<Arc<File>>) = {
+            let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+            let open = segments.iter().filter(|segment| before == NEVER || segment.index >= before);
+            (self.current().index, open.map(|segment| Arc::clone(&segment.file)).collect())
+        };
+        for file in &files {
+            file.sync_data()?;
+        }
+        if index != before {
+            File::open(&self.dir)?.sync_all()?;
+        }
+        self.flushed.store(index, Ordering::Release);
         Ok(())
     }
 }
 
-/// A record as readers see it; none for pads and the log's own records.
-pub(crate) fn view<'a>(record: &Parsed<'a>, position: u64, name: Option<&'a str>) -> Option<RecordView<'a>> {
-    if record.flags & FLAG_PAD != 0 || record.component == LOG_COMPONENT {
-        return None;
+/// The thread that bounds what a power loss takes, where the mode asks for it.
+fn keep(core: &Arc<Core>) -> Result<Option<JoinHandle<()>>> {
+    let Durability::Process { flush_interval } = core.durability else { return Ok(None) };
+    if flush_interval.is_zero() {
+        return Ok(None);
     }
-    Some(RecordView {
-        position,
-        component: name?,
-        kind: record.kind,
-        revision: record.revision,
-        time: record.time,
-        payload: record.payload,
-    })
-}
-
-/// Write a record into claimed space; its length goes last, with release order. `length` is the payload's, or a pad's.
-#[expect(clippy::too_many_arguments, reason = "the fields of the record header, written at one place")]
-pub(crate) fn publish(
-    map: &Map,
-    offset: usize,
-    length: usize,
-    payload: &[u8],
-    component: u16,
-    kind: u16,
-    revision: u16,
-    flags: u16,
-    time: i64,
-) {
-    let published = u32::try_from(length + 1).unwrap_or(u32::MAX); // a segment is smaller than 4 GiB
-    let tail = header_tail(component, kind, revision, flags, time);
-    map.write(offset + 24, payload);
-    map.write(offset + 8, &tail);
-    map.write(offset + 4, &crc(published, &tail, payload).to_le_bytes());
-    map.published(offset).store(published.to_le(), Ordering::Release);
-}
-
-/// Microseconds since the epoch, UTC.
-pub(crate) fn wall_clock() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    let core = Arc::clone(core);
+    let dir = core.dir.clone();
+    let run = move || {
+        let mut flushed = core.current().end();
+        let mut last = false;
+        while !last {
+            let closing = core.closing.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let wait = core
+                .closing
+                .1
+                .wait_timeout_while(closing, flush_interval, |()| !core.closed.load(Ordering::Relaxed));
+            drop(wait);
+            last = core.closed.load(Ordering::Relaxed);
+            let end = core.current().end();
+            if end != flushed && core.flush.wait(|| core.sync()).is_ok() {
+                flushed = end;
+            }
+        }
+    };
+    let spawned = std::thread::Builder::new().name("symphony-flush".to_owned()).spawn(run);
+    spawned.map(Some).map_err(|error| Error::io(dir, "start the thread that flushes", error))
 }

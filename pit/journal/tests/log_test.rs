@@ -6,19 +6,19 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use symphony_pit_journal::{Error, Log, MAX_PAYLOAD, Notifier, Options, Reader, Watch};
+use symphony_pit_journal::{Error, Log, MAX_PAYLOAD, Notifier, Options, Reader, Watch, inspect};
 
 const SMALL: usize = 2 << 20;
 
 fn open(pit: &Path) -> Log {
-    Log::open(pit, Options { segment_bytes: SMALL, notifier: None }).unwrap()
+    Log::open(pit, Options { segment_bytes: SMALL, ..Options::default() }).unwrap()
 }
 
 fn payloads(log: &Log) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
-    log.replay(|record| {
+    log.replay(0, |record| {
         found.push(record.payload.to_vec());
-        Ok::<(), ()>(())
+        Ok::<(), Error>(())
     })
     .unwrap();
     found
@@ -40,14 +40,14 @@ fn records_come_back_after_reopening() {
     }
     let log = open(pit.path());
     let mut seen = 0;
-    log.replay(|record| {
+    log.replay(0, |record| {
         assert_eq!(
             (record.component, record.kind, record.revision, record.time),
             ("symphony.dag_tracker", 7, 1, 42)
         );
         assert_eq!(record.payload, [seen]);
         seen += 1;
-        Ok::<(), ()>(())
+        Ok::<(), Error>(())
     })
     .unwrap();
     assert_eq!(seen, 100);
@@ -121,8 +121,9 @@ fn a_hole_is_padded_over_and_what_follows_is_kept() {
         let component = log.component("c").unwrap();
         (0..3_u8).map(|number| log.append(component, 1, 1, 0, &[number; 50]).unwrap()).collect()
     };
-    // What a writer leaves that dies between claim and publish.
+    // What a writer leaves that dies while it copies.
     segment(pit.path(), 0).write_all_at(&[0; 4], positions[1]).unwrap();
+    segment(pit.path(), 0).write_all_at(&[0; 30], positions[1] + 40).unwrap();
     let log = open(pit.path());
     assert_eq!(payloads(&log), [vec![0; 50], vec![2; 50]]);
     assert!(log.damage().is_empty());
@@ -130,6 +131,37 @@ fn a_hole_is_padded_over_and_what_follows_is_kept() {
     log.append(component, 1, 1, 0, &[9]).unwrap();
     drop(log);
     assert_eq!(payloads(&open(pit.path())).len(), 3);
+}
+
+#[test]
+fn a_record_that_only_lacks_its_word_is_published_by_recovery() {
+    let pit = tempfile::tempdir().unwrap();
+    let positions: Vec<u64> = {
+        let log = open(pit.path());
+        let component = log.component("c").unwrap();
+        (0..3_u8).map(|number| log.append(component, 1, 1, 0, &[number; 50]).unwrap()).collect()
+    };
+    segment(pit.path(), 0).write_all_at(&[0; 4], positions[1]).unwrap();
+    assert_eq!(payloads(&open(pit.path())), [vec![0; 50], vec![1; 50], vec![2; 50]]);
+    assert!(inspect(pit.path()).unwrap().aside.is_empty());
+}
+
+#[test]
+fn a_segment_whose_writer_died_before_it_sealed_is_sealed_by_the_next_one() {
+    let pit = tempfile::tempdir().unwrap();
+    let big = vec![3; 700_000];
+    let append = |log: &Log| log.append(log.component("c").unwrap(), 1, 1, 0, &big).unwrap();
+    {
+        let log = open(pit.path());
+        for _ in 0..5 {
+            append(&log);
+        }
+    }
+    segment(pit.path(), 0).write_all_at(&[0; 24], 40).unwrap();
+    let log = open(pit.path());
+    append(&log);
+    assert_eq!(Reader::new(pit.path()).poll(|_| ()).unwrap(), 6);
+    assert!(log.damage().is_empty());
 }
 
 #[test]
@@ -149,12 +181,17 @@ fn damage_is_named_and_only_the_prefix_is_used() {
 }
 
 #[test]
-fn a_foreign_file_is_an_error_with_its_path() {
+fn a_foreign_file_is_set_aside_and_named() {
     let pit = tempfile::tempdir().unwrap();
     fs::create_dir_all(pit.path().join("log")).unwrap();
     fs::write(pit.path().join("log/00000000.seg"), vec![b'x'; 8192]).unwrap();
-    let Err(error) = Log::open(pit.path(), Options::default()) else { panic!("opened") };
-    assert!(error.to_string().contains("00000000.seg is no segment of a Pit log"), "{error}");
+    let log = open(pit.path());
+    let damage = &log.damage()[0];
+    assert!(damage.path.ends_with("00000000.seg"), "{damage:?}");
+    assert!(damage.what.contains("no segment of a Pit log"), "{damage:?}");
+    assert_eq!(fs::read(damage.aside.join("00000000.seg")).unwrap(), vec![b'x'; 8192]);
+    log.append(log.component("c").unwrap(), 1, 1, 0, b"on").unwrap();
+    assert_eq!(payloads(&log), [b"on"]);
 }
 
 #[test]
@@ -173,7 +210,11 @@ fn an_armed_reader_is_woken_once_per_batch() {
     let watch = Watch::new().unwrap();
     let event = watch.event().try_clone_to_owned().unwrap();
     let notifier = Notifier::new(event, &watch.memory().try_clone_to_owned().unwrap()).unwrap();
-    let log = Log::open(pit.path(), Options { segment_bytes: SMALL, notifier: Some(notifier) }).unwrap();
+    let log = Log::open(
+        pit.path(),
+        Options { segment_bytes: SMALL, notifier: Some(notifier), ..Options::default() },
+    )
+    .unwrap();
     let component = log.component("c").unwrap();
     let signals = || {
         let mut count = [0_u8; 8];

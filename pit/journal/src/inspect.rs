@@ -1,0 +1,108 @@
+//! What is in a log, told without changing it and without its lease: for people who look after one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::backend::Backend;
+use crate::error::Result;
+use crate::recovery::{header_of, segment_indices, set_asides};
+use crate::scan::{Contents, Repair};
+use crate::segment::path_of;
+
+/// One segment file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentReport {
+    pub path: PathBuf,
+    /// Position of its first byte in the log as a whole.
+    pub first: u64,
+    pub bytes: usize,
+    pub records: usize,
+    /// Behind the last record.
+    pub end: usize,
+    pub sealed: bool,
+    /// Places that were claimed and not published; the next writer closes them.
+    pub holes: usize,
+    /// The first broken place and what it is.
+    pub damage: Option<(usize, String)>,
+}
+
+/// A log as it lies there.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    pub backend: Backend,
+    /// Why this back end fits the file system.
+    pub reason: String,
+    pub segments: Vec<SegmentReport>,
+    /// Records of each component, in what can be kept.
+    pub records: BTreeMap<String, u64>,
+    /// Folders of what was set aside, with what was found.
+    pub aside: Vec<(PathBuf, String)>,
+}
+
+/// Look at the log of the Pit at `pit`. A running writer is not disturbed; what it is writing may show as a hole.
+pub fn inspect(pit: &Path) -> Result<Inspection> {
+    let dir = pit.join("log");
+    let (backend, reason) = Backend::probe(&dir)?;
+    let mut found = Inspection {
+        backend,
+        reason,
+        segments: Vec::new(),
+        records: BTreeMap::new(),
+        aside: set_asides(&dir),
+    };
+    let mut names: BTreeMap<u16, String> = BTreeMap::new();
+    let mut next: Option<(u64, u64)> = None;
+    for index in segment_indices(&dir)? {
+        let path = path_of(&dir, index);
+        let contents = Contents::read(&path)?;
+        let mut report = report(path, &contents, index, next.map(|(_, first)| first));
+        if let Some((expected, _)) = next.filter(|(expected, _)| *expected != index) {
+            report.damage.get_or_insert((0, format!("segment {expected} is missing before it")));
+        }
+        let kept = found.segments.iter().all(|segment: &SegmentReport| segment.damage.is_none());
+        for (offset, record) in contents.records().filter(|_| kept) {
+            names.extend(record.naming().map(|(number, name)| (number, name.to_owned())));
+            let name = names.get(&record.head.component).map(String::as_str);
+            if let Some(view) = record.view(offset as u64, name).filter(|_| offset < report.end) {
+                *found.records.entry(view.component.to_owned()).or_default() += 1;
+            }
+        }
+        next = Some((index + 1, report.first + report.bytes as u64));
+        found.segments.push(report);
+    }
+    Ok(found)
+}
+
+/// Look at bytes as if they were the first segment of a log. Never fails, whatever they are.
+pub fn examine(bytes: &[u8]) -> SegmentReport {
+    report(PathBuf::new(), &Contents::of(bytes.to_vec(), bytes.len()), 0, None)
+}
+
+fn report(path: PathBuf, contents: &Contents, index: u64, first: Option<u64>) -> SegmentReport {
+    let bytes = contents.bytes.len();
+    let mut report = SegmentReport {
+        path,
+        first: first.unwrap_or(0),
+        bytes,
+        records: 0,
+        end: 0,
+        sealed: false,
+        holes: 0,
+        damage: None,
+    };
+    match header_of(contents, index, first) {
+        Err(what) => report.damage = Some((0, format!("no segment of a Pit log: {what}"))),
+        Ok((header, wrong)) => {
+            let size = usize::try_from(header.size).unwrap_or(bytes);
+            let scan = contents.scan(size, header.sealed);
+            report.first = header.first;
+            report.bytes = size;
+            report.records = scan.records;
+            report.end = scan.end;
+            report.sealed = header.sealed.is_some();
+            report.holes = scan.repairs.iter().filter(|repair| matches!(repair, Repair::Pad { .. })).count();
+            report.damage = wrong.map(|what| (0, format!("its header: {what}"))).or(scan.damage);
+        }
+    }
+    report
+}
