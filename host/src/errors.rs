@@ -70,13 +70,20 @@ pub(crate) fn from_load(py: Python<'_>, error: &LoadError) -> PyErr {
         LoadError::Twice { .. } | LoadError::Edges { .. } => "Conflict",
         LoadError::Component { .. } => "PitError",
         LoadError::Log(LogError::Held { .. }) => "PitUnavailable",
-        LoadError::Log(LogError::Foreign { .. }) => "PitCorrupt",
+        LoadError::Poisoned { .. } | LoadError::Log(LogError::Foreign { .. } | LogError::Snapshot { .. }) => {
+            "PitCorrupt"
+        }
         LoadError::Log(_) | LoadError::Io { .. } => "HostUnavailable",
     };
     let raised = raise(py, class, &error.to_string());
-    if full {
+    let hint = match error {
+        _ if full => Some(FREE_SPACE),
+        LoadError::Poisoned { .. } => Some("symphony doctor shows the log; its records are all there"),
+        _ => None,
+    };
+    if let Some(hint) = hint {
         // As above: without the hint it is still the right error.
-        let _ = raised.value(py).setattr("hint", FREE_SPACE);
+        let _ = raised.value(py).setattr("hint", hint);
     }
     raised
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use symphony_pit_abi::{ABI_MAJOR, ABI_MINOR};
-use symphony_pit_journal::{Notifier, Options};
+use symphony_pit_journal::{Backend, Durability, Notifier, Options};
 
 use crate::errors;
 use crate::pit_api::{self, CREATE_PATIENCE, Description};
@@ -44,6 +44,10 @@ fn describe_one<'py>(py: Python<'py>, description: &Description) -> PyResult<Bou
 fn describe(py: Python<'_>, library: PathBuf) -> PyResult<Bound<'_, PyDict>> {
     let description = Description::open(&library).map_err(|error| errors::from_load(py, &error))?;
     describe_one(py, &description)
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// A loaded Pit. Components are attributes by their short name, items by their id.
@@ -80,7 +84,9 @@ impl Pit {
     }
 
     fn __dir__(&self, py: Python<'_>) -> Vec<String> {
-        let own = ["call", "close", "components", "damage", "serve_callouts"].map(str::to_owned);
+        let own =
+            ["call", "close", "components", "damage", "disabled", "flush", "serve_callouts", "uncovered"];
+        let own = own.map(str::to_owned);
         self.namespaces.bind(py).keys().iter().map(|key| key.to_string()).chain(own).collect()
     }
 
@@ -93,14 +99,35 @@ impl Pit {
         Ok(rows)
     }
 
-    /// Damaged places of the log that were set aside when it was opened: (file, offset, copy).
-    fn damage(&self) -> Vec<(String, usize, String)> {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        self.loaded
-            .damage()
-            .iter()
-            .map(|found| (text(&found.path), found.offset, text(&found.aside)))
-            .collect()
+    /// Damaged places of the log that were set aside when it was opened: (file, offset, what it is, folder).
+    fn damage(&self, py: Python<'_>) -> PyResult<Vec<(String, usize, String, String)>> {
+        let log = self.loaded.log().map_err(|error| errors::from_load(py, &error))?;
+        let rows = log.damage().iter();
+        Ok(rows.map(|row| (text(&row.path), row.offset, row.what.clone(), text(&row.aside))).collect())
+    }
+
+    /// Components that were left out: (id, reason, the note to remove to have them tried again).
+    fn disabled(&self) -> Vec<(String, String, String)> {
+        let rows = self.loaded.disabled().into_iter();
+        rows.map(|row| (row.id, row.reason, text(&row.note))).collect()
+    }
+
+    /// Bytes of the log that the oldest snapshot does not cover.
+    fn uncovered(&self) -> u64 {
+        self.loaded.uncovered()
+    }
+
+    /// Wait until everything recorded so far is on the disk. Many who wait at once share one flush.
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        let flushed = py.detach(|| Ok(self.loaded.log()?.flush()?));
+        flushed.map_err(|error| errors::from_load(py, &error))
+    }
+
+    /// "machine" or "process": what the records survive.
+    #[getter]
+    fn durability(&self, py: Python<'_>) -> PyResult<&'static str> {
+        let log = self.loaded.log().map_err(|error| errors::from_load(py, &error))?;
+        Ok(if log.durable() { "machine" } else { "process" })
     }
 
     /// Call a method by names: component name or id, method, arguments.
@@ -155,9 +182,13 @@ impl Pit {
 /// Take the Pit lease of a home, open its log, load the libraries and replay the log into them.
 ///
 /// `notify` are the descriptors (eventfd, memfd) by which the reader of the log in another process is woken.
-/// `create_timeout` (s) is how long a component may take to come into being.
+/// `create_timeout` is how long a component may take to come into being, `durability` what records survive ("process", or
+/// "machine": power loss too, for those who flush), `flush_interval` how much of the past a power loss may take in the mode
+/// "process", `log_backend` forces "mmap" or "pwrite" where the probe of the file system would choose.
 #[pyfunction]
-#[pyo3(signature = (home, libraries, log_segment_bytes = 0, notify = None, create_timeout = CREATE_PATIENCE))]
+#[pyo3(signature = (home, libraries, log_segment_bytes = 0, notify = None, create_timeout = CREATE_PATIENCE,
+    durability = "process", flush_interval = Duration::from_secs(1), log_backend = None))]
+#[expect(clippy::too_many_arguments, reason = "settings, all with defaults")]
 fn open_pit(
     py: Python<'_>,
     home: PathBuf,
@@ -165,7 +196,21 @@ fn open_pit(
     log_segment_bytes: usize,
     notify: Option<(RawFd, RawFd)>,
     create_timeout: Duration,
+    durability: &str,
+    flush_interval: Duration,
+    log_backend: Option<&str>,
 ) -> PyResult<Pit> {
+    let durability = match durability {
+        "process" => Durability::Process { flush_interval },
+        "machine" => Durability::Machine,
+        other => return Err(unknown_setting(py, "durability", other, "process, machine")),
+    };
+    let backend = match log_backend {
+        None => None,
+        Some(name) => Some(
+            Backend::named(name).ok_or_else(|| unknown_setting(py, "log_backend", name, "mmap, pwrite"))?,
+        ),
+    };
     let notifier = match notify {
         // SAFETY: descriptors that the supervisor opened for this process and that nothing else uses.
         Some((event, memory)) => unsafe {
@@ -173,7 +218,7 @@ fn open_pit(
         },
         None => None,
     };
-    let options = Options { segment_bytes: log_segment_bytes, notifier };
+    let options = Options { segment_bytes: log_segment_bytes, notifier, durability, backend };
     let opened = py.detach(|| pit_api::Pit::open(&home, &libraries, options, create_timeout));
     let pit = opened.map_err(|error| errors::from_load(py, &error))?;
     let closed = Arc::new(AtomicBool::new(false));
@@ -186,6 +231,55 @@ fn open_pit(
         }
     }
     Ok(Pit { loaded: Arc::new(pit), closed, namespaces: namespaces.unbind(), by_id: by_id.unbind() })
+}
+
+fn unknown_setting(py: Python<'_>, name: &str, found: &str, known: &str) -> PyErr {
+    errors::raise(py, "PitInvalidArgument", &format!("{name}: expected one of {known}, got {found:?}"))
+}
+
+/// Turn the log of a home so far into snapshots, without its lease. Gives (component, position, bytes) of each.
+#[pyfunction]
+fn compact(py: Python<'_>, home: PathBuf, libraries: Vec<PathBuf>) -> PyResult<Vec<(String, u64, usize)>> {
+    let written = py.detach(|| pit_api::compact(&home, &libraries, CREATE_PATIENCE));
+    let written = written.map_err(|error| errors::from_load(py, &error))?;
+    Ok(written.into_iter().map(|row| (row.id, row.position, row.bytes)).collect())
+}
+
+/// What is in the log of a home, without its lease and without changing anything: the rows of `symphony doctor`.
+#[pyfunction]
+fn inspect(py: Python<'_>, home: PathBuf) -> PyResult<Bound<'_, PyDict>> {
+    let pit = home.join("pit");
+    let found = py.detach(|| symphony_pit_journal::inspect(&pit));
+    let found = found.map_err(|error| errors::from_load(py, &error.into()))?;
+    let segments = PyList::empty(py);
+    for segment in &found.segments {
+        let row = PyDict::new(py);
+        row.set_item("path", text(&segment.path))?;
+        row.set_item("first", segment.first)?;
+        row.set_item("bytes", segment.bytes)?;
+        row.set_item("used", segment.end)?;
+        row.set_item("records", segment.records)?;
+        row.set_item("sealed", segment.sealed)?;
+        row.set_item("holes", segment.holes)?;
+        let damage = segment.damage.as_ref().map(|(offset, what)| {
+            let damage = PyDict::new(py);
+            damage.set_item("offset", offset)?;
+            damage.set_item("what", what)?;
+            PyResult::Ok(damage)
+        });
+        row.set_item("damage", damage.transpose()?)?;
+        segments.append(row)?;
+    }
+    let aside = found.aside.iter().map(|(path, what)| (text(path), what.clone()));
+    let disabled = pit_api::disabled(&pit).into_iter().map(|row| (row.id, row.reason, text(&row.note)));
+    let rows = PyDict::new(py);
+    rows.set_item("backend", found.backend.name())?;
+    rows.set_item("backend_reason", &found.reason)?;
+    rows.set_item("segments", segments)?;
+    rows.set_item("records", &found.records)?;
+    rows.set_item("aside", aside.collect::<Vec<_>>())?;
+    rows.set_item("disabled", disabled.collect::<Vec<_>>())?;
+    Ok(rows)
 }
 
 /// Process that holds the Pit lease of a home, if any.
@@ -222,6 +316,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(codec::decode, module)?)?;
     module.add_function(wrap_pyfunction!(describe, module)?)?;
     module.add_function(wrap_pyfunction!(open_pit, module)?)?;
+    module.add_function(wrap_pyfunction!(compact, module)?)?;
+    module.add_function(wrap_pyfunction!(inspect, module)?)?;
     module.add_function(wrap_pyfunction!(lease_holder, module)?)?;
     module.add_function(wrap_pyfunction!(watch_parent, module)?)?;
     Ok(())

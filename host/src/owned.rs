@@ -35,6 +35,7 @@ struct PitBuffer(Owned);
 
 #[pymethods]
 impl PitBuffer {
+    #[expect(clippy::needless_pass_by_value, reason = "as PyO3 calls it")]
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         if flags & ffi::PyBUF_WRITABLE == ffi::PyBUF_WRITABLE {
             return Err(PyBufferError::new_err("content is immutable"));
@@ -50,6 +51,7 @@ impl PitBuffer {
         Ok(())
     }
 
+    #[expect(clippy::unused_self, reason = "as PyO3 calls it")]
     const unsafe fn __releasebuffer__(&self, _view: *mut ffi::Py_buffer) {}
 }
 

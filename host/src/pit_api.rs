@@ -1,10 +1,12 @@
 //! Load, resolve, start and stop Pit components.
 //!
 //! `description` judges a library before any of its code runs, `component` is a running one, `host_table` what it gets from
-//! the host: the log, and by `timers`, `jobs` and `callouts` what no component does on its own.
+//! the host: the log, and by `timers`, `jobs` and `callouts` what no component does on its own. `past` brings back what
+//! a component knew, `compaction` shortens that.
 #![allow(unsafe_code)] // reads the ABI's tables and calls through them
 
 mod callouts;
+mod compaction;
 mod component;
 mod defaults;
 mod description;
@@ -12,33 +14,32 @@ mod error;
 mod host_table;
 mod jobs;
 mod order;
+mod past;
 mod timers;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use symphony_pit_abi::RawRecord;
-use symphony_pit_journal::{Log, Options, RecordView};
+use symphony_pit_journal::{Log, Mark, Options, RecordView, Snapshot};
 
 pub use callouts::{Callout, Callouts};
+pub use compaction::{Compacted, compact};
 pub use component::Component;
 pub use description::{Description, MethodView, ParamView};
 pub use error::LoadError;
 use host_table::Services;
+pub use past::{Disabled, disabled};
 
 /// How long a component may take to come into being.
 pub const CREATE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A loaded Pit: its log and its components.
 pub struct Pit {
+    folder: PathBuf,
     components: Vec<Arc<Component>>,
     services: Arc<Services>,
-}
-
-/// Folder that a component writes to: the Artifact Store's is part of the home's layout, others get one below `pit`.
-fn data_dir(home: &Path, id: &str) -> PathBuf {
-    if id == "symphony.artifact_store" { home.join("artifacts") } else { home.join("pit/data").join(id) }
 }
 
 fn raw(record: &RecordView<'_>) -> RawRecord {
@@ -53,30 +54,28 @@ fn raw(record: &RecordView<'_>) -> RawRecord {
     }
 }
 
+/// What the libraries say of themselves, callees before their callers.
+fn described(libraries: &[PathBuf]) -> Result<Vec<Description>, LoadError> {
+    let described = libraries.iter().map(|path| Description::open(path)).collect::<Result<Vec<_>, _>>()?;
+    order::callees_first(&described)
+}
+
 impl Pit {
-    /// Take the lease of `home`, open its log, load the libraries and replay the log into them.
+    /// Take the lease of `home`, open its log, load the libraries and give their components their past.
     pub fn open(
         home: &Path,
         libraries: &[PathBuf],
         options: Options,
         patience: Duration,
     ) -> Result<Self, LoadError> {
-        let described =
-            libraries.iter().map(|path| Description::open(path)).collect::<Result<Vec<_>, _>>()?;
-        let described = order::callees_first(&described)?;
         let pit = home.join("pit");
+        let described = described(libraries)?;
         std::fs::create_dir_all(&pit).map_err(|source| LoadError::Io { path: pit.clone(), source })?;
-        let services = Arc::new(Services {
-            log: Arc::new(Log::open(&pit, options)?),
-            timers: timers::Timers::default(),
-            jobs: jobs::Jobs::default(),
-            callouts: Callouts::default(),
-            components: OnceLock::new(),
-        });
+        let services = Arc::new(Services::new(Log::open(&pit, options)?));
         match Self::run(home, described, &services, patience) {
-            Ok(components) => Ok(Self { components, services }),
+            Ok(components) => Ok(Self { folder: pit, components, services }),
             Err(error) => {
-                services.log.close(); // a component that hangs must not keep the lease
+                services.close(); // a component that hangs must not keep the lease
                 Err(error)
             }
         }
@@ -89,22 +88,18 @@ impl Pit {
         services: &Arc<Services>,
         patience: Duration,
     ) -> Result<Vec<Arc<Component>>, LoadError> {
-        let components = described
-            .into_iter()
-            .map(|library| {
-                let data_dir = data_dir(home, library.id());
-                Component::create(library, services, &data_dir, patience).map(Arc::new)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        services.log.replay(|record| {
-            let known = components.iter().find(|known| known.description.id() == record.component);
-            // Without one, its plugin is not installed now; the records stay.
-            known.map_or(Ok(()), |component| component.replay(&raw(&record)))
-        })?;
-        let _ = services.components.set(components.iter().map(Arc::downgrade).collect()); // set here alone
+        let (pit, log) = (home.join("pit"), services.log()?);
+        let mark = Mark::open(&pit)?;
+        past::heed(&pit, log, &mark)?;
+        let make = |library| Component::create(library, services, home, patience).map(Arc::new);
+        let components =
+            past::enabled(&pit, described).into_iter().map(make).collect::<Result<Vec<_>, _>>()?;
+        let components = past::bring_back(&pit, log, &mark, components, make)?;
+        services.introduce(&components);
         for component in &components {
             component.start()?;
         }
+        mark.forgive(); // what died before is read now
         Ok(components)
     }
 
@@ -118,9 +113,24 @@ impl Pit {
         &self.services.callouts
     }
 
-    /// What was found broken in the log and set aside.
-    pub fn damage(&self) -> &[symphony_pit_journal::Damage] {
-        self.services.log.damage()
+    /// The log that this Pit appends to.
+    pub fn log(&self) -> Result<&Log, LoadError> {
+        self.services.log()
+    }
+
+    /// Components that were left out, and why.
+    pub fn disabled(&self) -> Vec<Disabled> {
+        disabled(&self.folder)
+    }
+
+    /// Bytes of the log that the oldest snapshot does not cover; a component that makes none is not counted.
+    pub fn uncovered(&self) -> u64 {
+        let covered = self.components.iter().filter_map(|component| {
+            let snapshot = Snapshot::read(&self.folder, component.description.id());
+            Some(snapshot.ok()??.covered.position)
+        });
+        let end = self.services.log().map_or(0, Log::end);
+        end.saturating_sub(covered.min().unwrap_or(0))
     }
 
     /// Stop the components, callers first, and give the lease back; the log refuses whatever they do from now on.
@@ -129,6 +139,6 @@ impl Pit {
         for component in self.components.iter().rev() {
             component.stop();
         }
-        self.services.log.close();
+        self.services.close();
     }
 }

@@ -1,7 +1,7 @@
 //! A running component: an instance, and the table that the host gave it.
 
 use std::ffi::c_void;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -46,19 +46,24 @@ struct Made(*mut c_void, Returned);
 // SAFETY: as for `Component`; the result is only read by the receiver.
 unsafe impl Send for Made {}
 
+/// Folder that a component writes to: the Artifact Store's is part of the home's layout, others get one below `pit`.
+fn data_dir(home: &Path, id: &str) -> PathBuf {
+    if id == "symphony.artifact_store" { home.join("artifacts") } else { home.join("pit/data").join(id) }
+}
+
 impl Component {
     /// Make an instance; one that takes longer than `patience` is left alone for good.
     pub(super) fn create(
         description: Description,
         services: &Arc<Services>,
-        data_dir: &Path,
+        home: &Path,
         patience: Duration,
     ) -> Result<Self, LoadError> {
         let id = description.id();
-        let number = services.log.component(id)?;
+        let number = services.number(id)?;
         let calls = description.calls().collect();
         let context = Box::new(Context { services: Arc::clone(services), id, number, calls });
-        let data_dir = data_dir.to_string_lossy().into_owned().into_boxed_str();
+        let data_dir = data_dir(home, id).to_string_lossy().into_owned().into_boxed_str();
         let given =
             Box::new(Given { table: context.table(&data_dir), _context: context, _data_dir: data_dir });
         let given = Box::into_raw(given);

@@ -31,6 +31,11 @@ pub enum LoadError {
         action: &'static str,
         error: abi::Error,
     },
+    /// Replaying one of Symphony's own components ends the process.
+    Poisoned {
+        id: String,
+        reason: String,
+    },
     Log(symphony_pit_journal::Error),
     Io {
         path: PathBuf,
@@ -49,6 +54,7 @@ impl fmt::Display for LoadError {
             }
             Self::Edges { id, problem } => write!(f, "component {id} {problem}"),
             Self::Component { id, action, error } => write!(f, "component {id} failed to {action}: {error}"),
+            Self::Poisoned { id, reason } => write!(f, "component {id} cannot be brought back: {reason}"),
             Self::Log(error) => error.fmt(f),
             Self::Io { path, source } => write!(f, "cannot use {}: {source}", path.display()),
         }

@@ -12,17 +12,58 @@ use symphony_pit_journal::{Error as LogError, Log};
 use super::callouts::{Callout, Callouts};
 use super::component::Component;
 use super::defaults;
+use super::error::LoadError;
 use super::jobs::Jobs;
 use super::timers::Timers;
 
 /// What the components of one Pit share.
 pub(super) struct Services {
-    pub log: Arc<Log>,
+    /// None where a component only reads its past.
+    log: Option<Log>,
     pub timers: Timers,
     pub jobs: Jobs,
     pub callouts: Callouts,
     /// Set once all are created; weak, since a component's table leads here.
-    pub components: OnceLock<Vec<Weak<Component>>>,
+    components: OnceLock<Vec<Weak<Component>>>,
+}
+
+impl Services {
+    pub fn new(log: Log) -> Self {
+        Self {
+            log: Some(log),
+            timers: Timers::default(),
+            jobs: Jobs::default(),
+            callouts: Callouts::default(),
+            components: OnceLock::new(),
+        }
+    }
+
+    /// For components that are brought back and never started.
+    pub fn without_log() -> Self {
+        let (timers, jobs) = (Timers::default(), Jobs::default());
+        Self { log: None, timers, jobs, callouts: Callouts::default(), components: OnceLock::new() }
+    }
+
+    pub fn log(&self) -> Result<&Log, LoadError> {
+        self.log.as_ref().ok_or(LoadError::Log(LogError::Closed))
+    }
+
+    /// The number under which a component's records are stored.
+    pub fn number(&self, id: &str) -> Result<u16, LoadError> {
+        self.log.as_ref().map_or(Ok(0), |log| Ok(log.component(id)?))
+    }
+
+    /// From now on they may call each other.
+    pub fn introduce(&self, components: &[Arc<Component>]) {
+        let _ = self.components.set(components.iter().map(Arc::downgrade).collect()); // once, at the start
+    }
+
+    /// Refuse every further append, and give the lease back.
+    pub fn close(&self) {
+        if let Some(log) = &self.log {
+            log.close();
+        }
+    }
 }
 
 /// What the functions of a host table get back as their context.
@@ -39,7 +80,7 @@ impl Context {
     pub fn table(&self, data_dir: &str) -> HostTable {
         HostTable {
             size: u32::try_from(size_of::<HostTable>()).unwrap_or(0),
-            durable: u32::from(self.services.log.durable()),
+            durable: u32::from(self.services.log.as_ref().is_some_and(Log::durable)),
             context: std::ptr::from_ref(self).cast_mut().cast(),
             data_dir: Str::borrow(data_dir),
             append,
@@ -114,7 +155,8 @@ unsafe extern "C" fn append(
 ) -> i64 {
     // SAFETY: the component passes its own context, and a payload borrowed for the call.
     let (context, payload) = unsafe { (context(own), borrowed(payload, len)) };
-    match context.services.log.append(context.number, kind, revision, time, payload) {
+    let Some(log) = &context.services.log else { return -4 };
+    match log.append(context.number, kind, revision, time, payload) {
         Ok(position) => position.cast_signed(),
         Err(LogError::TooLarge { .. }) => -3,
         Err(LogError::Closed | LogError::Forked) => -4,
@@ -139,9 +181,9 @@ unsafe extern "C" fn log(own: *mut c_void, level: u32, text: Str) {
 
 unsafe extern "C" fn flush_to(own: *mut c_void, position: u64) -> u32 {
     // SAFETY: the component passes its own context.
-    match unsafe { context(own) }.services.log.flush_to(position) {
-        Ok(()) => STATUS_OK,
-        Err(_) => ErrorKind::Io as u32,
+    match unsafe { context(own) }.services.log.as_ref().map(|log| log.flush_to(position)) {
+        Some(Err(_)) => ErrorKind::Io as u32,
+        _ => STATUS_OK,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The C header and this crate describe the same bytes. markers: unit
 //!
 //! A C program made from the tables below prints what the header says; each line is compared with what Rust says.
+#![allow(clippy::cast_lossless, clippy::unwrap_used)] // constants of several types; an unwrap is an assertion
 
 use std::fmt::Write;
 use std::mem::offset_of;

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::format::{
-    MAX_SEGMENT_BYTES, Parsed, RECORD_HEADER, SEGMENT_HEADER, Slot, parse, unpublished_word,
+    MAX_SEGMENT_BYTES, Parsed, RECORD_HEADER, SEGMENT_HEADER, SegmentHeader, Slot, parse,
+    parse_segment_header, unpublished_word,
 };
 
 /// A segment file, read. Space that was reserved and never written costs neither time nor memory.
@@ -32,6 +33,17 @@ impl Contents {
             file.read_exact_at(&mut bytes[start..at], start as u64).map_err(io)?;
         }
         Ok(Self::of(bytes, at))
+    }
+
+    /// The header alone.
+    pub fn read_header(path: &Path) -> Result<SegmentHeader> {
+        let io = |error| Error::io(path, "read", error);
+        let mut bytes = [0; SEGMENT_HEADER];
+        let file = File::open(path).map_err(io)?;
+        let length =
+            usize::try_from(file.metadata().map_err(io)?.len()).unwrap_or(usize::MAX).min(SEGMENT_HEADER);
+        file.read_exact_at(&mut bytes[..length], 0).map_err(io)?;
+        parse_segment_header(&bytes[..length]).map_err(|found| Error::Foreign { path: path.into(), found })
     }
 
     pub fn of(bytes: Vec<u8>, data_end: usize) -> Self {
@@ -129,9 +141,8 @@ fn seek(file: &File, from: usize, whence: libc::c_int) -> io::Result<Option<usiz
     }
     let error = io::Error::last_os_error();
     match (error.raw_os_error(), whence) {
-        (Some(libc::ENXIO), _) => Ok(None),
         (Some(libc::EINVAL | libc::EOPNOTSUPP), libc::SEEK_DATA) => Ok(Some(from)), // then all of it is data
-        (Some(libc::EINVAL | libc::EOPNOTSUPP), _) => Ok(None),
+        (Some(libc::ENXIO | libc::EINVAL | libc::EOPNOTSUPP), _) => Ok(None),
         _ => Err(error),
     }
 }

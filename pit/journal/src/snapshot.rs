@@ -8,7 +8,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::format::{u32_at, u64_at};
+use crate::format::{Parsed, u32_at, u64_at};
+use crate::recovery::segment_indices;
+use crate::scan::Contents;
+use crate::segment::path_of;
 
 const MAGIC: [u8; 8] = *b"SYMSNAP\0";
 const VERSION: u32 = 1;
@@ -80,6 +83,24 @@ impl Snapshot {
         }
         let covered = Covered { position: u64_at(&bytes, 16), checksum: u32_at(&bytes, 24) };
         Ok(Some(Self { covered, payload: bytes[HEADER..].to_vec() }))
+    }
+}
+
+impl Covered {
+    /// Whether the log of the Pit at `pit` holds this very record.
+    pub fn is_in(self, pit: &Path) -> Result<bool> {
+        let dir = pit.join("log");
+        for index in segment_indices(&dir)?.into_iter().rev() {
+            let path = path_of(&dir, index);
+            let Ok(header) = Contents::read_header(&path) else { return Ok(false) };
+            if header.first <= self.position {
+                let found = |(at, record): (usize, Parsed<'_>)| {
+                    header.first + at as u64 == self.position && record.checksum == self.checksum
+                };
+                return Ok(Contents::read(&path)?.records().any(found));
+            }
+        }
+        Ok(false)
     }
 }
 

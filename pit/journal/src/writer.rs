@@ -16,7 +16,7 @@ use crate::flush::Flush;
 use crate::format::{Head, LOG_COMPONENT, MAX_PAYLOAD, MAX_SEGMENT_BYTES, RecordView};
 use crate::lease::Lease;
 use crate::notify::Notifier;
-use crate::recovery::{self, Damage, Last, header_of, segment_indices};
+use crate::recovery::{self, Damage, Last, segment_indices};
 use crate::scan::Contents;
 use crate::segment::{Segment, path_of};
 
@@ -201,6 +201,12 @@ impl Log {
         Ok(number)
     }
 
+    /// The component that a number stands for.
+    pub fn name(&self, number: u16) -> Option<String> {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().find(|(_, known)| **known == number).map(|(name, _)| name.clone())
+    }
+
     /// Append one record; gives its position. Once this returns, the record outlives the process.
     pub fn append(&self, component: u16, kind: u16, revision: u16, time: i64, payload: &[u8]) -> Result<u64> {
         if payload.len() > MAX_PAYLOAD {
@@ -232,12 +238,11 @@ impl Log {
         let current = self.core.current().index;
         for index in segment_indices(&self.core.dir)?.into_iter().filter(|index| *index <= current) {
             let path = path_of(&self.core.dir, index);
-            let contents = Contents::read(&path)?;
-            let header = crate::format::parse_segment_header(&contents.bytes)
-                .map_err(|found| Error::Foreign { path, found })?;
+            let header = Contents::read_header(&path)?;
             if header.first + header.size <= from {
                 continue;
             }
+            let contents = Contents::read(&path)?;
             for (offset, record) in contents.records() {
                 let position = header.first + offset as u64;
                 let name = by_number.get(&record.head.component).copied();
@@ -247,22 +252,6 @@ impl Log {
             }
         }
         Ok(())
-    }
-
-    /// Whether the record at a position is the one with this checksum: so a snapshot knows its log.
-    pub fn holds(&self, position: u64, checksum: u32) -> Result<bool> {
-        let mut first = None;
-        for index in segment_indices(&self.core.dir)? {
-            let contents = Contents::read(&path_of(&self.core.dir, index))?;
-            let Ok((header, _)) = header_of(&contents, index, first) else { return Ok(false) };
-            first = Some(header.first + header.size);
-            if position < header.first + header.size {
-                return Ok(contents.records().any(|(at, record)| {
-                    header.first + at as u64 == position && record.checksum == checksum
-                }));
-            }
-        }
-        Ok(false)
     }
 }
 

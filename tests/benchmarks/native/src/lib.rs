@@ -76,10 +76,11 @@ fn log_append(pit: PathBuf, count: usize, size: usize) -> PyResult<(Vec<u64>, Ve
         }
     }
     let mut found = 0;
-    log.replay(|record| {
+    log.replay(0, |record| {
         found += usize::from(record.payload == payload);
-        Ok::<(), PyErr>(())
-    })?;
+        Ok::<(), symphony_pit_journal::Error>(())
+    })
+    .map_err(fail)?;
     if found != appends.len() {
         return Err(PyRuntimeError::new_err(format!("{found} of {} records are in the log", appends.len())));
     }
