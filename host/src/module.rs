@@ -272,7 +272,9 @@ fn inspect(py: Python<'_>, home: PathBuf) -> PyResult<Bound<'_, PyDict>> {
     }
     let aside = found.aside.iter().map(|(path, what)| (text(path), what.clone()));
     let disabled = pit_api::disabled(&pit).into_iter().map(|row| (row.id, row.reason, text(&row.note)));
+    let poison = found.poison.as_ref().map(|(id, poison)| (id, poison.position, poison.deaths));
     let rows = PyDict::new(py);
+    rows.set_item("poison", poison)?;
     rows.set_item("backend", found.backend.name())?;
     rows.set_item("backend_reason", &found.reason)?;
     rows.set_item("segments", segments)?;

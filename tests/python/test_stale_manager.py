@@ -196,7 +196,7 @@ def test_a_killed_sweep_is_found_and_its_trash_restored(tmp_path: Path, librarie
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "4"
         process.send_signal(signal.SIGKILL)
-    pit = _host.open_pit(str(tmp_path), paths)
+    pit: Any = _host.open_pit(str(tmp_path), paths)
     pending = pit.stale_manager.pending_sweep()
     assert (pending["state"], pending["done"], pending["total"]) == ("interrupted", 4, 6)
     assert len(ids(pit)) == 2

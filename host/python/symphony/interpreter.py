@@ -18,9 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from symphony import __version__
+from symphony.artifact_requests import ArtifactRequests
 from symphony.channel import LINE_LIMIT, Channel, UnknownMethod
+from symphony.compaction import keep_compact
+from symphony.core_components import core_components
 from symphony.engine.engine import Engine, log_line
 from symphony.errors import Incompatible, InvalidInput
+from symphony.model_requests import ModelRequests
 from symphony.pit_access import OpenPit, open_pit
 from symphony.plugins import PluginHost
 from symphony.values import json_value
@@ -29,6 +33,8 @@ from symphony.values.signatures import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from symphony.artifact_requests import Requests
 
 CHANNEL: Final = 3
 ABI: Final = [1, 0]
@@ -41,6 +47,7 @@ class _Ready:
     engine: Engine
     plugins: PluginHost
     pit: OpenPit
+    requests: Requests
 
 
 class Interpreter:
@@ -50,6 +57,7 @@ class Interpreter:
         self._channel = channel
         self._ready: _Ready | None = None
         self._resuming: asyncio.Task[None] | None = None
+        self._compacting: asyncio.Task[None] | None = None
         self.stopped = asyncio.Event()
         self._methods: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
             "configure": self._configure,
@@ -66,9 +74,10 @@ class Interpreter:
 
     async def handle(self, method: str, params: dict[str, Any]) -> Any:
         """Answer one request."""
-        known = self._methods.get(method)
+        methods = self._methods if self._ready is None else {**self._methods, **self._ready.requests}
+        known = methods.get(method)
         if known is None:
-            raise UnknownMethod(f"no method {method!r}", hint=did_you_mean(method, self._methods))
+            raise UnknownMethod(f"no method {method!r}", hint=did_you_mean(method, methods))
         try:
             return await known(**{name.replace("-", "_"): value for name, value in params.items()})
         except TypeError as error:
@@ -108,8 +117,13 @@ class Interpreter:
         ears = None if notify is None else (notify[0], notify[1])
         pit = open_pit(home, libraries, notify=ears)
         engine = Engine(pit.native, plugins, native_codec(), self._channel.notify)
-        self._ready = _Ready(engine, plugins, pit)
-        self._resuming = asyncio.get_running_loop().create_task(engine.resume_all())
+        requests = {**ModelRequests(engine.models).methods(), **ArtifactRequests(pit.native).methods()}
+        self._ready = _Ready(engine, plugins, pit, requests)
+        loop = asyncio.get_running_loop()
+        self._resuming = loop.create_task(engine.resume_all())
+        core = [str(library) for library in core_components()]
+        everything = [*core, *libraries]
+        self._compacting = loop.create_task(keep_compact(pit.native, Path(home), everything, log_line))
         return {
             "ready": True,
             "version": __version__,
@@ -171,8 +185,9 @@ class Interpreter:
         return {}
 
     async def _stop(self, drain: float = 0.0) -> dict[str, Any]:
-        if self._resuming is not None:
-            self._resuming.cancel()
+        for task in (self._resuming, self._compacting):
+            if task is not None:
+                task.cancel()
         if self._ready is not None:
             await self._ready.engine.stop(float(drain))
             self._ready.pit.close()

@@ -11,14 +11,19 @@ from symphony.core_components import core_components
 from symphony.engine.run_loop import running_run_loop
 from symphony.errors import PitUnavailable, WorkflowEffect
 from symphony.home import Home, resolve_home
+from symphony.settings import load_settings
 
 if TYPE_CHECKING:
     import os
     from pathlib import Path
     from types import TracebackType
 
+    from symphony.pit_types import CorePit
+else:
+    CorePit = object  # the components are only known once a Pit is open
 
-class OpenPit:
+
+class OpenPit(CorePit):
     """A Pit that this process holds open; a context manager, closed at its end."""
 
     def __init__(self, native: Any, home: Path) -> None:
@@ -50,7 +55,7 @@ class OpenPit:
         return f"<Pit of {self.home}>"
 
 
-class PitAccess:
+class PitAccess(CorePit):
     """The open Pit of this process: ``symphony.pit.artifact_store``, ``symphony.pit["acme.vectors"]``.
 
     Raises
@@ -117,6 +122,8 @@ def open_pit(
 
     Raises
     ------
+    InvalidInput
+        The home's ``config.toml`` has a setting that is not known.
     PitUnavailable
         Another process, or this one for another home, holds a Pit; the message names it.
 
@@ -135,6 +142,15 @@ def open_pit(
     from symphony import _host
 
     path = Home(resolve_home(home)).ensure().path
+    settings = load_settings(path)
     core = [str(library) for library in core_components()]
-    _current = OpenPit(_host.open_pit(str(path), [*core, *(libraries or [])], notify=notify), path)
+    native = _host.open_pit(
+        str(path),
+        [*core, *(libraries or [])],
+        notify=notify,
+        durability=settings.durability,
+        flush_interval=settings.flush_every,
+        log_backend=settings.log_backend,
+    )
+    _current = OpenPit(native, path)
     return _current

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backend::Backend;
 use crate::error::Result;
+use crate::mark::{self, Poison};
 use crate::recovery::{header_of, segment_indices, set_asides};
 use crate::scan::{Contents, Repair};
 use crate::segment::path_of;
@@ -35,6 +36,8 @@ pub struct Inspection {
     pub segments: Vec<SegmentReport>,
     /// Records of each component, in what can be kept.
     pub records: BTreeMap<String, u64>,
+    /// The record at which the replay died last, with the component's name.
+    pub poison: Option<(String, Poison)>,
     /// Folders of what was set aside, with what was found.
     pub aside: Vec<(PathBuf, String)>,
 }
@@ -48,6 +51,7 @@ pub fn inspect(pit: &Path) -> Result<Inspection> {
         reason,
         segments: Vec::new(),
         records: BTreeMap::new(),
+        poison: None,
         aside: set_asides(&dir),
     };
     let mut names: BTreeMap<u16, String> = BTreeMap::new();
@@ -70,6 +74,7 @@ pub fn inspect(pit: &Path) -> Result<Inspection> {
         next = Some((index + 1, report.first + report.bytes as u64));
         found.segments.push(report);
     }
+    found.poison = mark::read(pit).map(|poison| (names.remove(&poison.component).unwrap_or_default(), poison));
     Ok(found)
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::format::u64_at;
 use crate::map::Map;
 use crate::segment::reserve_or_extend;
 
@@ -91,6 +92,20 @@ impl Mark {
     }
 }
 
+/// The record at which the newest replay died, or dies; told without the lease, so also of one that is under way.
+pub(crate) fn read(pit: &Path) -> Option<Poison> {
+    let bytes = std::fs::read(pit.join("replaying")).ok().filter(|bytes| bytes.len() == PAGE)?;
+    let word = |at: usize| u64_at(&bytes, at);
+    let (standing, last) = (word(POSITION_AT), word(LAST_AT));
+    let (position, deaths) = match (standing, last) {
+        (0, last) => (last.checked_sub(1)?, word(DEATHS_AT)),
+        (standing, last) if standing == last => (last - 1, word(DEATHS_AT) + 1),
+        (standing, _) => (standing - 1, 1),
+    };
+    let component = u16::try_from(word(COMPONENT_AT)).ok()?;
+    (word(MAGIC_AT) == MAGIC && deaths > 0).then_some(Poison { component, position, deaths })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,11 +120,13 @@ mod tests {
         };
         let poison = |position, deaths| Some(Poison { component: 3, position, deaths });
         assert_eq!((die_at(64), die_at(64), die_at(64)), (None, poison(64, 1), poison(64, 2)));
+        assert_eq!(read(pit.path()), poison(64, 3));
         assert_eq!((die_at(0), die_at(0)), (poison(64, 3), poison(0, 1)));
         let mark = Mark::open(pit.path()).unwrap();
         assert_eq!(mark.found(), poison(0, 2));
         mark.forgive();
         mark.clear();
+        assert_eq!(read(pit.path()), None);
         assert_eq!(Mark::open(pit.path()).unwrap().found(), None);
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from symphony.cli.command import Group, State
+from symphony.cli.command import SUMMARIES, Group, State
 from symphony.cli.failure import Exit, show_bug, show_failure, show_usage
 from symphony.errors import HostUnavailable, SymphonyError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ROOT = Group(
     "symphony",
     help="Symphony: a plugin host for AI workflows.",
-    lazy={name: name for name in ("host", "pit", "plugins", "run", "runs", "workflows")},
+    lazy={name: name for name in SUMMARIES},
     context_settings={"max_content_width": 80},
     params=[click.Option(["--version"], is_flag=True, help="Print the version.")],
     invoke_without_command=True,

@@ -117,7 +117,10 @@ class Group(click.Group):
 
 
 SUMMARIES = {
+    "artifacts": "Look at what runs produced, and tidy up.",
+    "doctor": "Look at the log and say what needs attention.",
     "host": "Start, stop and look at the host.",
+    "models": "Look at models, load and unload them.",
     "pit": "Look at the Pit's components and call them.",
     "plugins": "Install, remove and look at plugins.",
     "run": "Run a workflow and wait for its result.",

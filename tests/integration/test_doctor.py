@@ -1,0 +1,165 @@
+"""``symphony doctor`` and the settings of the log, by the command line and a real home."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import symphony
+from symphony import _host
+from symphony.compaction import keep_compact
+from symphony.errors import InvalidInput
+from symphony.settings import HostSettings, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.integration, pytest.mark.python, pytest.mark.subprocess]
+
+
+def doctor(home: Path, *options: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "symphony", "doctor", "--home", str(home), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def report(home: Path) -> dict[str, Any]:
+    return dict(json.loads(doctor(home, "--json")[1]))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    with symphony.open_pit(tmp_path / "home") as pit:
+        for number in range(20):
+            pit.artifact_store.put(b"%d" % number, name=f"n{number}")
+    return tmp_path / "home"
+
+
+def test_a_healthy_home_needs_nothing(home: Path) -> None:
+    code, out, err = doctor(home)
+    assert (code, err) == (0, "")
+    assert "nothing needs attention" in out
+    assert "symphony.artifact_store  40" in out
+    assert report(home)["records"] == {"symphony.artifact_store": 40}
+
+
+def test_a_home_without_a_pit_is_healthy(tmp_path: Path) -> None:
+    code, out, _ = doctor(tmp_path / "new")
+    assert code == 0
+    assert "0 segments" in out
+
+
+def test_damage_is_named_before_and_after_the_next_start(home: Path) -> None:
+    segment = home / "pit" / "log" / "00000000.seg"
+    used = report(home)["segments"][0]["used"]
+    with segment.open("r+b") as file:
+        file.seek(used - 40)
+        file.write(b"\xff\xff")
+    code, out, _ = doctor(home)
+    assert code == 1
+    assert f"{segment}: at byte " in out
+    assert "a record whose checksum does not fit" in out
+    with symphony.open_pit(home) as pit:
+        assert len(pit.artifact_store.list()) == 19
+    [problem] = report(home)["problems"]
+    assert problem["what"].startswith("set aside: 00000000.seg at byte ")
+    assert (home / "pit" / "log").joinpath(problem["where"], "00000000.seg").exists()
+
+
+def test_retry_gives_disabled_components_another_chance(home: Path) -> None:
+    note = home / "pit" / "disabled" / "acme.vectors"
+    note.parent.mkdir()
+    note.write_text("reading its record at position 64 ended the process 2 times\n")
+    assert report(home)["problems"][0]["where"] == "acme.vectors"
+    with symphony.open_pit(home):
+        code, _, err = doctor(home, "--retry")
+        assert code == 6
+        assert "symphony host stop" in err
+    code, out, err = doctor(home, "--retry")
+    assert (code, "acme.vectors is enabled" in err) == (0, True)
+    assert "nothing needs attention" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[host]\ndurabilty = "machine"\n', "host.durabilty: no such setting"),
+        ('[host]\ndurability = "moon"\n', "expected process or machine, got 'moon'"),
+        ("[host]\nflush_interval = -1\n", "expected seconds from 0 to 3600"),
+        ("[host\n", "config.toml"),
+        ("host = 3\n", "host: expected a table"),
+    ],
+)
+def test_a_wrong_setting_is_named(home: Path, text: str, message: str) -> None:
+    (home / "config.toml").write_text(text)
+    with pytest.raises(InvalidInput) as raised:
+        symphony.open_pit(home)
+    assert message in str(raised.value)
+    code, _, err = doctor(home)
+    assert code == 2
+    assert message in err
+    if "durabilty" in text:
+        assert "durability" in err
+
+
+def test_settings_reach_the_pit(home: Path) -> None:
+    assert load_settings(home) == HostSettings()
+    (home / "config.toml").write_text(
+        '[host]\ndurability = "machine"\nlog_backend = "pwrite"\nflush_interval = 0.5\n'
+    )
+    with symphony.open_pit(home) as pit:
+        assert pit.native.durability == "machine"
+        pit.artifact_store.put(b"more", name="more")
+    out = doctor(home)[1]
+    assert "machine: what is acknowledged survives a power loss" in out
+    assert "pwrite: chosen in config.toml" in out
+
+
+def test_a_log_that_has_grown_is_compacted_beside_the_pit(home: Path, libraries: dict[str, Path]) -> None:
+    components = [str(path) for path in libraries.values()]
+    pit = _host.open_pit(str(home), components)
+    pit.artifact_store.put(b"x", name="x")
+    told: list[str] = []
+
+    async def until_covered() -> None:
+        keeping = asyncio.ensure_future(keep_compact(pit, home, components, told.append, growth=100))
+        while pit.uncovered() >= 100:
+            await asyncio.sleep(0.01)
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
+
+    asyncio.run(asyncio.wait_for(until_covered(), 60))
+    before = pit.artifact_store.list()
+    pit.close()
+    assert told == []
+    assert (home / "pit" / "snapshots" / "symphony.artifact_store.snap").exists()
+    again = _host.open_pit(str(home), components)
+    assert again.artifact_store.list() == before
+    again.close()
+    assert "symphony.artifact_store" in {row["component"] for row in report(home)["snapshots"]}
+
+
+def test_a_compactor_that_fails_is_told_of_and_does_no_harm(home: Path, tmp_path: Path) -> None:
+    pit = _host.open_pit(str(home), [])
+    told: list[str] = []
+
+    async def until_told() -> None:
+        missing = [str(tmp_path / "missing.so")]
+        keeping = asyncio.ensure_future(keep_compact(pit, home, missing, told.append, growth=100))
+        while not told:
+            await asyncio.sleep(0.01)
+        keeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeping
+
+    asyncio.run(asyncio.wait_for(until_told(), 60))
+    pit.close()
+    assert "the log was not compacted" in told[0]
+    assert "missing.so" in told[0]
