@@ -9,7 +9,7 @@ NATIVE := $(shell find host/src pit -name '*.rs' -o -name Cargo.toml -path '*pit
 PACKAGING := pyproject.toml host/build_backend.py conductor_plugin/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-rust test-python lint format bench tools clean
+.PHONY: help demo install test test-rust test-python lint format soak memcheck bench tools clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,13 @@ format: $(VENV)/developing ## Format Rust and Python
 	cargo fmt --all
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+soak: $(VENV)/developing ## Kill a bare writer 10,000 times, and host and interpreter in 200 runs (about half an hour)
+	SYMPHONY_SOAK_ROUNDS=10000 cargo test --package symphony-pit-journal --test soak_test
+	SYMPHONY_SOAK_RUNS=200 $(BIN)/python -m pytest -q -s tests/integration/test_soak.py
+
+memcheck: tools ## Model-check the log's protocol: every interleaving of appenders and a reader (loom)
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --package symphony-pit-journal --lib model
 
 bench: $(VENV)/developing ## Run the benchmarks and write docs/benchmarks.md
 	$(BIN)/python tests/benchmarks/run.py --write docs/benchmarks.md
