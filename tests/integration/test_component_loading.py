@@ -77,6 +77,23 @@ def test_every_truncation_is_an_error_and_never_a_crash(tmp_path: Path, librarie
             _host.describe(str(path))
 
 
+def test_a_library_may_be_named_relative_to_the_folder_at_hand(
+    tmp_path: Path, libraries: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here.so").write_bytes(libraries["pool_manager"].read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert _host.describe("here.so")["id"] == "symphony.pool_manager"
+
+
+def test_the_loader_says_what_a_library_lacks(tmp_path: Path) -> None:
+    source = "extern int nowhere(void); int use(void) { return nowhere(); }"
+    library = tmp_path / "lacks.so"
+    command = ["cc", "-x", "c", "-shared", "-fPIC", "-Wl,-z,now", "-o", str(library), "-"]
+    subprocess.run(command, input=source, text=True, check=True)
+    with pytest.raises(Incompatible, match="undefined symbol: nowhere"):
+        _host.describe(str(library))
+
+
 def test_one_id_from_two_libraries_is_refused(tmp_path: Path, libraries: dict[str, Path]) -> None:
     copy = tmp_path / "copy.so"
     copy.write_bytes(libraries["dag_tracker"].read_bytes())

@@ -103,9 +103,15 @@ impl Description {
             found,
         };
         shared_object::check(path).map_err(|found| refuse(&shared_object::expected(), found))?;
+        // A name without a slash would be searched for among the system's libraries.
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         // SAFETY: loading runs the library's initialisers; a plugin's library is trusted as the plugin is.
-        let library =
-            unsafe { Library::new(path) }.map_err(|error| refuse("a loadable library", error.to_string()))?;
+        let library = unsafe { Library::new(absolute) }.map_err(|error| {
+            // What the loader says, as "undefined symbol: x", is the error's source.
+            let reason =
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            refuse("a loadable library", reason)
+        })?;
         // SAFETY: only an address is taken here; what lies there is compared before it is used.
         let entry = unsafe { library.get::<*const Entry>(ENTRY_SYMBOL) }
             .map(|symbol| *symbol)

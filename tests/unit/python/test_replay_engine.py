@@ -101,9 +101,11 @@ def _nothing_executed() -> None:
     executed.clear()
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
+@pytest.fixture(params=["process", "machine"])
+def home(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A home of either durability: what runs do is the same."""
     tmp_path.chmod(0o700)
+    (tmp_path / "config.toml").write_text(f'[host]\ndurability = "{request.param}"\n')
     return tmp_path
 
 

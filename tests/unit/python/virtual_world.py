@@ -109,6 +109,9 @@ class MemoryLog:
     def load(self, artifact: str) -> bytes | None:
         return self.artifacts.get(artifact)
 
+    def when_lasting(self, go_on: Callable[[], None], failed: Callable[[Exception], None]) -> None:
+        go_on()
+
     def _time(self) -> int:
         return max(self.clock(), self.records[-1].time if self.records else 0)
 
@@ -120,7 +123,7 @@ class MemoryLog:
 During = Callable[[Run], None]
 
 
-async def _driven(
+async def driven(
     workflow: Workflow, inputs: dict[str, Any], log: MemoryLog, during: During | None, **executor: Any
 ) -> RunResult:
     reported: list[str] = []
@@ -154,7 +157,7 @@ def result_of(
     workflow: Workflow, inputs: dict[str, Any], log: MemoryLog, during: During | None = None, **executor: Any
 ) -> RunResult:
     """Drive one run to its end on a real loop, with real threads. ``during`` is called once it has begun."""
-    return asyncio.run(_driven(workflow, inputs, log, during, **executor))
+    return asyncio.run(driven(workflow, inputs, log, during, **executor))
 
 
 def virtual_result_of(
@@ -176,6 +179,6 @@ def virtual_result_of(
     executor.setdefault("limit", 10**7)
     executor.setdefault("clock", lambda: log.clock() / 1_000_000)
     try:
-        return loop.run_until_complete(_driven(workflow, inputs, log, during, **executor))
+        return loop.run_until_complete(driven(workflow, inputs, log, during, **executor))
     finally:
         loop.close()

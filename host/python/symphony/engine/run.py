@@ -76,6 +76,7 @@ class Run:
         self._recovered: deque[LogRecord] = deque()
         self._arrived: deque[LogRecord] = deque()
         self._attempts: dict[str, Attempts] = {}
+        self._unsettled = 0
         self._under_way: dict[Handle[Any], StepCall] = {}
         self._awaited_again: LogRecord | None = None
         self._cancelled = False
@@ -103,8 +104,7 @@ class Run:
             # The workflow cannot be asked: its position in the log is not reached before that step is done.
             self._finish(RunResult("cancelled", counts=self.counts))
             return
-        self._arrived.append(LogRecord(COMMAND, "cancel", b"", 0, b"", moment))
-        self._schedule()
+        self._arrive(LogRecord(COMMAND, "cancel", b"", 0, b"", moment))
 
     def abandon(self) -> None:
         """Stop driving the run; it stays as the log has it."""
@@ -172,11 +172,22 @@ class Run:
             OUTCOME, handle.key, handle.fingerprint, outcome.state, b"=" + outcome.encoded, moment
         )
         if self._awaited_again is None:
-            self._arrived.append(arrived)
+            self._arrive(arrived)
         else:  # only that step runs during a replay
             self._recovered.appendleft(replace(arrived, time=self._awaited_again.time))
             self._awaited_again = None
-        self._schedule()
+            self._schedule()
+
+    def _arrive(self, record: LogRecord) -> None:
+        """Deliver a record that was just written, once it is lasting."""
+
+        def deliver() -> None:
+            self._unsettled -= 1
+            self._arrived.append(record)
+            self._schedule()
+
+        self._unsettled += 1
+        self._log.when_lasting(deliver, self._block)
 
     # The driver.
 
@@ -306,14 +317,13 @@ class Run:
         except Exception as error:
             self._block(error)
             return
-        self._arrived.append(LogRecord(TIMER, timer.key, b"", 0, b"", moment))
-        self._schedule()
+        self._arrive(LogRecord(TIMER, timer.key, b"", 0, b"", moment))
 
     # Ends.
 
     def _check_progress(self) -> None:
         """With no step under way and no timer set, nothing can ever wake the workflow."""
-        if self._live and not self.calls.open and self.loop.next_timer() is None:
+        if self._live and not self.calls.open and not self._unsettled and self.loop.next_timer() is None:
             waiting = ", ".join(task.get_name() for task in self.loop.tasks) or "its end"
             error = WorkflowError(
                 f"the workflow waits for something that can never happen ({waiting})",

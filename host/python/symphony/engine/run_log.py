@@ -6,9 +6,14 @@ The only module that knows the shape of the Pit's answers. Nothing here decides 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from symphony.errors import PitNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from symphony.engine.durability import Durability
 
 INLINE_LIMIT: Final = 4096
 """Results up to this many encoded bytes lie in the log itself, larger ones in the Artifact Store."""
@@ -39,7 +44,10 @@ class Attempts:
 
 
 class RunLog(Protocol):
-    """The log of one run. ``finish_step``, ``fire_timer`` and ``command`` answer the record's time."""
+    """The log of one run. ``finish_step``, ``fire_timer`` and ``command`` answer the record's time.
+
+    What follows from a record waits in ``when_lasting``: an outcome that power loss takes was never seen.
+    """
 
     def recovered(self) -> list[LogRecord]: ...
     def attempts(self) -> dict[str, Attempts]: ...
@@ -51,6 +59,7 @@ class RunLog(Protocol):
     def store(self, content: bytes, name: str, step: str) -> str: ...
     def find(self, name: str) -> str | None: ...
     def load(self, artifact: str) -> bytes | None: ...
+    def when_lasting(self, go_on: Callable[[], None], failed: Callable[[Exception], None]) -> None: ...
 
 
 def pack(encoded: bytes, log: RunLog, step: str) -> bytes:
@@ -74,10 +83,11 @@ def unpack(payload: bytes, log: RunLog) -> bytes | None:
 class PitRunLog:
     """The log of one run in the Pit: records in the DAG Tracker, large results in the Artifact Store."""
 
-    def __init__(self, pit: Any, run: str) -> None:
+    def __init__(self, pit: Any, run: str, durability: Durability) -> None:
         self._tracker = pit.dag_tracker
         self._artifacts = pit.artifact_store
         self._run = run
+        self._durability = durability
 
     def recovered(self) -> list[LogRecord]:
         return [LogRecord(*record) for record in self._tracker.recovered(self._run)]
@@ -114,3 +124,6 @@ class PitRunLog:
             return bytes(self._artifacts.get(artifact))
         except (PitNotFound, PitCorrupt):
             return None
+
+    def when_lasting(self, go_on: Callable[[], None], failed: Callable[[Exception], None]) -> None:
+        self._durability.then(go_on, failed)

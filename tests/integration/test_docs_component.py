@@ -1,0 +1,68 @@
+"""docs/write-a-component.md, done as it says: its files written, its commands run, their output compared."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+pytestmark = [pytest.mark.integration, pytest.mark.subprocess, pytest.mark.python]
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "write-a-component.md"
+BLOCK = re.compile(r"(?:^`(?P<path>[\w./-]+)`\n\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
+
+
+class Block(NamedTuple):
+    path: str | None
+    kind: str
+    text: str
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """The commands of a console block, each with the output that is shown."""
+    parts = re.split(r"^\$ (.*)$", text, flags=re.M)[1:]
+    return list(zip(parts[::2], (output.strip("\n") for output in parts[1::2]), strict=True))
+
+
+def test_the_page_can_be_followed_to_the_letter(tmp_path: Path) -> None:
+    blocks = [Block(*found.group("path", "kind", "text")) for found in BLOCK.finditer(PAGE.read_text())]
+    assert {block.path for block in blocks if block.path} >= {"acme-words/src/lib.rs", "sum.c"}
+    (tmp_path / "symphony").symlink_to(ROOT)
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "SYMPHONY_HOME": str(tmp_path / "home"),
+        "CARGO_TARGET_DIR": str(ROOT / "target" / "component-page"),
+    }
+    place = tmp_path
+    ran = 0
+    for block in blocks:
+        if block.path is not None:
+            (tmp_path / block.path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / block.path).write_text(block.text)
+        elif block.kind == "console":
+            for command, shown in commands(block.text):
+                if command.startswith("cd "):
+                    place = tmp_path / command.removeprefix("cd ")
+                    continue
+                done = subprocess.run(
+                    command,
+                    shell=True,
+                    cwd=place,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    timeout=280,
+                    check=False,
+                )
+                assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
+                if shown:
+                    assert done.stdout.strip("\n").replace(" \n", "\n") == shown.replace(" \n", "\n"), command
+                ran += 1
+            place = tmp_path
+    assert ran == 11
