@@ -79,4 +79,4 @@ bench: $(VENV)/developing ## Run the benchmarks and write docs/benchmarks.md
 	$(BIN)/python tests/benchmarks/run.py --write docs/benchmarks.md
 
 clean: ## Remove what was built
-	rm -rf target $(VENV) host/python/symphony/_components host/python/symphony/_bin host/python/symphony/_host*.so
+	rm -rf target $(VENV) host/python/symphony/_components host/python/symphony/_bin host/python/symphony/_include host/python/symphony/_host*.so

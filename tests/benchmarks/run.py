@@ -21,8 +21,11 @@ sys.path.insert(0, str(ROOT))
 
 from symphony import __version__, _host  # noqa: E402
 from symphony.core_components import core_components  # noqa: E402
+from tests.benchmarks import artifacts  # noqa: E402
 from tests.benchmarks.calls import call_figures, pool_figure  # noqa: E402
 from tests.benchmarks.commands import command_figures  # noqa: E402
+from tests.benchmarks.graphs import graph_figures  # noqa: E402
+from tests.benchmarks.leases import lease_figures  # noqa: E402
 from tests.benchmarks.measure import Figure, figure, percentile  # noqa: E402
 from tests.benchmarks.steps import step_figures  # noqa: E402
 
@@ -63,6 +66,18 @@ def log_figure(direct: Any, folder: str) -> Figure:
     )
 
 
+def artifact_figures(direct: Any) -> Iterator[Figure]:
+    core = [str(path) for path in core_components()]
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        few, many = _host.open_pit(folder, core), _host.open_pit(other, core)
+        yield artifacts.small_figure(few.artifact_store, Path(folder))
+        yield from artifacts.large_figures(few.artifact_store, direct, Path(folder))
+        yield from artifacts.many_figures(few.artifact_store, many.artifact_store)
+        few.close()
+        many.close()
+        yield artifacts.replay_figure(Path(other), core)
+
+
 def figures() -> Iterator[Figure]:
     library = native_library()
     direct = imported(library)
@@ -70,8 +85,11 @@ def figures() -> Iterator[Figure]:
         pit = _host.open_pit(folder, [*map(str, core_components()), str(library)])
         yield from call_figures(pit["symphony.bench"], direct)
         yield pool_figure(pit.pool_manager)
+        yield from lease_figures(pit)
         yield from step_figures(pit)
+        yield from graph_figures(pit.dag_tracker)
         pit.close()
+    yield from artifact_figures(direct)
     with tempfile.TemporaryDirectory() as folder:
         yield log_figure(direct, folder)
     yield from command_figures()

@@ -77,6 +77,9 @@ class DurableRuns:
         assert info["status"] == "completed", info
         assert info["payload"].startswith(f'={{"result": {length},'.encode()), info["payload"]
 
+    async def close(self) -> None:
+        await self._engine.stop(0)
+
 
 def timed(loop: asyncio.AbstractEventLoop, call: Callable[[], Awaitable[object]]) -> float:
     async def main() -> None:
@@ -123,6 +126,7 @@ def step_figures(pit: Any) -> Iterator[Figure]:
             [pair[1] for pair in runs],
             target="≥ 1.0 (later)",
         )
+        loop.run_until_complete(durable.close())
     loop.close()
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from symphony import _host
 from symphony.core_components import core_components
-from tests.benchmarks import calls, commands, steps
+from tests.benchmarks import artifacts, calls, commands, graphs, leases, steps
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.benchmarks.measure import Figure
 
 pytestmark = [pytest.mark.performance, pytest.mark.python]
@@ -36,6 +35,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "RUNS", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
     monkeypatch.setattr(commands, "REPEATS", 1)
+    monkeypatch.setattr(graphs, "SIZES", ((2_000, 1), (3_000, 1)))
+    monkeypatch.setattr(leases, "QUEUED", 50)
+    monkeypatch.setattr(leases, "REPEATS", 1)
+    monkeypatch.setattr(artifacts, "SMALL", 10)
+    monkeypatch.setattr(artifacts, "REPEATS", 1)
+    monkeypatch.setattr(artifacts, "LARGE", 1 << 20)
+    monkeypatch.setattr(artifacts, "MANY", 3_000)
 
 
 @pytest.mark.usefixtures("_quick")
@@ -44,6 +50,31 @@ def test_calls_and_steps(tmp_path: Path) -> None:
     check([calls.pool_figure(pit.pool_manager)])
     check(list(steps.step_figures(pit)))
     pit.close()
+
+
+class PlainFiles:
+    """Stands in for the native baseline, whose build takes too long here."""
+
+    def hash_and_write(self, path: str, content: bytes) -> str:
+        Path(path).write_bytes(content)
+        pit = _host.open_pit(f"{path}-pit", [str(library) for library in core_components()])
+        name = str(pit.artifact_store.put(content))
+        pit.close()
+        return name
+
+
+@pytest.mark.usefixtures("_quick")
+def test_scale(tmp_path: Path) -> None:
+    core = [str(path) for path in core_components()]
+    pit, other = _host.open_pit(str(tmp_path / "a"), core), _host.open_pit(str(tmp_path / "b"), core)
+    check(list(graphs.graph_figures(pit.dag_tracker)))
+    check(list(leases.lease_figures(pit)))
+    check([artifacts.small_figure(pit.artifact_store, tmp_path)])
+    check(list(artifacts.large_figures(pit.artifact_store, PlainFiles(), tmp_path)))
+    check(list(artifacts.many_figures(pit.artifact_store, other.artifact_store)))
+    pit.close()
+    other.close()
+    check([artifacts.replay_figure(tmp_path / "b", core)])
 
 
 @pytest.mark.subprocess

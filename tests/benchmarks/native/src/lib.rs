@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use symphony_pit::{Args, Component, Host, Record, Result, Value};
+use symphony_pit::{Component, Host, Record, Result, pit_component};
 use symphony_pit_journal::{Log, Options};
 
 struct Bench;
@@ -16,15 +16,18 @@ const fn body(text: &str, number: i64) -> i64 {
     text.len() as i64 + number
 }
 
+#[pit_component(id = "symphony.bench", description = "Bodies to time calls with", revision = 1)]
 impl Bench {
-    #[expect(clippy::unused_self, reason = "the signature of every method")]
-    fn add(&self, args: &Args<'_>) -> Result<Value> {
-        Ok(Value::Int(body(args.str(0)?, args.int(1)?)))
+    /// Nothing.
+    #[pit_method]
+    fn ping(&self) -> Result<()> {
+        Ok(())
     }
 
-    #[expect(clippy::unused_self, reason = "the signature of every method")]
-    fn ping(&self, _args: &Args<'_>) -> Result<Value> {
-        Ok(Value::None)
+    /// Length of the text plus the number.
+    #[pit_method]
+    fn add(&self, text: &str, number: i64) -> Result<i64> {
+        Ok(body(text, number))
     }
 }
 
@@ -35,14 +38,6 @@ impl Component for Bench {
 
     fn replay(&self, _record: &Record<'_>) -> Result<()> {
         Ok(())
-    }
-}
-
-symphony_pit::export_component! {
-    Bench, id = "symphony.bench", description = "Bodies to time calls with", revision = 1,
-    methods {
-        "Nothing." FAST ping() -> "None" => Bench::ping;
-        "Length of the text plus the number." FAST add(text: "str", number: "int") -> "int" => Bench::add;
     }
 }
 
@@ -87,8 +82,17 @@ fn log_append(pit: PathBuf, count: usize, size: usize) -> PyResult<(Vec<u64>, Ve
     Ok((appends, copies))
 }
 
+/// What storing content cannot do without: its BLAKE3 hash, and a file with it.
+#[pyfunction]
+fn hash_and_write(path: PathBuf, content: &[u8]) -> PyResult<String> {
+    let hash = blake3::hash(content);
+    std::fs::write(path, content)?;
+    Ok(hash.to_string())
+}
+
 #[pymodule(gil_used = true)]
 fn symphony_bench(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(add, module)?)?;
-    module.add_function(wrap_pyfunction!(log_append, module)?)
+    module.add_function(wrap_pyfunction!(log_append, module)?)?;
+    module.add_function(wrap_pyfunction!(hash_and_write, module)?)
 }

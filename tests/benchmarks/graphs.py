@@ -1,0 +1,105 @@
+"""Large graphs of steps: the DAG Tracker against graphlib, and what a step takes of memory."""
+
+from __future__ import annotations
+
+import graphlib
+import itertools
+import random
+from typing import TYPE_CHECKING, Any
+
+from tests.benchmarks.measure import Figure, figure, seconds
+from tests.benchmarks.memory import resident_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+SIZES = ((100_000, 5), (1_000_000, 1))
+"""Steps of a graph, and how often it is measured."""
+EDGES = 5
+"""Dependencies of each step, but of the first ones."""
+_numbers = itertools.count()
+
+Graph = list[tuple[str, list[int]]]
+
+
+def made(steps: int) -> Graph:
+    """Steps in no order of use: each depends on some before it, at random."""
+    chance = random.Random(steps)
+    return [(f"s{at}", chance.sample(range(at), min(at, EDGES))) for at in range(steps)]
+
+
+def _begin(tracker: Any) -> str:
+    run = f"graph{next(_numbers)}"
+    tracker.accept_run(run, b"{}", b"")
+    return run
+
+
+def by_tracker(tracker: Any, graph: Graph) -> list[str]:
+    """One call for the steps, one to validate, one for the order."""
+    run = _begin(tracker)
+    tracker.add_many(run, graph)
+    assert tracker.validate(run) == []
+    return list(tracker.order(run))
+
+
+def call_by_call(tracker: Any, graph: Graph) -> list[str]:
+    run = _begin(tracker)
+    keys = [key for key, _ in graph]
+    for key, needs in graph:
+        tracker.add_step(run, key, dependencies=[keys[at] for at in needs])
+    assert tracker.validate(run) == []
+    return list(tracker.order(run))
+
+
+def by_graphlib(graph: Graph) -> list[str]:
+    keys = [key for key, _ in graph]
+    sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
+    for key, needs in graph:
+        sorter.add(key, *[keys[at] for at in needs])
+    return list(sorter.static_order())
+
+
+def check(graph: Graph, order: Sequence[str]) -> None:
+    """Every step once, and behind all that it needs."""
+    place = {key: at for at, key in enumerate(order)}
+    assert len(place) == len(order) == len(graph)
+    keys = [key for key, _ in graph]
+    assert all(place[keys[need]] < place[key] for key, needs in graph for need in needs)
+
+
+def compare(
+    name: str,
+    subject: Callable[[Any, Graph], list[str]],
+    tracker: Any,
+    graph: Graph,
+    repeats: int,
+    **more: str,
+) -> Figure:
+    check(graph, subject(tracker, graph))
+    taken = [
+        (seconds(lambda: subject(tracker, graph)), seconds(lambda: by_graphlib(graph)))
+        for _ in range(repeats)
+    ]
+    edges = sum(len(needs) for _, needs in graph)
+    return figure(
+        f"graph of {len(graph):,} steps, {edges:,} edges, {name}",
+        "ms",
+        "graphlib.TopologicalSorter",
+        [pair[0] * 1e3 for pair in taken],
+        [pair[1] * 1e3 for pair in taken],
+        **more,
+    )
+
+
+def graph_figures(tracker: Any) -> Iterator[Figure]:
+    """Figures of adding, validating and ordering a graph."""
+    for steps, repeats in SIZES:
+        graph = made(steps)
+        check(graph, by_graphlib(graph))
+        before = resident_bytes()
+        tracker.add_many(_begin(tracker), graph)
+        note = f"{(resident_bytes() - before) / steps:.0f} bytes of memory a step, with its edges"
+        target = "≤ 0.05" if steps == SIZES[0][0] else ""
+        yield compare("by add_many", by_tracker, tracker, graph, repeats, target=target, note=note)
+        if steps == SIZES[0][0]:
+            yield compare("call by call", call_by_call, tracker, graph, repeats, target="≤ 0.17")
