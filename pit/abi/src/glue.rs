@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::layout::{HostTable, Param, RawRecord, RawValue, Returned, STATUS_OK};
 use crate::value::{Args, Value};
 
-/// What a component type provides; the method table comes from `export_component!`.
+/// What a component type provides; the method table comes from `pit_component`.
 pub trait Component: Sized + Send + Sync + 'static {
     /// Make an empty instance.
     fn create(host: Host) -> Result<Self>;

@@ -1,38 +1,24 @@
-//! Decides who gets a contended resource. Loads and answers; it holds no state yet.
+//! The Arbitration Engine: who gets a contended resource.
+//!
+//! `resource` is what is shared out, `ticket` someone's wish for a part of it with its state machine, `queue` the order of
+//! those who wait and `share` what each owner had so far, `strategy` by what that is measured, `deadlock` who waits for
+//! whom, `audit` every decision with its reason, `state` all of it, `serving` and `ending` what happens to tickets, `engine` the
+//! lock around it, `waiting` those who wait for a ticket, `records` what lasts, `component` the method table. It decides only: what a ticket stands for is its owner's affair.
 
-use symphony_pit::{Args, Component, Error, Host, Record, Result, Value};
-
-struct ArbitrationEngine;
-
-impl ArbitrationEngine {
-    #[expect(clippy::unused_self, reason = "every component answers ping, and does nothing")]
-    fn ping(&self, _args: &Args<'_>) -> Result<Value> {
-        Ok(Value::None)
-    }
-
-    #[expect(clippy::unused_self, reason = "there is nothing to count yet")]
-    fn stats(&self, _args: &Args<'_>) -> Result<Value> {
-        Ok(Value::map([("decisions", Value::Int(0))]))
-    }
-}
-
-impl Component for ArbitrationEngine {
-    fn create(_host: Host) -> Result<Self> {
-        Ok(Self)
-    }
-
-    fn replay(&self, record: &Record<'_>) -> Result<()> {
-        Err(Error::corrupt(format!("a record of kind {} comes from a newer version", record.kind)))
-    }
-}
-
-symphony_pit::export_component! {
-    ArbitrationEngine, id = "symphony.arbitration_engine",
-    description = "Decides who gets a contended resource", revision = 1,
-    methods {
-        "Do nothing: shows that the component answers."
-            FAST ping() -> "None" => ArbitrationEngine::ping;
-        "Counters: decisions."
-            FAST stats() -> "dict" => ArbitrationEngine::stats;
-    }
-}
+mod audit;
+mod component;
+mod deadlock;
+mod ending;
+mod engine;
+mod names;
+mod priority;
+mod queue;
+mod records;
+mod resource;
+mod rows;
+mod serving;
+mod share;
+mod state;
+mod strategy;
+mod ticket;
+mod waiting;
