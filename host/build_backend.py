@@ -47,6 +47,7 @@ def _build_native() -> None:
     for name in COMPONENTS:
         _install(built / f"libsymphony_{name}{SUFFIX}", PACKAGE / "_components" / f"{name}{SUFFIX}")
     _install(built / "symphonyd", PACKAGE / "_bin" / "symphonyd")
+    _install(ROOT / "pit" / "include" / "symphony_pit.h", PACKAGE / "_include" / "symphony_pit.h")
 
 
 def build_wheel(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from symphony import _host as _host
+    from symphony.core_components import get_include as get_include
     from symphony.engine.handles import Handle as Handle
     from symphony.engine.replayable import gather as gather
     from symphony.engine.replayable import now as now
@@ -49,6 +50,7 @@ _HOMES: Final = {
     "WorkflowEffect": "errors",
     "current": "engine.step_context",
     "gather": "engine.replayable",
+    "get_include": "core_components",
     "hookimpl": "hookspecs",
     "now": "engine.replayable",
     "open_pit": "pit_access",

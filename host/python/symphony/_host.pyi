@@ -1,28 +1,58 @@
 """The native module: the durable codec, and the Pit.
 
-The methods of a Pit's components come from their method tables when it is opened, so they are `Any` here.
+The methods of a Pit's components come from their method tables when it is opened; `symphony.pit_types` says
+what those of the core components are.
 """
 
-from typing import Any, Final
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final, Literal, final, type_check_only
+
+from symphony.pit_types import CorePit
 
 __version__: Final[str]
 ABI: Final[tuple[int, int]]
 
-class Pit:
+@final
+class Pit(CorePit):
     """A loaded Pit. Components are attributes by their short name, items by their id."""
 
     @property
     def closed(self) -> bool: ...
+    @property
+    def durability(self) -> Literal["machine", "process"]:
+        """What the records survive."""
     def __getattr__(self, name: str) -> Any: ...
-    def __getitem__(self, id: str) -> Any: ...
+    def __getitem__(self, id: str, /) -> Any: ...
     def components(self) -> list[dict[str, Any]]:
         """What ``symphony pit list --json`` shows."""
-    def damage(self) -> list[tuple[str, int, str]]:
-        """Damaged places of the log that were set aside when it was opened: (file, offset, copy)."""
+    def damage(self) -> list[tuple[str, int, str, str]]:
+        """Damaged places of the log that were set aside when it was opened: (file, offset, what, folder)."""
+    def disabled(self) -> list[tuple[str, str, str]]:
+        """Components that were left out: (id, reason, the note to remove to have them tried again)."""
+    def uncovered(self) -> int:
+        """Bytes of the log that the oldest snapshot does not cover."""
+    def flush(self) -> None:
+        """Wait until everything recorded so far is on the disk. Many who wait at once share one flush."""
     def call(self, component: str, method: str, args: list[Any]) -> Any:
         """Call a method by names. Raises NotFound for an unknown component or method."""
+    def serve_callouts(
+        self, event_loop: AbstractEventLoop, handler: Callable[[str, str, list[Any]], object]
+    ) -> None:
+        """Answer what components ask for: ``handler(component, name, args)`` is called on the loop's thread.
+
+        It must not raise. Whoever serves last is the one that is asked.
+        """
     def close(self) -> None:
         """Give the lease back; further calls raise PitUnavailable."""
+
+@final
+@type_check_only
+class Handle:
+    """Something that a component keeps for its caller: given back to its methods, let go when collected."""
+
+    def __index__(self) -> int: ...
 
 def encode(value: Any) -> bytes:
     """The durable form of a value. Raises ConversionError, which names the path to what has none."""
@@ -38,12 +68,26 @@ def open_pit(
     libraries: list[str],
     log_segment_bytes: int = 0,
     notify: tuple[int, int] | None = None,
+    create_timeout: timedelta = ...,
+    durability: str = "process",
+    flush_interval: timedelta = ...,
+    log_backend: str | None = None,
 ) -> Pit:
     """Take the Pit lease of a home, open its log, load the libraries and replay the log into them.
 
-    Raises PitUnavailable (another process holds the lease), Incompatible, Conflict, PitCorrupt,
-    HostUnavailable.
+    ``create_timeout`` is how long a component may take to come into being. With the durability "machine",
+    records that somebody flushed survive a loss of power, else all but those of the last ``flush_interval``.
+    ``log_backend`` forces "mmap" or "pwrite" where the probe of the file system would choose.
+
+    Raises PitUnavailable (another process holds the lease), Incompatible, Conflict, PitError (a component
+    could not be created), PitCorrupt, HostUnavailable.
     """
+
+def compact(home: str, libraries: list[str]) -> list[tuple[str, int, int]]:
+    """Turn the log of a home into snapshots, without its lease: (component, position, bytes) of each."""
+
+def inspect(home: str) -> dict[str, Any]:
+    """What is in the log of a home, without its lease and without changing anything."""
 
 def lease_holder(home: str) -> int | None:
     """Process that holds the Pit lease of a home, if any."""

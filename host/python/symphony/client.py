@@ -87,12 +87,14 @@ class Client:
         return answer.get("result")
 
     def _receive(self, deadline: float | None) -> dict[str, Any]:
-        while (end := self._unread.find(b"\n")) < 0:
+        searched = 0
+        while (end := self._unread.find(b"\n", searched)) < 0:
+            searched = len(self._unread)
             if len(self._unread) > MAX_LINE:
                 raise ConnectionLost("the host sent a line that is too long")
             if deadline is not None:
                 self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-            chunk = self._socket.recv(65536)
+            chunk = self._socket.recv(1 << 20)
             if not chunk:
                 raise ConnectionLost("the host closed the connection")
             self._unread += chunk

@@ -51,9 +51,13 @@ def register_models(registry: ModelRegistry) -> None:
     Parameters
     ----------
     registry:
-        ``registry.add(name, provider, memory=bytes, instances=1)``. ``provider`` has the coroutines
-        ``load() -> model``, ``unload(model)`` and ``health(model) -> bool``; ``memory`` is what one
-        instance needs, in bytes.
+        ``registry.add(name, provider, memory=bytes, instances=1, backup="", keep_warm=0.0,
+        failure_threshold=3)``. ``provider`` has ``load() -> model`` and, if need be, ``unload(model)`` and
+        ``health(model) -> bool``; coroutines run on the event loop, plain functions in a thread. Its number
+        ``cost``, if there is one, is what each lease costs. ``memory`` is what the loaded model takes, in
+        bytes, ``instances`` how many steps may use it at once, ``backup`` the model that serves while this
+        one is failed, ``keep_warm`` the seconds that it is kept when idle, ``failure_threshold`` the failed
+        health checks in a row that make it failed.
 
     Example
     -------

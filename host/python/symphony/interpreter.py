@@ -27,6 +27,7 @@ from symphony.errors import Incompatible, InvalidInput
 from symphony.model_requests import ModelRequests
 from symphony.pit_access import OpenPit, open_pit
 from symphony.plugins import PluginHost
+from symphony.settings import load_settings
 from symphony.values import json_value
 from symphony.values.codec import native_codec
 from symphony.values.signatures import did_you_mean
@@ -116,7 +117,8 @@ class Interpreter:
         libraries = [str(path) for path in plugins.components]
         ears = None if notify is None else (notify[0], notify[1])
         pit = open_pit(home, libraries, notify=ears)
-        engine = Engine(pit.native, plugins, native_codec(), self._channel.notify)
+        interval = load_settings(Path(home)).health_interval
+        engine = Engine(pit.native, plugins, native_codec(), self._channel.notify, health_interval=interval)
         requests = {**ModelRequests(engine.models).methods(), **ArtifactRequests(pit.native).methods()}
         self._ready = _Ready(engine, plugins, pit, requests)
         loop = asyncio.get_running_loop()

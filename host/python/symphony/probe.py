@@ -2,9 +2,11 @@
 
     python -P -m symphony.probe NAME|FILE
     python -P -m symphony.probe --component PATH...
+    python -P -m symphony.probe --exercise PATH HOME
 
 Started by ``symphony.plugins.prober``, which watches it. It reports JSON lines on an inherited descriptor
-(``--report-fd``, else stdout): one per stage, the last with the result. It keeps no state and opens no Pit.
+(``--report-fd``, else stdout): one per stage, the last with the result. It keeps no state, and opens a Pit
+only to exercise a component, in a throw-away home.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from symphony.errors import PitError
 from symphony.plugins.discovery import Candidate, file_candidate, find
 from symphony.plugins.loading import Contributions, collect, import_modules, is_own, own_roots, problem_of
 from symphony.plugins.names import prefix
@@ -31,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser = argparse.ArgumentParser(prog="python -P -m symphony.probe")
     parser.add_argument("target", nargs="+", metavar="NAME|FILE")
     parser.add_argument("--component", action="store_true", help="the targets are component libraries")
+    parser.add_argument("--exercise", action="store_true", help="create a component and call it, in a home")
     parser.add_argument("--report-fd", type=int, default=1)
     parser.add_argument("--trace-fd", type=int, default=2)
     parser.add_argument("--limit", type=float, default=10.0, help="seconds until all stacks are dumped")
@@ -45,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
     if options.component:
         report({"result": {"components": describe(options.target)}})
+    elif options.exercise:
+        report({"result": exercise(options.target[0], options.target[1], report)})
     else:
         report({"result": probe(options.target[0], report)})
     sys.stdout.flush()
@@ -112,6 +118,48 @@ def describe(libraries: Sequence[str]) -> list[dict[str, Any]]:
         except BaseException as error:
             found.append({"library": library, "problem": problem_of(error, []).json()})
     return found
+
+
+def exercise(library: str, home: str, report: Report) -> dict[str, Any]:
+    """Let a component library live once: created, asked, closed, and brought back from its records."""
+    from symphony import _host
+    from symphony.core_components import core_components
+
+    checks: list[str] = []
+    component: dict[str, Any] | None = None
+    try:
+        report({"stage": "described"})
+        component = _host.describe(library)
+        checks.append("described")
+        core = [_host.describe(str(path)) for path in core_components()]
+        others = [item["library"] for item in core if item["id"] != component["id"]]
+        for life in ("created", "brought back from its records"):
+            report({"stage": life})
+            pit = _host.open_pit(home, [*others, library])
+            if reasons := [row[1] for row in pit.disabled() if row[0] == component["id"]]:
+                raise PitError(reasons[0])
+            checks.append(life)
+            for method in ("ping", "stats"):
+                report({"stage": f"asked for {method}()"})
+                _answer(pit[component["id"]], component["id"], method)
+                checks.append(f"{method}()")
+            report({"stage": "closed"})
+            pit.close()
+            checks.append("closed")
+    except BaseException as error:
+        return {"component": component, "checks": checks, "problem": problem_of(error, []).json()}
+    return {"component": component, "checks": checks, "problem": None}
+
+
+def _answer(component: Any, id: str, method: str) -> None:
+    known = getattr(component, method, None)
+    if known is None:
+        raise PitError(f"component {id} has no method {method}(), which every component has")
+    answer = known()
+    wanted: type = type(None) if method == "ping" else dict
+    if not isinstance(answer, wanted):
+        what = "None" if method == "ping" else "a dict of counters"
+        raise PitError(f"component {id}: {method}() gave {type(answer).__name__}, expected {what}")
 
 
 def note_os_exit(own: Sequence[Path], report: Report) -> None:

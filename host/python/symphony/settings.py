@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """How a host keeps what it is told.
+    """How a host keeps what it is told, and looks after its models.
 
     Parameters
     ----------
@@ -31,6 +31,8 @@ class HostSettings:
     log_backend:
         ``"mmap"`` or ``"pwrite"``, where the file system should not be asked; ``symphony doctor`` shows
         the choice.
+    health_interval:
+        Seconds between the health checks of loaded models; 0 = none.
 
     Example
     -------
@@ -41,6 +43,7 @@ class HostSettings:
     durability: Literal["process", "machine"] = "process"
     flush_interval: float = 1.0
     log_backend: Literal["mmap", "pwrite"] | None = None
+    health_interval: float = 30.0
 
     @property
     def flush_every(self) -> timedelta:

@@ -14,21 +14,38 @@ use crate::json::{Fields, Json, Object};
 use crate::runs::{End, Filter, resume_hint};
 use crate::subprocess::Phase;
 
-const NAMES: [&str; 14] = [
+/// What the interpreter answers as it is, and the fields that it takes.
+const FORWARDED: [(&str, &[&str]); 17] = [
+    ("workflows.list", &[]),
+    ("pit.list", &[]),
+    ("pit.call", &["component", "method", "args"]),
+    ("plugins.reload", &[]),
+    ("models.list", &[]),
+    ("models.load", &["model"]),
+    ("models.unload", &["model"]),
+    ("models.prewarm", &["model"]),
+    ("artifacts.list", &["prefix", "tag", "limit", "after"]),
+    ("artifacts.show", &["artifact"]),
+    ("artifacts.get", &["artifact", "offset", "limit"]),
+    ("artifacts.search", &["query", "tags", "metadata", "media_type", "limit"]),
+    ("artifacts.verify", &["artifact", "after", "limit"]),
+    ("artifacts.plan", &["limit", "decision"]),
+    ("artifacts.sweep", &[]),
+    ("artifacts.sweep_step", &["sweep", "batch"]),
+    ("artifacts.sweep_end", &["sweep", "commit"]),
+];
+
+const NAMES: [&str; 10] = [
     "host.status",
     "host.stop",
     "host.restart",
     "host.linger",
-    "workflows.list",
     "workflows.run",
     "runs.wait",
     "runs.list",
     "runs.get",
     "runs.resume",
     "runs.cancel",
-    "pit.list",
-    "pit.call",
-    "plugins.reload",
 ];
 
 pub(super) async fn answer(
@@ -37,6 +54,9 @@ pub(super) async fn answer(
     method: &str,
     fields: &Fields,
 ) -> Result<Json> {
+    if let Some((_, taken)) = FORWARDED.iter().find(|(name, _)| *name == method) {
+        return host.interpreter.call(method, &pass(fields, taken)).await;
+    }
     match method {
         "host.status" => Ok(host.status().into()),
         "host.stop" => stop(host, fields).await,
@@ -44,9 +64,6 @@ pub(super) async fn answer(
         "host.linger" => {
             host.linger.set(true);
             Ok(host.status().into())
-        }
-        "workflows.list" | "pit.list" | "pit.call" | "plugins.reload" => {
-            host.interpreter.call(method, &pass(fields, &["component", "method", "args"])).await
         }
         "workflows.run" => run(host, fields).await,
         "runs.list" => Ok(host.runs.list(&Filter::from_fields(fields)?, host.interpreter.drives())?.into()),
@@ -59,9 +76,11 @@ pub(super) async fn answer(
 }
 
 fn unknown(method: &str) -> Failure {
+    let mut known: Vec<&str> = NAMES.into_iter().chain(FORWARDED.iter().map(|(name, _)| *name)).collect();
+    known.sort_unstable();
     Failure::not_found(format!("there is no method {method:?}"))
         .code(METHOD_NOT_FOUND)
-        .hint(format!("one of {}", NAMES.join(", ")))
+        .hint(format!("one of {}", known.join(", ")))
 }
 
 /// The given fields, as they came.

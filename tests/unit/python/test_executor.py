@@ -8,6 +8,7 @@ import threading
 import time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -233,101 +234,13 @@ def test_the_same_cached_call_is_made_once_at_a_time() -> None:
     assert len({record.payload for record in log.records if record.payload.startswith(b"@")}) == 1
 
 
-class Pool:
-    """Stands in for the Pool Manager: one slot, a state."""
-
-    def __init__(self) -> None:
-        self.state = "cold"
-        self.free = asyncio.Semaphore(1)
-        self.events: list[str] = []
-
-    def register(self, model: str, provider: str, memory: int, instances: int) -> None:
-        self.events.append(f"register {model}")
-
-    def warm(self, model: str) -> bool:
-        cold = self.state in ("cold", "failed")
-        self.state = "warming" if cold else self.state
-        return cold
-
-    def warmed(self, model: str, seconds: float) -> None:
-        self.state = "hot"
-
-    def failed(self, model: str, reason: str) -> None:
-        self.state = "failed"
-        self.events.append(reason)
-
-    def try_acquire(self, model: str, slots: int = 1) -> int | None:
-        if self.state != "hot" or self.free.locked():
-            return None
-        self.free._value -= 1
-        return 1
-
-    async def acquire_async(self, model: str) -> int:
-        await self.free.acquire()
-        return 1
-
-    def release(self, lease: int) -> None:
-        self.free.release()
-
-
-class Provider:
-    def __init__(self, fail: int = 0) -> None:
-        self.loads = 0
-        self.fail = fail
-
-    async def load(self) -> str:
-        self.loads += 1
-        await asyncio.sleep(1)
-        if self.loads <= self.fail:
-            raise OSError("no such file")
-        return "the model"
-
-
-def test_a_model_is_loaded_once_and_leased_to_one_step_at_a_time() -> None:
-    using: list[int] = []
-
-    @symphony.step(model="small")
-    async def embed(text: str, *, model: str) -> str:
-        using.append(1)
-        assert len(using) == 1
-        await asyncio.sleep(1)
-        using.pop()
-        return f"{model}: {text}"
-
-    @symphony.workflow
-    async def all_of() -> list[str]:
-        return list(await symphony.gather(embed.map(["a", "b", "c"])))
-
-    pool, provider = Pool(), Provider()
-    models = ModelPool(pool)
-    models.register("small", provider, "plugin", 1, 1)
-    models.register("small", provider, "plugin", 1, 1)
-    result = virtual_result_of(all_of, {}, MemoryLog(), models=models)
-    assert result.value == ["the model: a", "the model: b", "the model: c"]
-    assert provider.loads == 1
-    assert pool.events == ["register small"]
-    assert not pool.free.locked()
-
-
-def test_a_model_that_does_not_load_fails_the_attempt() -> None:
-    @symphony.step(model="small", retries=1, backoff=0)
-    async def embed(*, model: str) -> str:
-        return model
-
-    pool = Pool()
-    models = ModelPool(pool)
-    models.register("small", Provider(fail=1), "plugin", 1, 1)
-    assert virtual_result_of(one(embed), {}, MemoryLog(), models=models).value == "the model"
-    assert pool.events == ["register small", "OSError: no such file"]
-
-
 def test_an_unknown_model_is_named() -> None:
     @symphony.step(model="smal")
     async def embed(*, model: str) -> str:
         return model
 
-    models = ModelPool(Pool())
-    models.register("small", Provider(), "plugin", 1, 1)
+    models = ModelPool(Mock())
+    models.register("small", object(), "plugin", 1, 1)
     error = virtual_result_of(one(embed), {}, MemoryLog(), models=models).error
     assert isinstance(error, NotFound)
     assert (str(error), error.hint) == ("no model 'smal'", "did you mean 'small'?")

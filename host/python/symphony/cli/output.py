@@ -23,6 +23,7 @@ COLOURS = {
     "completed": "green",
     "ok": "green",
     "ready": "green",
+    "hot": "green",
     "broken": "red",
     "failed": "red",
     "missing": "red",
@@ -93,6 +94,20 @@ def seconds(value: float | None) -> str:
         return f"{value:.1f} s"
     minutes, rest = divmod(int(value), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(number: int | None) -> str:
+    """An amount of bytes as people write it: ``17 B``, ``1.5 KiB``."""
+    if number is None:
+        return ""
+    if number < 1024:
+        return f"{number} B"
+    amount = float(number)
+    for unit in ("KiB", "MiB", "GiB"):
+        amount /= 1024
+        if amount < 1024:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1024:.1f} TiB"
 
 
 def counted(number: int, what: str) -> str:

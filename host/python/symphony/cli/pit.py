@@ -13,10 +13,13 @@ from symphony.cli.command import Group, State, pass_state
 from symphony.cli.output import note, print_json, table
 from symphony.core_components import core_components
 from symphony.errors import InvalidInput, NotFound
+from symphony.home import absolute
 from symphony.plugins import catalog, prober
 from symphony.plugins.names import did_you_mean
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from symphony.home import Home
 
 command = Group(
@@ -26,6 +29,7 @@ command = Group(
     symphony pit list
     symphony pit show pool_manager
     symphony pit call pool_manager.models
+    symphony pit check ./libacme_vectors.so
     """,
 )
 
@@ -83,8 +87,7 @@ def show(state: State, component: str) -> None:
     click.echo(f"{item['name']} {item['version']}  ({item['id']})")
     click.echo(item["description"])
     for method in item["methods"]:
-        flags = method.get("flags")
-        shown = f"  [{', '.join(flags) if isinstance(flags, list) else flags}]" if flags else ""
+        shown = f"  [{_flags(method)}]" if _flags(method) else ""
         click.echo(f"\n  {method['name']}{method['signature'].removeprefix(method['name'])}{shown}")
         for line in textwrap.wrap(method["doc"], 74):
             click.echo(f"      {line}")
@@ -120,6 +123,113 @@ def call(state: State, method: str, values: tuple[str, ...]) -> None:
 
     for line in render(answer["value"]):
         click.echo(line)
+
+
+@command.command(
+    "check",
+    examples="""
+    symphony pit check ./libacme_vectors.so
+    symphony pit check target/release/libacme_vectors.so --json
+    """,
+)
+@click.argument("file", type=click.Path(dir_okay=False))
+@pass_state
+def check(state: State, file: str) -> None:
+    """Check a component library: open it, create it in a throw-away home, call it, and bring it back.
+
+    All of that is done in a process of its own, which may crash or hang. No host is started.
+    """
+    from symphony.plugins import lookup
+    from symphony.plugins.problem import Problem
+
+    path = absolute(file)
+    if not path.is_file():
+        near = did_you_mean(path.name, [item.name for item in _libraries(path.parent)])
+        raise NotFound(f"there is no file {path}", hint=near or "give the path of a shared library")
+    found = prober.exercise(str(path))
+    problem = Problem.of(found["problem"])
+    if problem is not None:
+        done = f" (went well: {', '.join(found['checks'])})" if found["checks"] else ""
+        raise lookup.error_for(f"component library {path}{done}", problem)
+    if state.json:
+        print_json(found)
+        return
+    item = found["component"]
+    click.echo(f"{item['name']} {item['version']}  ({item['id']})")
+    click.echo(item["description"])
+    if item["calls"]:
+        click.echo(f"calls {', '.join(item['calls'])}")
+    click.echo()
+    table(
+        ["METHOD", "FLAGS", "SIGNATURE"],
+        [[method["name"], _flags(method), method["signature"]] for method in item["methods"]],
+    )
+    note(f"ok: {', '.join(found['checks'])}")
+
+
+@command.command(
+    "stubs",
+    examples="""
+    symphony pit stubs pool_manager
+    symphony pit stubs ./libacme_vectors.so -o typings
+    symphony pit stubs acme.vectors > vectors.pyi
+    """,
+)
+@click.argument("component", metavar="[COMPONENT|FILE]", required=False)
+@click.option("--output", "-o", metavar="DIR", type=click.Path(file_okay=False), help="Write files here.")
+@pass_state
+def stubs(state: State, component: str | None, output: str | None) -> None:
+    """Write type stubs of components from their method tables, for type checkers and editors.
+
+    Without COMPONENT those of all components are written, which needs -o.
+    """
+    from symphony import pit_stubs
+
+    if component is None:
+        if output is None:
+            raise InvalidInput(
+                "the stubs of all components need a folder", hint="-o DIR, or name a component"
+            )
+        chosen = components(state.home)
+    elif absolute(component).is_file():
+        chosen = [_described(absolute(component))]
+    else:
+        chosen = [find(component, components(state.home))]
+    files = {f"{item['name']}.pyi": pit_stubs.stub(item) for item in chosen}
+    if output is None:
+        if state.json:
+            print_json(files)
+        else:
+            click.echo("".join(files.values()), nl=False)
+        return
+    folder = absolute(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    if state.json:
+        print_json({"written": [str(folder / name) for name in files]})
+    else:
+        note(f"written to {folder}: {', '.join(files)}")
+
+
+def _described(path: Path) -> dict[str, Any]:
+    from symphony.plugins import lookup
+    from symphony.plugins.problem import Problem
+
+    item = prober.describe([str(path)])[0]
+    problem = Problem.of(item.get("problem"))
+    if problem is not None:
+        raise lookup.error_for(f"component library {path}", problem)
+    return item
+
+
+def _libraries(folder: Path) -> list[Path]:
+    return [item for item in folder.glob("*") if item.suffix in (".so", ".dylib")] if folder.is_dir() else []
+
+
+def _flags(method: dict[str, Any]) -> str:
+    flags = method.get("flags") or ""
+    return ", ".join(flags) if isinstance(flags, list) else str(flags)
 
 
 def parse_argument(text: str) -> Any:

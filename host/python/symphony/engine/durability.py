@@ -28,7 +28,7 @@ class Durability:
         self._flushing: asyncio.Task[None] | None = None
 
     def then(self, go_on: Callable[[], None], failed: Callable[[Exception], None]) -> None:
-        """Call ``go_on`` once all that is recorded so far is lasting, or ``failed`` with what the disk said."""
+        """Call ``go_on`` once all that is recorded is lasting, or ``failed`` with what the disk said."""
         if not self._machine:
             go_on()
             return

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from symphony.engine.durability import Durability
 from symphony.engine.executor import Executor
 from symphony.engine.models import ModelPool
 from symphony.engine.run import Run
@@ -52,6 +53,8 @@ class Engine:
         The bridge's codec.
     notify:
         Called with the method and parameters of notifications for the host.
+    health_interval:
+        Seconds between the health checks of loaded models; 0 = none.
 
     Example
     -------
@@ -60,25 +63,32 @@ class Engine:
     'hello.greet'
     """
 
-    def __init__(self, pit: Any, plugins: PluginHost, codec: Codec, notify: Notify) -> None:
+    def __init__(
+        self, pit: Any, plugins: PluginHost, codec: Codec, notify: Notify, *, health_interval: float = 30.0
+    ) -> None:
         self._pit = pit
         self._tracker = pit.dag_tracker
+        self._durability = Durability(pit)
         self._plugins = plugins
         self._codec = codec
         self._notify = notify
-        self._models = ModelPool(pit.pool_manager)
-        self._executor = Executor(codec, self._models, progress=self._progress, report=log_line)
+        self.models = ModelPool(pit.pool_manager, log_line)
+        self._executor = Executor(codec, self.models, progress=self._progress, report=log_line)
         self._runs: dict[str, Run] = {}
         self._driving: set[asyncio.Task[None]] = set()
         self._blocked: dict[str, SymphonyError] = {}
         self._pending_progress: dict[tuple[str, str], dict[str, Any]] = {}
         self._stopping = False
+        pit.serve_callouts(asyncio.get_running_loop(), self.models.answer)
         self.take_over_plugins()
+        self.models.watch(health_interval)
 
     def take_over_plugins(self) -> None:
         """Make the models and the policy of the loaded plugins known."""
         for model in self._plugins.models.values():
-            self._models.register(model.name, model.provider, model.plugin, model.memory, model.instances)
+            self.models.register(
+                model.name, model.provider, model.plugin, model.memory, model.instances, **model.terms
+            )
         self._executor.policy = self._plugins.conductor
 
     @property
@@ -124,6 +134,7 @@ class Engine:
             return registered.name
         self._tracker.accept_run(run_id, json.dumps(_info(registered, cwd)).encode(), encoded)
         self._begin(run_id, registered)
+        await self._durability.settled()
         return registered.name
 
     async def resume_all(self) -> None:
@@ -176,10 +187,12 @@ class Engine:
         run = self._runs.get(run_id)
         if run is not None:
             run.cancel()
+            await self._durability.settled()
             return
-        PitRunLog(self._pit, run_id).command("cancel")
+        PitRunLog(self._pit, run_id, self._durability).command("cancel")
         self._blocked.pop(run_id, None)
         self._record_end(run_id, RunResult("cancelled"))
+        await self._durability.settled()
 
     def result(self, run_id: str) -> dict[str, Any]:
         """What was recorded at the end of a run.
@@ -213,7 +226,7 @@ class Engine:
         for run in list(self._runs.values()):
             run.abandon()
         await self._executor.close()
-        await self._models.unload_all()
+        await self.models.unload_all()
 
     # Driving runs.
 
@@ -225,7 +238,7 @@ class Engine:
             registered.workflow,
             inputs,
             name=registered.name,
-            log=PitRunLog(self._pit, run_id),
+            log=PitRunLog(self._pit, run_id, self._durability),
             codec=self._codec,
             launcher=self._executor,
             started=int(info["accepted"]),

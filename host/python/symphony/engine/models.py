@@ -1,20 +1,28 @@
-"""Leases of models for steps: the Pool Manager counts, the providers load, here they come together."""
+"""Leases of models for steps, and what people ask of models: the Pool Manager decides, the providers load.
+
+Which object belongs to which lease is known here; how one is loaded, dropped and checked is ``model_life``'s.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from symphony.errors import NotFound, PitConflict
+from symphony.engine.model_life import Loaded, ModelLife
+from symphony.errors import Conflict, NotFound, PitConflict, PitError, PitTimeout
 from symphony.values.signatures import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# How long a load that somebody asked for waits for room.
+ROOM_LIMIT: Final = 60.0
 
 
 class Provider(Protocol):
-    """What a plugin registers for a model. ``load`` must not block the loop: use ``asyncio.to_thread``."""
+    """What a plugin registers for a model. Coroutines run on the loop, plain functions in a thread."""
 
     async def load(self) -> Any: ...
 
@@ -33,37 +41,49 @@ class Models(Protocol):
     def release(self, lease: int) -> None: ...
 
 
-@dataclass(slots=True)
-class _Model:
-    provider: Any
-    loaded: bool = False
-    value: Any = None
-    loading: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
 class ModelPool:
     """The models of this interpreter.
 
-    ``pool`` is the Pit's Pool Manager: it knows states, memory and how many leases there are; the objects
-    themselves are here.
+    Parameters
+    ----------
+    pool:
+        The Pit's Pool Manager: it knows states, memory and leases. Its callouts must reach ``answer``.
+    report:
+        Called with lines for the log.
     """
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, report: Callable[[str], None] = lambda line: None) -> None:
         self._pool = pool
-        self._models: dict[str, _Model] = {}
-        self._terms: dict[str, tuple[str, int, int]] = {}
+        self._life = ModelLife(pool, report)
+        # The handler of the Pit's callouts.
+        self.answer = self._life.answer
+        self._leased: dict[int, Loaded] = {}
+        self._asked: set[asyncio.Task[None]] = set()
 
-    def register(self, name: str, provider: Any, plugin: str, memory: int, instances: int) -> None:
-        """Make a model known; one that is loaded stays so when its plugin is registered again."""
-        terms = (plugin, memory, instances)
-        if self._terms.get(name) != terms:  # each registration is a record in the log
-            self._pool.register(name, *terms)
-            self._terms[name] = terms
-        known = self._models.get(name)
-        if known is None or type(known.provider) is not type(provider):
-            self._models[name] = _Model(provider)
-        else:
-            known.provider = provider
+    def register(
+        self,
+        name: str,
+        provider: Any,
+        plugin: str,
+        memory: int,
+        instances: int,
+        *,
+        cost_per_call: float = 0.0,
+        backup: str = "",
+        keep_warm: float = 0.0,
+        failure_threshold: int = 3,
+    ) -> None:
+        """Make a model known. One that is loaded stays so, unless its plugin's code is another one now."""
+        self._pool.register(
+            name, plugin, memory, instances, cost_per_call, backup, keep_warm, failure_threshold
+        )
+        self._life.provide(name, provider)
+
+    def watch(self, interval: float) -> None:
+        """Check loaded models every so many seconds, and give failed ones with a backup new chances."""
+        self._life.watch(interval)
+
+    # For steps.
 
     async def acquire(self, name: str) -> tuple[int, Any]:
         """Lease a model, loading it when it is cold.
@@ -72,52 +92,146 @@ class ModelPool:
         ------
         NotFound
             No plugin registered this model.
+        PitConflict
+            It does not load, or it failed; the message says why.
+        PitExhausted
+            The budget is used up, or it can never fit the memory.
         """
-        model = self._models.get(name)
-        if model is None:
-            raise NotFound(f"no model {name!r}", hint=did_you_mean(name, self._models))
-        lease = self._pool.try_acquire(name) if model.loaded else None
-        if lease is None:
-            await self._ensure_loaded(name, model)
+        if name not in self._life.providers:
+            raise NotFound(f"no model {name!r}", hint=did_you_mean(name, self._life.providers))
+        try:
             lease = self._pool.try_acquire(name)
+        except PitConflict:
+            lease = None
+            self._pool.recover(name)  # it failed and nothing stands in for it: this is a new chance
         if lease is None:
-            lease = await self._pool.acquire_async(name)
-        return int(lease), model.value
+            try:
+                lease = await self._pool.acquire_async(name)
+            except PitConflict as error:
+                raise _told(error) from error
+        # From here on no await: a step that is stopped must not take the lease with it.
+        served = self._pool.lease_model(lease)
+        loaded = self._life.loaded.get(served)
+        if loaded is None:
+            self._pool.release(lease)
+            raise Conflict(
+                f"model {served} counts as hot, but was not loaded by the engine",
+                hint=f"symphony pit call pool_manager.failed {served} reset",
+            )
+        loaded.leases += 1
+        self._leased[lease] = loaded
+        return int(lease), loaded.value
 
     def release(self, lease: int) -> None:
+        """Give a lease back."""
+        loaded = self._leased.pop(lease)
+        loaded.leases -= 1
+        self._life.let_go(loaded)
         self._pool.release(lease)
+
+    # For people.
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The Pool Manager's rows; ``provided`` says whether a loaded plugin can load the model."""
+        return [{**row, "provided": row["name"] in self._life.providers} for row in self._pool.models()]
+
+    def row(self, name: str) -> dict[str, Any]:
+        """One of them. Raises ``NotFound`` with the closest name."""
+        rows = self.rows()
+        for row in rows:
+            if row["name"] == name:
+                return row
+        raise NotFound(
+            f"no model {name!r}",
+            hint=did_you_mean(name, [row["name"] for row in rows]) or "symphony models list",
+        )
+
+    async def load(self, name: str) -> dict[str, Any]:
+        """Load a model now, and answer its row once it is hot; a failed one is tried again.
+
+        Raises
+        ------
+        NotFound
+            No loaded plugin provides it.
+        PitConflict
+            It does not load; the message says why.
+        PitTimeout
+            There was no room for it: others are in use, or kept warm.
+        """
+        self._begin(name)
+        deadline = time.monotonic() + ROOM_LIMIT
+        while True:
+            row = self.row(name)
+            if row["state"] == "hot":
+                return row
+            if row["state"] == "failed":
+                raise PitConflict(f"model {name} failed: {row['reason']}")
+            if row["state"] == "cold":
+                if time.monotonic() > deadline:
+                    raise PitTimeout(
+                        f"no room for model {name} within {ROOM_LIMIT:g} s: others are in use or kept warm"
+                    )
+                self._pool.prewarm(name)
+            await self._life.moved(0.1)
+
+    def prewarm(self, name: str) -> bool:
+        """Load a model in the background. False: it is hot, or on its way."""
+        if not self._begin(name):
+            return False
+        task = asyncio.get_running_loop().create_task(self._quietly(name))
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+        return True
+
+    async def unload(self, name: str) -> dict[str, Any]:
+        """Unload a model that no one uses, and answer its row.
+
+        Raises
+        ------
+        NotFound
+            There is no such model.
+        Conflict
+            It is in use, being loaded, or could not be unloaded.
+        """
+        row = self.row(name)
+        if row["state"] == "failed":
+            self._pool.recover(name)
+        elif row["state"] != "cold" and not await self._life.unload(name):
+            row = self.row(name)
+            use = f"in use ({row['leased']} leased)" if row["leased"] else row["state"]
+            raise Conflict(f"model {name} is {use}", hint="try again when it is idle")
+        row = self.row(name)
+        if row["state"] == "failed":
+            raise Conflict(f"model {name} failed: {row['reason']}")
+        return row
 
     async def unload_all(self) -> None:
         """Give every provider the chance to let go; what they raise is of no more use to anyone."""
-        for model in self._models.values():
-            if model.loaded and hasattr(model.provider, "unload"):
-                model.loaded, value, model.value = False, model.value, None
-                with suppress(Exception):  # the provider is a plugin's code, and the interpreter ends
-                    await _awaited(model.provider.unload(value))
+        for task in self._asked:
+            task.cancel()
+        await self._life.close()
 
-    async def _ensure_loaded(self, name: str, model: _Model) -> None:
-        async with model.loading:
-            must_load = self._pool.warm(name)
-            if model.loaded and not must_load:
-                return
-            began = time.perf_counter()
-            try:
-                if not model.loaded:
-                    model.value = await _awaited(model.provider.load())
-                    model.loaded = True
-            except BaseException as error:
-                reason = "loading was cancelled" if isinstance(error, asyncio.CancelledError) else str(error)
-                self._pool.failed(name, f"{type(error).__name__}: {reason}")
-                raise
-            try:
-                self._pool.warmed(name, time.perf_counter() - began)
-            except PitConflict:
-                if must_load:
-                    raise  # otherwise it was warm already, in the records of an earlier interpreter
+    def _begin(self, name: str) -> bool:
+        """Whether the model is to be loaded: it is cold, or it was failed."""
+        row = self.row(name)
+        if not row["provided"]:
+            raise NotFound(
+                f"no plugin that is loaded provides model {name!r}",
+                hint=f"it was {row['provider']}'s: symphony plugins list",
+            )
+        if row["state"] == "failed":
+            self._pool.recover(name)
+        return row["state"] in ("cold", "failed")
+
+    async def _quietly(self, name: str) -> None:
+        with suppress(PitError, NotFound):  # the model's row says what became of it
+            await self.load(name)
 
 
-async def _awaited(answer: Any) -> Any:
-    return await answer if inspect.isawaitable(answer) else answer
+def _told(error: PitConflict) -> PitConflict:
+    """The error with its notes in its message: only the message is recorded of a step's error."""
+    notes = "; ".join(getattr(error, "__notes__", []))
+    return PitConflict(f"{error} ({notes})" if notes else str(error))
 
 
 class NoModels:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from symphony.errors import Conflict, PluginBroken
@@ -43,13 +43,14 @@ class RegisteredWorkflow:
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A model provider; ``memory`` is bytes per instance."""
+    """A model provider; ``memory`` is bytes, ``terms`` are the further ones of the Pool Manager."""
 
     name: str
     plugin: str
     provider: Any
     memory: int
     instances: int
+    terms: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -198,8 +199,10 @@ class PluginHost:
                 workflows[full] = RegisteredWorkflow(
                     full, f"{plugin}:{name}", plugin, version, loaded.candidate.file, loaded.sha256, workflow
                 )
-            for name, (provider, memory, instances) in loaded.found.models.items.items():
-                models[name] = RegisteredModel(name, plugin, provider, memory, instances)
+            for name, model in loaded.found.models.items.items():
+                models[name] = RegisteredModel(
+                    name, plugin, model.provider, model.memory, model.instances, model.terms
+                )
             components.extend(loaded.found.components.items)
             conductor = conductor if conductor is not None else loaded.found.conductor
         self.workflows, self.models, self.components = workflows, models, components

@@ -126,6 +126,20 @@ def describe(libraries: Sequence[str], limit: float = LIMIT) -> list[dict[str, A
     return [{"library": libraries[0], "problem": death.json()}]
 
 
+def exercise(library: str, limit: float = LIMIT) -> dict[str, Any]:
+    """Let a component live once in a throw-away home: ``{"library", "component", "checks", "problem"}``.
+
+    ``component`` is its ``pit list`` element, ``checks`` what went well, ``problem`` what did not.
+    """
+    with tempfile.TemporaryDirectory(prefix="symphony-check-") as home:
+        ending = _run(["--exercise", library, home], limit)
+    reported = ending.last("result")
+    if reported is not None:
+        return {"library": library, **reported["result"]}
+    death = _death(ending, [], limit, Path(library).name)
+    return {"library": library, "component": None, "checks": [], "problem": death.json()}
+
+
 def _run(arguments: Sequence[str], limit: float) -> _Ending:
     with tempfile.TemporaryFile() as report, tempfile.TemporaryFile() as trace:
         descriptors = (report.fileno(), trace.fileno())
@@ -202,7 +216,7 @@ def _death(ending: _Ending, own: Sequence[Path], limit: float, component: str = 
     who, when = f"component {component} " if component else "", f"while it was being {stage}"
     at = _traced_frame(ending.trace, own)
     if ending.hung:
-        hint = "a plugin's module only defines things; work belongs into steps"
+        hint = "" if component else "a plugin's module only defines things; work belongs into steps"
         return Problem("hung", f"{who}did not finish within {limit:g} s {when}", at, hint)
     exited = ending.last("os_exit")
     if exited is not None:

@@ -5,7 +5,8 @@ They belong to one plugin and are thrown away when any of its hooks fails. They 
 
 from __future__ import annotations
 
-import inspect
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,35 +40,73 @@ class WorkflowRegistry:
         self.items[workflow.name] = workflow
 
 
+@dataclass(frozen=True)
+class OfferedModel:
+    """A provider as it was added; ``terms`` are the further ones of the Pool Manager's ``register``."""
+
+    provider: Any
+    memory: int
+    instances: int
+    terms: dict[str, Any]
+
+
 class ModelRegistry:
     """Collects model providers of one plugin."""
 
     def __init__(self) -> None:
-        self.items: dict[str, tuple[Any, int, int]] = {}
+        self.items: dict[str, OfferedModel] = {}
 
-    def add(self, name: str, provider: object, *, memory: int, instances: int = 1) -> None:
-        """Add one provider under ``name``; ``memory`` is bytes per instance.
+    def add(
+        self,
+        name: str,
+        provider: object,
+        *,
+        memory: int,
+        instances: int = 1,
+        backup: str = "",
+        keep_warm: float = 0.0,
+        failure_threshold: int = 3,
+    ) -> None:
+        """Add one provider under ``name``; see ``hookspecs.register_models``.
 
-        Raises ``InvalidInput`` for a provider without async ``load``, ``unload`` and ``health``, for a
-        negative size, and for a name that was added before.
+        Raises ``InvalidInput`` for a provider without ``load``, for terms out of range, and for a name that
+        was added before.
         """
         if not isinstance(name, str) or not name or name.strip() != name:
             raise InvalidInput(f"registry.add: a model's name is a non-empty string, got {name!r}")
         if name in self.items:
             raise InvalidInput(f"registry.add: the model {name!r} was added twice")
         for method in ("load", "unload", "health"):
-            if not inspect.iscoroutinefunction(getattr(provider, method, None)):
+            found = getattr(provider, method, None)
+            if not callable(found) and (found is not None or method == "load"):
                 raise InvalidInput(
-                    f"registry.add: the provider of model {name!r} has no coroutine {method!r}",
-                    hint="a provider has async load(), unload(model) and health(model)",
+                    f"registry.add: the provider of model {name!r} has no method {method!r}",
+                    hint="a provider has load() and, if need be, unload(model) and health(model)",
                 )
-        if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
-            raise InvalidInput(f"registry.add: memory of model {name!r}: expected bytes, got {memory!r}")
-        if isinstance(instances, bool) or not isinstance(instances, int) or instances < 1:
+        cost = getattr(provider, "cost", 0.0)
+        for term, value, least, kinds in (
+            ("memory", memory, 0, int),
+            ("instances", instances, 1, int),
+            ("failure_threshold", failure_threshold, 1, int),
+            ("keep_warm", keep_warm, 0, (int, float)),
+            ("cost", cost, 0, (int, float)),
+        ):
+            if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < math.inf:
+                raise InvalidInput(
+                    f"registry.add: {term} of model {name!r}: expected a number of at least {least}, "
+                    f"got {value!r}"
+                )
+        if not isinstance(backup, str) or backup == name:
             raise InvalidInput(
-                f"registry.add: instances of model {name!r}: expected 1 or more, got {instances!r}"
+                f"registry.add: backup of model {name!r}: expected another model, got {backup!r}"
             )
-        self.items[name] = (provider, memory, instances)
+        terms = {
+            "cost_per_call": float(cost),
+            "backup": backup,
+            "keep_warm": float(keep_warm),
+            "failure_threshold": failure_threshold,
+        }
+        self.items[name] = OfferedModel(provider, memory, instances, terms)
 
 
 class ComponentRegistry:
