@@ -109,6 +109,9 @@ def test_the_five_components_describe_themselves(libraries: dict[str, Path]) -> 
     for row in described.values():
         assert {"ping", "stats"} <= {method["name"] for method in row["methods"]}
         assert all(method["doc"] and method["flags"] for method in row["methods"])
+        names = {method["name"] for method in row["methods"]}
+        waiting = {method["name"] for method in row["methods"] if "BLOCKING" in method["flags"]}
+        assert {f"{name}_async" for name in waiting} <= names
 
 
 def compile_awkward(

@@ -317,6 +317,16 @@ fn flatten(value: &Value, arena: &mut Vec<RawValue>) -> RawValue {
     }
 }
 
+impl Value {
+    /// Lend the value in the form that crosses the ABI.
+    pub fn with_ref<T>(&self, body: impl FnOnce(ValueRef<'_>) -> T) -> T {
+        with_raw(std::slice::from_ref(self), |raw| {
+            // SAFETY: made from a value of ours just now, lent for the call.
+            body(unsafe { ValueRef::new(&raw[0]) })
+        })
+    }
+}
+
 /// Lend values as the arguments of one call.
 pub fn with_raw<T>(values: &[Value], body: impl FnOnce(&[RawValue]) -> T) -> T {
     let mut arena = Vec::with_capacity(values.iter().map(cells).sum());

@@ -458,6 +458,16 @@ impl ArtifactStore {
         ]))
     }
 
+    /// As `verify_all`, on a thread that may block.
+    #[pit_method]
+    async fn verify_all_async(
+        self: Arc<Self>,
+        #[default("")] after: String,
+        #[default(1000)] limit: usize,
+    ) -> Result<Value> {
+        self.elsewhere(move |this| this.verify_all(&after, limit)).await
+    }
+
     /// Every content with what tells its worth, in the order of the ids, from the one behind after.
     #[pit_method]
     fn inventory(
@@ -502,6 +512,12 @@ impl ArtifactStore {
         self.store.delete(&[hash]).map(|_| ())
     }
 
+    /// As `delete`, on a thread that may block.
+    #[pit_method]
+    async fn delete_async(self: Arc<Self>, id: String, #[default(false)] force: bool) -> Result<()> {
+        self.elsewhere(move |this| this.delete(&id, force)).await
+    }
+
     /// Hide artifacts until they are restored, put again, or deleted by `commit_trash`. Gives how many there were.
     #[pit_method]
     fn trash(&self, ids: Vec<&str>, #[default("")] reason: &str) -> Result<u64> {
@@ -541,10 +557,28 @@ impl ArtifactStore {
         self.store.delete(&hashes)
     }
 
+    /// As `commit_trash`, on a thread that may block.
+    #[pit_method]
+    async fn commit_trash_async(
+        self: Arc<Self>,
+        #[default(None)] ids: Option<Vec<String>>,
+    ) -> Result<Emptied> {
+        self.elsewhere(move |this| {
+            this.commit_trash(ids.as_ref().map(|ids| ids.iter().map(String::as_str).collect()))
+        })
+        .await
+    }
+
     /// Move the bytes of an artifact to another folder (an absolute path); what is known of it stays.
     #[pit_method(blocking)]
     fn archive(&self, id: &str, folder: &str) -> Result<()> {
         self.store.archive(&parse(id)?, folder)
+    }
+
+    /// As `archive`, on a thread that may block.
+    #[pit_method]
+    async fn archive_async(self: Arc<Self>, id: String, folder: String) -> Result<()> {
+        self.elsewhere(move |this| this.archive(&id, &folder)).await
     }
 
     /// Bring the bytes of an archived artifact back.
@@ -552,9 +586,24 @@ impl ArtifactStore {
     fn retrieve(&self, id: &str) -> Result<()> {
         self.store.retrieve(&parse(id)?)
     }
+
+    /// As `retrieve`, on a thread that may block.
+    #[pit_method]
+    async fn retrieve_async(self: Arc<Self>, id: String) -> Result<()> {
+        self.elsewhere(move |this| this.retrieve(&id)).await
+    }
 }
 
 impl ArtifactStore {
+    /// Do work that may take long on a thread of its own.
+    async fn elsewhere<T: Send + 'static>(
+        self: Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let host = self.store.host;
+        host.run_blocking(move || work(&self)).await
+    }
+
     fn retag(&self, hash: &Hash, added: Vec<String>, removed: Vec<String>) -> Result<()> {
         let mut state = self.store.lock();
         state.catalog.find(hash)?;

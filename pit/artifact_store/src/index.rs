@@ -172,7 +172,7 @@ fn expression(query: &str) -> String {
         let (word, star) = word.strip_suffix('*').map_or((word, ""), |word| (word, "*"));
         format!("\"{}\"{star}", word.replace('"', "\"\""))
     };
-    query.split_whitespace().map(term).collect::<Vec<_>>().join(" ")
+    query.replace('\0', " ").split_whitespace().map(term).collect::<Vec<_>>().join(" ")
 }
 
 fn serve(shared: &Shared, mut connection: Connection, document: impl Fn(Hash) -> Document) {

@@ -124,7 +124,7 @@ impl Store {
         let found = self.lock().catalog.searchable(&id);
         let text = found.map(|found| {
             let is_text = found.media_type.is_empty() || found.media_type.starts_with("text/");
-            let body = if is_text && found.size <= SEARCHED_BYTES {
+            let body = if is_text && (1..=SEARCHED_BYTES).contains(&found.size) {
                 // Content that cannot be read is found by its names all the same; `verify` says what is wrong with it.
                 let read = self.content.read(&id, found.place, found.size).ok();
                 read.and_then(|bytes| std::str::from_utf8(bytes.as_ref()).ok().map(str::to_owned))

@@ -1,6 +1,7 @@
 //! The component: its method table, and what of it lasts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use symphony_pit::{Component, FromPit, Host, Record, Result, ToPit, Value, ValueRef, pit_component};
 
@@ -294,6 +295,12 @@ impl DagTracker {
         self.tracker.add(run, |graph| graph.plan_many(steps))
     }
 
+    /// As `add_many`, on a thread that may block.
+    #[pit_method]
+    async fn add_many_async(self: Arc<Self>, run: String, steps: Value) -> Result<usize> {
+        self.elsewhere(move |this| steps.with_ref(|steps| this.add_many(&run, steps))).await
+    }
+
     /// All that is wrong with the graph: duplicates, unknown dependencies, cycles with their path. Empty: it is valid.
     #[pit_method(blocking)]
     fn validate(&self, run: &str) -> Result<Vec<Problem>> {
@@ -301,10 +308,22 @@ impl DagTracker {
         Ok(errors.into_iter().map(Problem::from).collect())
     }
 
+    /// As `validate`, on a thread that may block.
+    #[pit_method]
+    async fn validate_async(self: Arc<Self>, run: String) -> Result<Vec<Problem>> {
+        self.elsewhere(move |this| this.validate(&run)).await
+    }
+
     /// All steps, each after its dependencies. Raises `PitConflict` with all that is wrong if there is a cycle.
     #[pit_method(blocking)]
     fn order(&self, run: &str) -> Result<Vec<String>> {
         self.tracker.analyse(run, None, |graph, _| Ok(keys(graph, graph.order()?)))
+    }
+
+    /// As `order`, on a thread that may block.
+    #[pit_method]
+    async fn order_async(self: Arc<Self>, run: String) -> Result<Vec<String>> {
+        self.elsewhere(move |this| this.order(&run)).await
     }
 
     /// Steps that may start now: higher priority first, then in the order of adding. None of a paused run.
@@ -352,6 +371,16 @@ impl DagTracker {
         })
     }
 
+    /// As `critical_path`, on a thread that may block.
+    #[pit_method]
+    async fn critical_path_async(
+        self: Arc<Self>,
+        run: String,
+        #[default(None)] durations: Option<BTreeMap<String, f64>>,
+    ) -> Result<Way> {
+        self.elsewhere(move |this| this.critical_path(&run, durations)).await
+    }
+
     /// Upward rank of every step: seconds from its start to the end of the run, at best. Durations as for `critical_path`.
     #[pit_method(blocking)]
     fn ranks(&self, run: &str, #[default(None)] durations: Option<BTreeMap<String, f64>>) -> Result<Value> {
@@ -359,6 +388,16 @@ impl DagTracker {
             let ranks = graph.ranks(weights)?;
             Ok(Value::map(ranks.into_iter().map(|(number, rank)| (graph.key(number), Value::Float(rank)))))
         })
+    }
+
+    /// As `ranks`, on a thread that may block.
+    #[pit_method]
+    async fn ranks_async(
+        self: Arc<Self>,
+        run: String,
+        #[default(None)] durations: Option<BTreeMap<String, f64>>,
+    ) -> Result<Value> {
+        self.elsewhere(move |this| this.ranks(&run, durations)).await
     }
 
     /// Seconds until the run ends, at best: the longest way through what is not done, or the work shared by so many slots
@@ -373,6 +412,18 @@ impl DagTracker {
     ) -> Result<f64> {
         let now = now.unwrap_or_else(|| self.tracker.now());
         self.tracker.analyse(run, durations, |graph, weights| graph.remaining(weights, slots, now))
+    }
+
+    /// As `remaining_time`, on a thread that may block.
+    #[pit_method]
+    async fn remaining_time_async(
+        self: Arc<Self>,
+        run: String,
+        #[default(0)] slots: u32,
+        #[default(None)] now: Option<i64>,
+        #[default(None)] durations: Option<BTreeMap<String, f64>>,
+    ) -> Result<f64> {
+        self.elsewhere(move |this| this.remaining_time(&run, slots, now, durations)).await
     }
 
     /// What completed steps took, over all runs: name -> [how many, mean seconds].
@@ -423,6 +474,17 @@ fn read_policy(value: ValueRef<'_>) -> Result<Policy> {
 
 fn keys(graph: &crate::graph::Graph, numbers: Vec<u32>) -> Vec<String> {
     numbers.into_iter().map(|number| graph.key(number).to_owned()).collect()
+}
+
+impl DagTracker {
+    /// Do work that may take long on a thread of its own.
+    async fn elsewhere<T: Send + 'static>(
+        self: Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let host = self.tracker.host();
+        host.run_blocking(move || work(&self)).await
+    }
 }
 
 impl Component for DagTracker {

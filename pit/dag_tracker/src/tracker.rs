@@ -121,6 +121,10 @@ impl Tracker {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub const fn host(&self) -> Host {
+        self.host
+    }
+
     pub fn now(&self) -> i64 {
         self.host.now()
     }

@@ -256,7 +256,8 @@ pub(crate) fn parse_segment_header(bytes: &[u8]) -> Result<SegmentHeader, String
     }
     let (sealed, check) = (u64_at(bytes, SEALED_AT), u32_at(bytes, SEAL_CRC_AT));
     // The first releases wrote no crc of it.
-    let believed = sealed != 0 && (check == seal_crc(sealed) || check == 0);
+    let possible = sealed >= SEGMENT_HEADER as u64 && sealed.is_multiple_of(8);
+    let believed = possible && (check == seal_crc(sealed) || check == 0);
     Ok(SegmentHeader {
         size: u64_at(bytes, 16),
         first: u64_at(bytes, 24),

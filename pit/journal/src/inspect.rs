@@ -74,7 +74,8 @@ pub fn inspect(pit: &Path) -> Result<Inspection> {
         next = Some((index + 1, report.first + report.bytes as u64));
         found.segments.push(report);
     }
-    found.poison = mark::read(pit).map(|poison| (names.remove(&poison.component).unwrap_or_default(), poison));
+    found.poison =
+        mark::read(pit).map(|poison| (names.remove(&poison.component).unwrap_or_default(), poison));
     Ok(found)
 }
 

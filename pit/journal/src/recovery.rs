@@ -70,9 +70,7 @@ pub(crate) fn header_of(
             header.first,
             first.unwrap_or(0)
         )),
-        Ok(header) if header.size > MAX_SEGMENT_BYTES as u64 || header.size < SEGMENT_HEADER as u64 => {
-            Err(format!("a size of {} bytes", header.size))
-        }
+        Ok(header) if !possible_size(header.size) => Err(format!("a size of {} bytes", header.size)),
         found => found,
     };
     found.map(|header| (header, None)).or_else(|what| {
@@ -80,8 +78,13 @@ pub(crate) fn header_of(
             .get(SEGMENT_HEADER..)
             .is_some_and(|rest| matches!(parse(rest, rest.len()), Slot::Record(_)));
         let first = first.filter(|_| records).ok_or_else(|| what.clone())?;
-        Ok((SegmentHeader { size: bytes.len() as u64, first, sealed: None }, Some(what)))
+        let size = bytes.len() as u64 & !7;
+        Ok((SegmentHeader { size, first, sealed: None }, Some(what)))
     })
+}
+
+fn possible_size(size: u64) -> bool {
+    (SEGMENT_HEADER as u64..=MAX_SEGMENT_BYTES as u64).contains(&size) && size.is_multiple_of(8)
 }
 
 pub(crate) fn recover(dir: &Path) -> Result<Recovered> {

@@ -188,6 +188,12 @@ fn whatever_the_bytes_are_they_are_only_looked_at() {
     };
     for seed in &seeds {
         check(&examine(seed), seed.len());
+        let pit = tempfile::tempdir().unwrap();
+        fs::create_dir(pit.path().join("log")).unwrap();
+        fs::write(pit.path().join("log/00000000.seg"), seed).unwrap();
+        let log = open(pit.path());
+        assert_eq!(examine(seed).damage.is_some(), !log.damage().is_empty());
+        log.component("goes on").unwrap();
         for _ in 0..5_000 {
             let mut bytes = seed.clone();
             for _ in 0..=random(4) {

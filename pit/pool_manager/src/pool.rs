@@ -202,6 +202,16 @@ impl State {
         Ok(next)
     }
 
+    /// Go on with the models that are wanted ahead of their use, where there is room for them now.
+    fn load_ahead(&mut self, now: i64, after: &mut After) {
+        for index in 0..self.models.len() {
+            let model = &self.models[index];
+            if model.prewarmed && model.state == ModelState::Cold && !model.load_asked {
+                let _ = self.want_load(index, now, after); // no room: it is a wish, and stays one
+            }
+        }
+    }
+
     /// Something became free: those who wait look again.
     fn wake_next(&self, index: usize, after: &mut After) {
         after.wakers.extend(self.waiters.first(index));
@@ -336,6 +346,7 @@ impl Pool {
             let due = cost > 0.0 || model.unrecorded.calls >= CALLS_PER_RECORD;
             state.spent += cost;
             state.wake_next(lease.model, after);
+            state.load_ahead(now, after);
             if due { self.record_usage(state, lease.model) } else { Ok(()) }
         })
     }
@@ -403,10 +414,14 @@ impl Pool {
         self.change(|state, after| {
             let index = state.index(name)?;
             let model = &mut state.models[index];
+            let before = model.state;
             change(model)?;
-            model.idle_since = now;
+            if model.state != before {
+                model.idle_since = now; // a health check alone is no use of it
+            }
             after.wakers.extend(state.waiters.all(index));
             state.wake_next(index, after);
+            state.load_ahead(now, after);
             Ok(())
         })
     }
@@ -419,6 +434,7 @@ impl Pool {
                 return Ok(false);
             }
             model.transition(Transition::Cool)?;
+            model.prewarmed = false; // or it would push out whatever it made room for
             Ok(true)
         })
     }

@@ -314,3 +314,27 @@ fn a_full_disk_leaves_no_name_without_content() {
     put(&store, b"x", "n");
     assert_eq!(reopen(&host).find("n", None).unwrap().map(|id| id.len()), Some(64));
 }
+
+#[test]
+fn text_that_was_archived_and_came_back_is_all_there() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (_, store) = open(folder.path());
+    let text = "words ".repeat(20_000);
+    let id = put(&store, text.as_bytes(), "text");
+    store.archive(&id, &elsewhere.path().to_string_lossy()).unwrap();
+    assert_eq!(found(&store, "text"), [""; 0], "waits for the index, which looked at it");
+    store.retrieve(&id).unwrap();
+    assert_eq!(store.get(&id).unwrap(), text.as_bytes());
+    assert!(store.verify(&id).unwrap());
+}
+
+#[test]
+fn a_query_may_hold_any_character() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, store) = open(folder.path());
+    let id = put(&store, b"plain", "name");
+    assert_eq!(found(&store, "\0plain\0"), [id]);
+    for query in ["\"", "*", "\"*", "NEAR(", "a\0b", "'", "-", "^"] {
+        found(&store, query);
+    }
+}

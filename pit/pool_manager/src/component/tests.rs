@@ -252,6 +252,48 @@ fn prewarming_avoids_a_cold_start() {
 }
 
 #[test]
+fn prewarming_under_a_full_cap_loads_once_there_is_room() {
+    let (host, pool) = pool();
+    pool.configure(Some(10), None).unwrap();
+    register(&pool, "old", 10, 1);
+    register(&pool, "new", 10, 1);
+    heat(&pool, "old");
+    let lease = pool.try_acquire("old", 1).unwrap().unwrap();
+    assert!(pool.prewarm("new").unwrap());
+    assert_eq!(asked(&host), [""; 0], "in use");
+    pool.release(lease).unwrap();
+    assert_eq!(asked(&host), ["model.unload old"]);
+    assert!(pool.cool("old").unwrap());
+    pool.cooled("old").unwrap();
+    assert_eq!(asked(&host), ["model.load new"]);
+    heat(&pool, "new");
+    assert!(pool.prewarm("old").unwrap());
+    assert!(pool.cool("new").unwrap());
+    pool.cooled("new").unwrap();
+    assert_eq!(asked(&host), ["model.unload new", "model.load old"]);
+    heat(&pool, "old");
+    assert_eq!(asked(&host), [""; 0], "what was pushed out does not push back");
+}
+
+#[test]
+fn health_checks_do_not_keep_a_model_warm() {
+    let (host, pool) = pool();
+    pool.configure(Some(10), None).unwrap();
+    pool.register("old", "test", 10, 1, 0.0, "", 5.0, 3).unwrap();
+    register(&pool, "new", 10, 1);
+    heat(&pool, "old");
+    let mut waiting = wait(&pool, "new", None, 0);
+    let mut asks = Vec::new();
+    for _ in 0..4 {
+        host.set_now(host.host().now() + 2_000_000);
+        pool.checked("old", true, "").unwrap();
+        assert!(poll(&mut waiting).is_pending());
+        asks.extend(asked(&host));
+    }
+    assert_eq!(asks, ["model.unload old"]);
+}
+
+#[test]
 fn without_an_engine_whoever_warms_the_model_serves_the_waiters() {
     let (host, pool) = pool();
     host.set_listening(false);
