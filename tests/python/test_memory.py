@@ -118,10 +118,12 @@ def test_opening_and_closing_a_pit_gives_its_memory_back(tmp_path: Any, librarie
         with open("/proc/self/maps") as maps:  # noqa: PTH123 - not a file to be walked
             return sum(".seg" in line for line in maps)
 
+    gc.collect()
+    before = mapped()  # other tests' Pits may go meanwhile
     for _ in range(3):
         pit = _host.open_pit(str(tmp_path), paths)
         pit.dag_tracker.ping()
         pit.close()
         del pit
         gc.collect()
-    assert mapped() == 0
+    assert mapped() <= before

@@ -134,12 +134,16 @@ class ArtifactStore(Protocol):
         """Verify so many contents, in the order of their ids from the one behind after: checked, damaged
         (ids), next (where to go on, or None).
         """
+    def verify_all_async(self, after: str = "", limit: int = 1000) -> Coroutine[Any, Any, Any]:
+        """As `verify_all`, on a thread that may block."""
     def inventory(self, after: str = "", limit: int = 10000) -> builtins.list[dict[str, Any]]:
         """Every content with what tells its worth, in the order of the ids, from the one behind after."""
     def delete(self, id: str, force: bool = False) -> None:
         """Delete an artifact and all its versions at once. Raises `PitConflict` while it is the newest
         version of a name or another artifact was made from it, unless force.
         """
+    def delete_async(self, id: str, force: bool = False) -> Coroutine[Any, Any, None]:
+        """As `delete`, on a thread that may block."""
     def trash(self, ids: builtins.list[str], reason: str = "") -> int:
         """Hide artifacts until they are restored, put again, or deleted by `commit_trash`. Gives how many
         there were.
@@ -150,7 +154,16 @@ class ArtifactStore(Protocol):
         """What is in the trash, with the reason and since when (µs)."""
     def commit_trash(self, ids: builtins.list[str] | None = None) -> dict[str, Any]:
         """Delete what is in the trash, or of it the ids given; gives how many and how many bytes."""
+    def commit_trash_async(
+        self,
+        ids: builtins.list[str] | None = None,
+    ) -> Coroutine[Any, Any, dict[str, Any]]:
+        """As `commit_trash`, on a thread that may block."""
     def archive(self, id: str, folder: str) -> None:
         """Move the bytes of an artifact to another folder (an absolute path); what is known of it stays."""
+    def archive_async(self, id: str, folder: str) -> Coroutine[Any, Any, None]:
+        """As `archive`, on a thread that may block."""
     def retrieve(self, id: str) -> None:
         """Bring the bytes of an archived artifact back."""
+    def retrieve_async(self, id: str) -> Coroutine[Any, Any, None]:
+        """As `retrieve`, on a thread that may block."""

@@ -1,5 +1,6 @@
 """The component symphony.dag_tracker. Written by `symphony pit stubs`, from its method table."""
 
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from _typeshed import ReadableBuffer
@@ -103,14 +104,20 @@ class DagTracker(Protocol):
         new. Duplicates, unknown dependencies and cycles are what validate tells, all together. Adding
         the same steps again adds nothing.
         """
+    def add_many_async(self, run: str, steps: Any) -> Coroutine[Any, Any, int]:
+        """As `add_many`, on a thread that may block."""
     def validate(self, run: str) -> list[dict[str, Any]]:
         """All that is wrong with the graph: duplicates, unknown dependencies, cycles with their path.
         Empty: it is valid.
         """
+    def validate_async(self, run: str) -> Coroutine[Any, Any, list[dict[str, Any]]]:
+        """As `validate`, on a thread that may block."""
     def order(self, run: str) -> list[str]:
         """All steps, each after its dependencies. Raises `PitConflict` with all that is wrong if there is
         a cycle.
         """
+    def order_async(self, run: str) -> Coroutine[Any, Any, list[str]]:
+        """As `order`, on a thread that may block."""
     def ready(self, run: str, limit: int | None = None) -> list[str]:
         """Steps that may start now: higher priority first, then in the order of adding. None of a paused
         run.
@@ -126,10 +133,18 @@ class DagTracker(Protocol):
         durations by name, with durations in front; of unknown names the mean of the known, of none a
         second.
         """
+    def critical_path_async(
+        self,
+        run: str,
+        durations: dict[str, float] | None = None,
+    ) -> Coroutine[Any, Any, dict[str, Any]]:
+        """As `critical_path`, on a thread that may block."""
     def ranks(self, run: str, durations: dict[str, float] | None = None) -> Any:
         """Upward rank of every step: seconds from its start to the end of the run, at best. Durations as
         for `critical_path`.
         """
+    def ranks_async(self, run: str, durations: dict[str, float] | None = None) -> Coroutine[Any, Any, Any]:
+        """As `ranks`, on a thread that may block."""
     def remaining_time(
         self,
         run: str,
@@ -141,6 +156,14 @@ class DagTracker(Protocol):
         shared by so many slots (0 = as many as it takes) if that is more. Durations as for
         `critical_path`.
         """
+    def remaining_time_async(
+        self,
+        run: str,
+        slots: int = 0,
+        now: int | None = None,
+        durations: dict[str, float] | None = None,
+    ) -> Coroutine[Any, Any, float]:
+        """As `remaining_time`, on a thread that may block."""
     def durations(self) -> dict[str, list[Any]]:
         """What completed steps took, over all runs: name -> [how many, mean seconds]."""
     def decide_retry(
