@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use symphony_pit::Value;
 
-use crate::names::named;
+use symphony_pit::named;
 
 const KEPT: usize = 10_000;
 

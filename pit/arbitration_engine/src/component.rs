@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use symphony_pit::record::{Reader, Writer};
-use symphony_pit::{Component, Error, Host, Record, Result, Value, pit_component};
+use symphony_pit::{Component, Error, Host, Record, Result, Value, block_on, pit_component};
 
 use crate::audit::Decision;
 use crate::engine::Engine;
@@ -13,7 +13,7 @@ use crate::records::{Event, REVISION};
 use crate::resource::{Kind, Resource, Terms};
 use crate::strategy::{Policy, Strategy};
 use crate::ticket::Wish;
-use crate::waiting::{Acquire, block_on};
+use crate::waiting::Acquire;
 
 /// See the module documentation of the crate.
 pub(crate) struct ArbitrationEngine {

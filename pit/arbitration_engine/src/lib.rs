@@ -10,7 +10,6 @@ mod component;
 mod deadlock;
 mod ending;
 mod engine;
-mod names;
 mod priority;
 mod queue;
 mod records;

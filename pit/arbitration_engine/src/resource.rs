@@ -6,9 +6,9 @@ use std::sync::Arc;
 use symphony_pit::{Error, Result};
 
 use crate::audit::{Reason, Why};
-use crate::names::named;
 use crate::queue::Queue;
 use crate::strategy::{Policy, Strategy};
+use symphony_pit::named;
 
 /// A grant counts as held at least so many seconds, so that owners of very short ones take turns as well.
 const LEAST_HELD: f64 = 0.001;

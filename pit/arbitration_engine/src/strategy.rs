@@ -5,7 +5,7 @@
 //! every choice a lot among those who wait, by their weights, since that distribution has no memory (the sequential form of
 //! Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006).
 
-use crate::names::named;
+use symphony_pit::named;
 
 named! { Strategy {
     /// By priority with ageing, then by fair share.

@@ -6,7 +6,7 @@ use std::task::Waker;
 use symphony_pit::{Error, Result};
 
 use crate::audit::Reason;
-use crate::names::named;
+use symphony_pit::named;
 
 named! { TicketState {
     Waiting = "waiting",

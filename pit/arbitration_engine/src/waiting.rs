@@ -3,8 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
+use std::task::{Context, Poll};
 
 use symphony_pit::{Error, ErrorKind, Result, Sleep};
 
@@ -76,25 +75,6 @@ impl Drop for Acquire {
         if !self.delivered {
             let gone = self.engine.change(|state| state.abandon(self.ticket));
             debug_assert!(gone.is_ok(), "{gone:?}");
-        }
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Wait on this thread.
-pub(crate) fn block_on(mut acquire: Acquire) -> Result<i64> {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    loop {
-        match Pin::new(&mut acquire).poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(result) => return result,
-            Poll::Pending => std::thread::park(),
         }
     }
 }

@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use symphony_pit::{Error, Result};
 
 use crate::interner::{Interner, NONE};
-use crate::names::named;
 use crate::retry::Policy;
 use crate::states::{StepEvent, StepState};
+use symphony_pit::named;
 
 pub(crate) use analysis::{Invalid, Weights};
 pub(crate) use batch::{FULL, Step};

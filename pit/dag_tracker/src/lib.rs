@@ -7,7 +7,6 @@
 mod component;
 mod graph;
 mod interner;
-mod names;
 pub mod records;
 mod retry;
 mod run;

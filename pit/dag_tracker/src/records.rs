@@ -3,8 +3,8 @@
 use symphony_pit::record::{Reader, Writer};
 use symphony_pit::{Error, Result};
 
-use crate::names::named;
 use crate::states::{RunEvent, RunState, StepEvent, StepState};
+use symphony_pit::named;
 
 /// Revision of the kinds from `StepsAdded` on; those before are as they were in revision 1.
 pub const REVISION: u16 = 2;

@@ -3,7 +3,7 @@
 use symphony_pit::record::{Reader, Writer};
 use symphony_pit::{Error, FromPit, Result, ToPit};
 
-use crate::names::named;
+use symphony_pit::named;
 
 named! { Backoff {
     Constant = "constant",

@@ -2,7 +2,7 @@
 
 use symphony_pit::{Error, Result};
 
-use crate::names::named;
+use symphony_pit::named;
 
 named! { RunState {
     Pending = "pending",

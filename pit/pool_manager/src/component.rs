@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use symphony_pit::record::{Reader, Writer};
-use symphony_pit::{Component, Error, Host, Record, Result, Value, pit_component};
+use symphony_pit::{Component, Error, Host, Record, Result, Value, block_on, pit_component};
 
 use crate::model::{Model, ModelState, Registration, Transition, Usage};
 use crate::pool::{Pool, recover};
 use crate::records::{Event, Limits, REVISION};
-use crate::waiting::{Acquire, block_on};
+use crate::waiting::Acquire;
 
 /// See the module documentation of the crate.
 pub(crate) struct PoolManager {

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
+use std::task::{Context, Poll, Waker};
 
 use symphony_pit::{Error, ErrorKind, Result, Sleep};
 
@@ -128,24 +127,5 @@ impl Future for Acquire {
 impl Drop for Acquire {
     fn drop(&mut self) {
         self.pool.leave(&self.wish);
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Wait on this thread.
-pub(crate) fn block_on(mut acquire: Acquire) -> Result<i64> {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    loop {
-        match Pin::new(&mut acquire).poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(result) => return result,
-            Poll::Pending => std::thread::park(),
-        }
     }
 }

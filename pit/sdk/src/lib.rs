@@ -36,9 +36,11 @@
 //! ```
 
 pub mod convert;
+mod names;
 pub mod record;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod waiting;
 
 extern crate self as symphony_pit; // the macros' names, also within this crate's tests
 
@@ -48,3 +50,4 @@ pub use symphony_pit_abi::{
     Args, Boxed, Buffer, Component, Error, ErrorKind, Host, Level, Record, Result, Sleep, Value, ValueRef,
 };
 pub use symphony_pit_macros::{FromPit, ToPit, pit_component};
+pub use waiting::block_on;
