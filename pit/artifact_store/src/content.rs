@@ -48,6 +48,16 @@ fn failed(what: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |error| Error::io(text, &error)
 }
 
+fn unreadable(path: &Path, size: u64, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::not_found(format!("the content {} is gone", path.display())),
+        io::ErrorKind::UnexpectedEof => {
+            Error::corrupt(format!("{} ends before all {size} bytes of the content", path.display()))
+        }
+        _ => failed("read", path)(error),
+    }
+}
+
 impl Content {
     pub fn new(dir: &Path, durable: bool) -> Self {
         Self { dir: dir.to_owned(), durable, state: Mutex::default() }
@@ -168,17 +178,11 @@ impl Content {
     pub fn read(&self, hash: &Hash, place: Place, size: u64) -> Result<Buffer> {
         let path = self.path(hash, place);
         let len = usize::try_from(size).map_err(|_| Error::corrupt("content larger than memory"))?;
-        let missing = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => Error::not_found(format!("the content {} is gone", path.display())),
-            io::ErrorKind::UnexpectedEof => {
-                Error::corrupt(format!("{} ends before all {size} bytes of the content", path.display()))
-            }
-            _ => failed("read", &path)(error),
-        };
+        let missing = |error| unreadable(&path, size, error);
         match place {
-            Place::Pack { pack, offset } => {
-                let mut bytes = vec![0; len];
-                self.pack(pack)?.read_exact_at(&mut bytes, offset).map_err(missing)?;
+            Place::Pack { .. } => {
+                let mut bytes = Vec::with_capacity(len);
+                self.read_parts(hash, place, size, |part| bytes.extend_from_slice(part))?;
                 Ok(Buffer::new(bytes))
             }
             Place::File => {
@@ -194,6 +198,33 @@ impl Content {
                 Ok(buffer)
             }
         }
+    }
+
+    /// The bytes in parts, each a copy, not through a mapping: a file that someone cuts short is an error here, and no fault of
+    /// the process.
+    pub fn read_parts(
+        &self,
+        hash: &Hash,
+        place: Place,
+        size: u64,
+        mut visit: impl FnMut(&[u8]),
+    ) -> Result<()> {
+        const PART: u64 = 1 << 20;
+        let path = self.path(hash, place);
+        let missing = |error| unreadable(&path, size, error);
+        let (file, start) = match place {
+            Place::Pack { pack, offset } => (self.pack(pack)?, offset),
+            Place::File => (Arc::new(File::open(&path).map_err(missing)?), 0),
+        };
+        let mut part = vec![0; usize::try_from(size.min(PART)).unwrap_or(0)];
+        let mut read = 0;
+        while read < size {
+            part.truncate(usize::try_from(size - read).unwrap_or(usize::MAX));
+            file.read_exact_at(&mut part, start + read).map_err(missing)?;
+            visit(&part);
+            read += part.len() as u64;
+        }
+        Ok(())
     }
 
     /// Remove the file of content; whoever reads it keeps its bytes. In a pack it stays until the pack is rewritten.

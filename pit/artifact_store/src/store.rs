@@ -126,9 +126,11 @@ impl Store {
             let is_text = found.media_type.is_empty() || found.media_type.starts_with("text/");
             let body = if is_text && (1..=SEARCHED_BYTES).contains(&found.size) {
                 // Content that cannot be read is found by its names all the same; `verify` says what is wrong with it.
-                let read = self.content.read(&id, found.place, found.size).ok();
-                read.and_then(|bytes| std::str::from_utf8(bytes.as_ref()).ok().map(str::to_owned))
-                    .unwrap_or_default()
+                let mut bytes = Vec::new();
+                let read = self
+                    .content
+                    .read_parts(&id, found.place, found.size, |part| bytes.extend_from_slice(part));
+                read.ok().and_then(|()| String::from_utf8(bytes).ok()).unwrap_or_default()
             } else {
                 String::new()
             };
@@ -270,8 +272,9 @@ impl Store {
             let stored = state.catalog.find(hash)?;
             (stored.place, stored.size)
         };
-        match self.content.read(hash, place, size) {
-            Ok(bytes) => Ok(Hash::from(blake3::hash(bytes.as_ref())) == *hash),
+        let mut hasher = blake3::Hasher::new();
+        match self.content.read_parts(hash, place, size, |part| drop(hasher.update(part))) {
+            Ok(()) => Ok(Hash::from(hasher.finalize()) == *hash),
             Err(error) if error.kind == symphony_pit::ErrorKind::Io => Err(error),
             Err(_) => Ok(false), // gone or cut off
         }

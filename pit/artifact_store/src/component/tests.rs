@@ -338,3 +338,15 @@ fn a_query_may_hold_any_character() {
         found(&store, query);
     }
 }
+
+#[test]
+fn a_file_cut_short_under_a_reader_is_told_by_verify() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, store) = open(folder.path());
+    let id = put(&store, &vec![1; 200_000], "");
+    let seen = store.read(&id).unwrap();
+    let path = text(&ToPit::to_pit(store.locate(&id).unwrap()), "path");
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(100).unwrap();
+    assert!(!store.verify(&id).unwrap(), "and this process lives");
+    assert_eq!(seen.as_ref()[..100], [1; 100]);
+}
