@@ -27,7 +27,7 @@ from tests.benchmarks.commands import command_figures  # noqa: E402
 from tests.benchmarks.graphs import graph_figures  # noqa: E402
 from tests.benchmarks.leases import lease_figures  # noqa: E402
 from tests.benchmarks.measure import Figure, figure, percentile  # noqa: E402
-from tests.benchmarks.steps import step_figures  # noqa: E402
+from tests.benchmarks.steps import machine_figures, step_figures  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +88,10 @@ def figures() -> Iterator[Figure]:
         yield from lease_figures(pit)
         yield from step_figures(pit)
         yield from graph_figures(pit.dag_tracker)
+        pit.close()
+    with tempfile.TemporaryDirectory() as folder:
+        pit = _host.open_pit(folder, [str(path) for path in core_components()], durability="machine")
+        yield from machine_figures(pit)
         pit.close()
     yield from artifact_figures(direct)
     with tempfile.TemporaryDirectory() as folder:

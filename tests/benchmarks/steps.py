@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import graphlib
 import itertools
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ REPEATS = 7
 CHAIN = 100
 RUNS = 100
 SHORT = 5
+CONCURRENT = 50
 _numbers = itertools.count()
 
 
@@ -77,6 +79,14 @@ class DurableRuns:
         assert info["status"] == "completed", info
         assert info["payload"].startswith(f'={{"result": {length},'.encode()), info["payload"]
 
+    async def alone(self, length: int) -> None:
+        """One of several runs at once."""
+        run = f"bench{next(_numbers):08}"
+        await self._engine.start(run, "workload.chain", {"length": length}, {}, Path("/"), [])
+        while run in self._engine.live:
+            await asyncio.sleep(0.001)
+        assert self._pit.dag_tracker.run_info(run)["status"] == "completed"
+
     async def close(self) -> None:
         await self._engine.stop(0)
 
@@ -126,6 +136,44 @@ def step_figures(pit: Any) -> Iterator[Figure]:
             [pair[1] for pair in runs],
             target="≥ 1.0 (later)",
         )
+        loop.run_until_complete(durable.close())
+    loop.close()
+
+
+def machine_figures(pit: Any) -> Iterator[Figure]:
+    """A durable step where it waits for the disk, alone and among others; ``pit`` is open in that mode."""
+    loop = asyncio.new_event_loop()
+    with tempfile.TemporaryDirectory() as folder:
+        assert pit.durability == "machine"
+        durable = loop.run_until_complete(_made(pit, Path(folder)))
+        loop.run_until_complete(durable(SHORT))
+        plain = (Path(folder) / "plain").open("ab", buffering=0)
+
+        def flushes() -> None:
+            for _ in range(CHAIN):
+                plain.write(bytes(4096))
+                os.fdatasync(plain.fileno())
+
+        async def together() -> None:
+            await asyncio.gather(*[durable.alone(CHAIN) for _ in range(CONCURRENT)])
+
+        taken = [
+            (timed(loop, lambda: durable(CHAIN)), timed(loop, together) / CONCURRENT, seconds(flushes))
+            for _ in range(REPEATS)
+        ]
+        for name, at, target in (
+            ("one run", 0, "≤ 1.3"),
+            (f"{CONCURRENT} runs at once", 1, "≤ 0.1"),
+        ):
+            yield figure(
+                f'durable step, durability="machine", {name}',
+                "µs",
+                "append of 4 KiB + fdatasync",
+                [row[at] / CHAIN * 1e6 for row in taken],
+                [row[2] / CHAIN * 1e6 for row in taken],
+                target=target,
+            )
+        plain.close()
         loop.run_until_complete(durable.close())
     loop.close()
 

@@ -33,6 +33,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "CALLS", 100)
     monkeypatch.setattr(calls, "REPEATS", 2)
     monkeypatch.setattr(steps, "RUNS", 2)
+    monkeypatch.setattr(steps, "CONCURRENT", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
     monkeypatch.setattr(commands, "REPEATS", 1)
     monkeypatch.setattr(graphs, "SIZES", ((2_000, 1), (3_000, 1)))
@@ -50,6 +51,10 @@ def test_calls_and_steps(tmp_path: Path) -> None:
     check([calls.pool_figure(pit.pool_manager)])
     check(list(steps.step_figures(pit)))
     pit.close()
+    core = [str(path) for path in core_components()]
+    lasting = _host.open_pit(str(tmp_path / "machine"), core, durability="machine")
+    check(list(steps.machine_figures(lasting)))
+    lasting.close()
 
 
 class PlainFiles:

@@ -273,7 +273,9 @@ impl Store {
             (stored.place, stored.size)
         };
         let mut hasher = blake3::Hasher::new();
-        match self.content.read_parts(hash, place, size, |part| drop(hasher.update(part))) {
+        match self.content.read_parts(hash, place, size, |part| {
+            hasher.update(part);
+        }) {
             Ok(()) => Ok(Hash::from(hasher.finalize()) == *hash),
             Err(error) if error.kind == symphony_pit::ErrorKind::Io => Err(error),
             Err(_) => Ok(false), // gone or cut off
