@@ -122,7 +122,7 @@ impl Planner {
         let (verdict, reason) = match judgement {
             Judgement::Kept(reason) => (Verdict::Kept, self.text(&reason)),
             Judgement::Expired(reason) => (Verdict::Expired, self.text(&reason)),
-            Judgement::Open => (Verdict::Open, self.text("no rule of the policy holds")),
+            Judgement::Open => (Verdict::Open, self.text("none of its policy's rules says that it expires")),
         };
         let families = self.memberships.len();
         let mut own: Vec<String> = artifact.names.iter().map(|name| family(name)).collect();

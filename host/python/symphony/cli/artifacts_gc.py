@@ -76,11 +76,9 @@ def _explain(state: State, plan: dict[str, Any]) -> None:
         return
     rows = plan["decisions"]
     table(
-        ["DECISION", "SIZE", "SCORE", "ARTIFACT", "REASON"],
-        [
-            [row["decision"], size(row["size"]), f"{row['score']:.2f}", _name(row), row["reason"]]
-            for row in rows
-        ],
+        ["DECISION", "SIZE", "SCORE", "ARTIFACT"],
+        [[row["decision"], size(row["size"]), f"{row['score']:.2f}", _name(row)] for row in rows],
+        below=[row["reason"] for row in rows],
     )
     totals = plan["totals"]
     note(

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import unicodedata
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -55,8 +56,16 @@ def styled(text: str, colour: str, stream: TextIO) -> str:
     return click.style(text, fg=colour) if stream.isatty() and not os.environ.get("NO_COLOR") else text
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], status: int | None = None) -> None:
-    """Print a table. Its last column is cut to the width; the column ``status`` is coloured by its word."""
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    status: int | None = None,
+    below: Sequence[str] = (),
+) -> None:
+    """Print a table. Its last column is cut to the width; the column ``status`` is coloured by its word.
+
+    Each row may have a text ``below`` it, which is wrapped and not cut.
+    """
     cells = [[_line(str(cell)) for cell in row] for row in rows]
     widths = [max(_width(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
     room = max(terminal_width() - sum(widths[:-1]) - len(GAP) * (len(headers) - 1), 10)
@@ -68,6 +77,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], status: int 
             padding = shown[status][len(line[status]) :]
             shown[status] = styled(line[status], COLOURS[line[status]], sys.stdout) + padding
         click.echo(GAP.join(shown).rstrip())
+        if below and number > 0:
+            margin = " " * (widths[0] + len(GAP))
+            lines = textwrap.wrap(_line(below[number - 1]), max(terminal_width() - len(margin), 20))
+            click.echo("\n".join(margin + text for text in lines))
 
 
 def terminal_width() -> int:
