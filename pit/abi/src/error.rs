@@ -1,5 +1,6 @@
 //! Errors as they cross the ABI: a kind, a message, context pairs. Nothing is flattened on its way to Python.
 
+use std::any::Any;
 use std::fmt;
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -68,6 +69,13 @@ impl Error {
 
     pub fn io(what: impl fmt::Display, error: &std::io::Error) -> Self {
         Self::new(ErrorKind::Io, format!("{what}: {error}"))
+    }
+
+    /// What a caught panic said.
+    pub fn panicked(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Self::new(ErrorKind::Panic, text.unwrap_or("unknown panic"))
     }
 
     /// Add a context pair, shown as a note in Python.

@@ -51,14 +51,7 @@ fn finish(result: std::thread::Result<Result<Returned>>, out: *mut Returned) -> 
     let (status, returned) = match result {
         Ok(Ok(returned)) => (STATUS_OK, returned),
         Ok(Err(error)) => (error.kind as u32, Returned::from_error(error)),
-        Err(panic) => {
-            let message = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "unknown panic".to_owned());
-            (ErrorKind::Panic as u32, Returned::from_error(Error::new(ErrorKind::Panic, message)))
-        }
+        Err(panic) => (ErrorKind::Panic as u32, Returned::from_error(Error::panicked(&*panic))),
     };
     // SAFETY: `out` is the caller's slot, valid for a write.
     unsafe { out.write(returned) };

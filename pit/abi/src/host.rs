@@ -123,8 +123,11 @@ impl Host {
         job: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let slot = Arc::new(Mutex::new(Slot { result: None, waker: None }));
-        let filled = Filled(Arc::clone(&slot));
-        self.spawn_blocking(move || filled.fill(job()))?;
+        let filled = Arc::clone(&slot);
+        self.spawn_blocking(move || {
+            let result = catch_unwind(AssertUnwindSafe(job));
+            Slot::fill(&filled, result.unwrap_or_else(|panic| Err(Error::panicked(&*panic))));
+        })?;
         std::future::poll_fn(|context| {
             let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(result) = slot.result.take() {
@@ -184,26 +187,13 @@ struct Slot<T> {
     waker: Option<Waker>,
 }
 
-/// The job's side of a slot. Dropped by a job that panicked, it fills the slot with an error.
-struct Filled<T>(Arc<Mutex<Slot<T>>>);
-
-impl<T> Filled<T> {
-    fn fill(&self, result: Result<T>) {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.result.is_none() {
-            slot.result = Some(result);
-        }
+impl<T> Slot<T> {
+    fn fill(this: &Mutex<Self>, result: Result<T>) {
+        let mut slot = this.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.result = Some(result);
         let waker = slot.waker.take();
         drop(slot);
         waker.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl<T> Drop for Filled<T> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.fill(Err(Error::new(ErrorKind::Panic, "the blocking part of the call panicked")));
-        }
     }
 }
 

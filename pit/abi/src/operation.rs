@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, RawWaker as StdRawWaker, RawWakerVTable, Waker};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::layout::{Operation, RawValue, RawWaker, Returned, STATUS_OK, STATUS_PENDING};
 use crate::value::Value;
 
@@ -46,9 +46,11 @@ unsafe extern "C" fn poll(operation: *mut Operation, waker: *const RawWaker, out
     let result = match polled {
         Ok(Poll::Pending) => return STATUS_PENDING,
         Ok(Poll::Ready(result)) => result,
-        Err(_) => Err(Error::new(ErrorKind::Panic, "the operation panicked")),
+        Err(panic) => Err(Error::panicked(&*panic)),
     };
-    this.future = None;
+    let done = this.future.take();
+    // As in `release`: what is left of the future may panic where it is dropped.
+    let _ = catch_unwind(AssertUnwindSafe(move || drop(done)));
     let (status, returned) = match result {
         Ok(value) => (STATUS_OK, Returned::from_value(value)),
         Err(error) => (error.kind as u32, Returned::from_error(error)),

@@ -48,6 +48,7 @@ struct State {
 #[derive(Clone, Copy)]
 pub struct TestHost {
     state: &'static Mutex<State>,
+    table: &'static HostTable,
     host: Host,
 }
 
@@ -76,11 +77,16 @@ impl TestHost {
             flush_to,
             extension,
         }));
-        Self { state, host: Host::new(table) }
+        Self { state, table, host: Host::new(table) }
     }
 
     pub const fn host(&self) -> Host {
         self.host
+    }
+
+    /// What an exported `create` takes.
+    pub const fn table(&self) -> &'static HostTable {
+        self.table
     }
 
     fn state(&self) -> MutexGuard<'static, State> {
