@@ -307,9 +307,11 @@ impl Graph {
         while let Some((number, state, hollow)) = ended.pop() {
             let was = self.node(number).state;
             if was.is_final() {
-                // Reached twice, or told twice of a step that unfolded: who waited for it knows already.
+                // Reached twice, or told twice of a step that unfolded: who waited for it knows already, who comes takes
+                // what was said last.
                 if self.node(number).unfolded {
                     self.enter(number, state);
+                    self.node_mut(number).hollow = hollow;
                 }
                 continue;
             }
@@ -365,7 +367,7 @@ impl Graph {
         ran
     }
 
-    /// The result of a step was lost: those who have not started wait for it once more.
+    /// A step has ended no more: those who have not started wait for it once more.
     fn await_again(&mut self, number: u32) {
         self.node_mut(number).hollow = false;
         let waiting: Vec<u32> = self.dependents(number).map(|edge| edge.dependent).collect();
@@ -399,7 +401,7 @@ impl Graph {
                     && matches!(dependent.state, StepState::Skipped | StepState::Cancelled)
             };
             again.extend(self.dependents(number).filter(inherited).map(|edge| edge.dependent));
-            self.node_mut(number).hollow = false;
+            self.await_again(number);
         }
         for number in waiting {
             self.await_dependencies(number);

@@ -75,8 +75,8 @@ impl Run {
             Event::StepsFinished { steps } => {
                 let mut keys: Vec<&str> = steps.iter().map(|step| step.key).collect();
                 keys.sort_unstable();
-                if let Some(twice) = keys.iter().zip(&keys[1..]).find(|(one, next)| one == next) {
-                    return Err(Error::invalid(format!("step {} ends twice in one batch", twice.0)));
+                if let Some([twice, _]) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
+                    return Err(Error::invalid(format!("step {twice} ends twice in one batch")));
                 }
                 steps.iter().try_for_each(|finished| step(finished.key, finished.outcome.event()))
             }

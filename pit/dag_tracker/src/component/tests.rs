@@ -89,14 +89,18 @@ fn view(tracker: &DagTracker, run: &str) -> Vec<String> {
         seen.push(format!("{:?}", tracker.ready(run, None)));
         seen.push(format!("{:?}", tracker.ranks(run, None)));
         seen.push(format!("{:?}", tracker.expired(run, Some(i64::MAX))));
-        let problems: Vec<String> = tracker.validate(run).unwrap().into_iter().map(|problem| problem.message).collect();
+        let problems: Vec<String> =
+            tracker.validate(run).unwrap().into_iter().map(|problem| problem.message).collect();
         seen.push(format!("{problems:?}"));
     }
     seen
 }
 
+type Call = Box<dyn Fn(&DagTracker)>;
+type Method = fn(&DagTracker) -> Result<()>;
+
 /// A run with every kind of record, told one call after the other.
-fn story() -> Vec<Box<dyn Fn(&DagTracker)>> {
+fn story() -> Vec<Call> {
     let edge = |key: &str, kind: &str| Value::List(vec![key.into(), kind.into()]);
     let needs = Value::List(vec!["a".into(), edge("b", "soft"), edge("never", "optional")]);
     let policy = || {
@@ -122,7 +126,7 @@ fn story() -> Vec<Box<dyn Fn(&DagTracker)>> {
         })
     };
     vec![
-        Box::new(|tracker| drop(tracker.accept_run("r", b"{}", b"=1").unwrap())),
+        Box::new(|tracker| tracker.accept_run("r", b"{}", b"=1").map(drop).unwrap()),
         Box::new(|tracker| assert!(add(tracker, "a", &Value::List(vec![]), &Value::None).unwrap())),
         Box::new(move |tracker| assert!(add(tracker, "j", &needs, &policy()).unwrap())),
         Box::new(move |tracker| assert_eq!(add_many(tracker, many().to_vec()), Ok(3))),
@@ -130,32 +134,32 @@ fn story() -> Vec<Box<dyn Fn(&DagTracker)>> {
         Box::new(|tracker| start(tracker, "a").unwrap()),
         Box::new(|tracker| tracker.fail_attempt("r", "a", 1, "boom", 3 * SECOND).unwrap()),
         Box::new(|tracker| tracker.start_step("r", "a", "", 2, vec![]).unwrap()),
-        Box::new(|tracker| drop(finish(tracker, "a", 0).unwrap())),
-        Box::new(|tracker| drop(tracker.fire_timer("r", "t~0", 20 * SECOND).unwrap())),
-        Box::new(|tracker| drop(tracker.command("r", "note").unwrap())),
-        Box::new(|tracker| drop(tracker.pause("r", "lunch").unwrap())),
-        Box::new(|tracker| drop(tracker.wait_for_input("r", "q1", "Which?").unwrap())),
-        Box::new(|tracker| drop(tracker.wait_for_input("r", "q2", "When?").unwrap())),
-        Box::new(|tracker| drop(tracker.provide_input("r", "q1", b"=x").unwrap())),
-        Box::new(|tracker| drop(tracker.resume("r").unwrap())),
-        Box::new(|tracker| drop(tracker.provide_input("r", "q2", b"=y").unwrap())),
+        Box::new(|tracker| finish(tracker, "a", 0).map(drop).unwrap()),
+        Box::new(|tracker| tracker.fire_timer("r", "t~0", 20 * SECOND).map(drop).unwrap()),
+        Box::new(|tracker| tracker.command("r", "note").map(drop).unwrap()),
+        Box::new(|tracker| tracker.pause("r", "lunch").map(drop).unwrap()),
+        Box::new(|tracker| tracker.wait_for_input("r", "q1", "Which?").map(drop).unwrap()),
+        Box::new(|tracker| tracker.wait_for_input("r", "q2", "When?").map(drop).unwrap()),
+        Box::new(|tracker| tracker.provide_input("r", "q1", b"=x").map(drop).unwrap()),
+        Box::new(|tracker| tracker.resume("r").map(drop).unwrap()),
+        Box::new(|tracker| tracker.provide_input("r", "q2", b"=y").map(drop).unwrap()),
         Box::new(|tracker| start(tracker, "b").unwrap()),
-        Box::new(|tracker| drop(tracker.cancel_step("r", "b").unwrap())),
-        Box::new(|tracker| drop(tracker.retry_step("r", "b").unwrap())),
-        Box::new(|tracker| drop(tracker.skip_step("r", "b").unwrap())),
+        Box::new(|tracker| tracker.cancel_step("r", "b").map(drop).unwrap()),
+        Box::new(|tracker| tracker.retry_step("r", "b").map(drop).unwrap()),
+        Box::new(|tracker| tracker.skip_step("r", "b").map(drop).unwrap()),
         Box::new(|tracker| start(tracker, "j").unwrap()),
-        Box::new(|tracker| drop(tracker.decide_retry("r", "j", 1, "ValueError", None, "bad").unwrap())),
+        Box::new(|tracker| tracker.decide_retry("r", "j", 1, "ValueError", None, "bad").map(drop).unwrap()),
         Box::new(|tracker| start(tracker, "m1").unwrap()),
         Box::new(|tracker| start(tracker, "m2").unwrap()),
         Box::new(|tracker| {
             let row = |key, state| (key, "many", b"f".as_slice(), state, b"=2".as_slice());
-            drop(tracker.finish_many("r", vec![row("m1", 0), row("m2", 1), row("cached", 2)]).unwrap());
+            tracker.finish_many("r", vec![row("m1", 0), row("m2", 1), row("cached", 2)]).map(drop).unwrap();
         }),
         Box::new(|tracker| tracker.start_step("r", "unfolded", "code", 1, vec!["m1", "m2"]).unwrap()),
-        Box::new(|tracker| drop(tracker.finish_step("r", "unfolded", "code", b"", 0, b"=3").unwrap())),
-        Box::new(|tracker| drop(tracker.accept_run("other", b"{}", b"").unwrap())),
-        Box::new(|tracker| drop(tracker.cancel("r").unwrap())),
-        Box::new(|tracker| drop(tracker.finish_run("r", "cancelled", b"={}").unwrap())),
+        Box::new(|tracker| tracker.finish_step("r", "unfolded", "code", b"", 0, b"=3").map(drop).unwrap()),
+        Box::new(|tracker| tracker.accept_run("other", b"{}", b"").map(drop).unwrap()),
+        Box::new(|tracker| tracker.cancel("r").map(drop).unwrap()),
+        Box::new(|tracker| tracker.finish_run("r", "cancelled", b"={}").map(drop).unwrap()),
     ]
 }
 
@@ -167,13 +171,14 @@ fn after_every_record_replay_and_snapshot_are_the_live_state() {
         host.advance(1.25);
         told(&live);
         let again = replayed(&host);
-        assert_eq!(saved(&again), saved(&live), "part {number}");
         let restored = DagTracker::create(host.host()).unwrap();
         restored.restore(&saved(&live)).unwrap();
-        assert_eq!(saved(&restored), saved(&live), "part {number}");
         for run in ["r", "other"] {
             assert_eq!(view(&again, run), view(&live, run), "part {number}");
             assert_eq!(view(&restored, run), view(&live, run), "part {number}");
+        }
+        for other in [&again, &restored] {
+            assert_eq!(saved(other), saved(&live), "part {number}");
         }
     }
     let mut kinds: Vec<u16> = host.records().iter().map(|record| record.kind).collect();
@@ -256,7 +261,10 @@ fn records_of_revision_1_still_replay() {
         [row(1, "r:a#0", 14), row(1, "r:c#0", 15), row(2, "r~0", 18), row(3, "cancel", 19)]
     );
     assert_eq!(tracker.attempts("r").unwrap(), [("r:b#0".to_owned(), (1, 30 * SECOND))].into());
-    assert_eq!(["r:a#0", "r:c#0", "r:b#0"].map(|key| state(&tracker, key)), ["completed", "completed", "cancelled"]);
+    assert_eq!(
+        ["r:a#0", "r:c#0", "r:b#0"].map(|key| state(&tracker, key)),
+        ["completed", "completed", "cancelled"]
+    );
     assert_eq!(tracker.durations().unwrap(), [("a".to_owned(), (1, 1.0))].into());
     replay(7, 20 * SECOND, &record().u8(2).bytes(b"={}").finish());
     assert_eq!((run_state(&tracker).as_str(), tracker.live_runs().unwrap().len()), ("cancelled", 0));
@@ -269,7 +277,7 @@ fn every_pair_of_run_state_and_method() {
         "cancelled" => 'D',
         other => other.to_ascii_uppercase().remove(0),
     };
-    let methods: [(&str, fn(&DagTracker) -> Result<()>); 8] = [
+    let methods: [(&str, Method); 8] = [
         ("start_step", |tracker| start(tracker, "s")),
         ("pause", |tracker| tracker.pause("r", "").map(drop)),
         ("resume", |tracker| tracker.resume("r").map(drop)),
@@ -288,7 +296,7 @@ fn every_pair_of_run_state_and_method() {
             }
             tracker.pause("r", "").unwrap();
         }
-        RunState::WaitingForInput => drop(tracker.wait_for_input("r", "q", "").unwrap()),
+        RunState::WaitingForInput => tracker.wait_for_input("r", "q", "").map(drop).unwrap(),
         RunState::Completed | RunState::Failed | RunState::Cancelled => {
             tracker.finish_run("r", state.name(), b"").unwrap();
         }
@@ -305,7 +313,10 @@ fn every_pair_of_run_state_and_method() {
                 Ok(()) => letter(&run_state(&tracker)),
                 Err(error) => {
                     assert_eq!(error.kind, ErrorKind::Conflict, "{name} of a run that is {before:?}");
-                    assert_eq!((run_state(&tracker).as_str(), host.records().len()), (before.name(), records));
+                    assert_eq!(
+                        (run_state(&tracker).as_str(), host.records().len()),
+                        (before.name(), records)
+                    );
                     '.'
                 }
             });
@@ -313,16 +324,13 @@ fn every_pair_of_run_state_and_method() {
         table.push(row);
     }
     //  start pause resume wait provide complete fail cancel; pAused, cancelleD
-    assert_eq!(
-        table,
-        ["RA.W.CFD", "RA.W.CFD", "..RAACFD", "WA.WRCFD", "........", "........", "........"]
-    );
+    assert_eq!(table, ["RA.W.CFD", "RA.W.CFD", "..RAACFD", "WA.WRCFD", "........", "........", "........"]);
 }
 
 #[test]
 fn every_pair_of_step_state_and_method() {
     let letter = |name: &str| if name == "cancelled" { 'D' } else { name.to_ascii_uppercase().remove(0) };
-    let methods: [fn(&DagTracker) -> Result<()>; 9] = [
+    let methods: [Method; 9] = [
         |tracker| start(tracker, "s"),
         |tracker| tracker.fail_attempt("r", "s", 1, "boom", 0),
         |tracker| finish(tracker, "s", 0).map(drop),
@@ -346,16 +354,23 @@ fn every_pair_of_step_state_and_method() {
                     start(&tracker, "s").unwrap();
                     finish(&tracker, "s", u32::from(*before == StepState::Failed)).unwrap();
                 }
-                StepState::Skipped => drop(tracker.skip_step("r", "s").unwrap()),
-                StepState::Cancelled => drop(tracker.cancel_step("r", "s").unwrap()),
+                StepState::Skipped => tracker.skip_step("r", "s").map(drop).unwrap(),
+                StepState::Cancelled => tracker.cancel_step("r", "s").map(drop).unwrap(),
             }
             assert_eq!(state(&tracker, "s"), before.name());
             let records = host.records().len();
             row.push(match method(&tracker) {
                 Ok(()) => letter(&state(&tracker, "s")),
                 Err(error) => {
-                    assert_eq!(error.kind, ErrorKind::Conflict, "method {number} of a step that is {before:?}");
-                    assert_eq!((state(&tracker, "s").as_str(), host.records().len()), (before.name(), records));
+                    assert_eq!(
+                        error.kind,
+                        ErrorKind::Conflict,
+                        "method {number} of a step that is {before:?}"
+                    );
+                    assert_eq!(
+                        (state(&tracker, "s").as_str(), host.records().len()),
+                        (before.name(), records)
+                    );
                     '.'
                 }
             });
@@ -365,15 +380,7 @@ fn every_pair_of_step_state_and_method() {
     //  start fail_attempt finish: completed cached failed skipped; skip cancel retry; cancelleD
     assert_eq!(
         table,
-        [
-            "...C.SSD.",
-            "R..CFSSD.",
-            "RQC.FSSD.",
-            ".........",
-            "........Q",
-            "........Q",
-            "........Q"
-        ]
+        ["...C.SSD.", "R..CFSSD.", "RQC.FSSD.", ".........", "........Q", "........Q", "........Q"]
     );
 }
 
@@ -405,7 +412,10 @@ fn outcomes_larger_than_a_record_are_split_and_stay_in_order() {
     let recovered = replayed(&host).recovered("r").unwrap();
     let told: Vec<&Value> =
         recovered.iter().map(|row| if let Value::List(row) = row { &row[1] } else { row }).collect();
-    assert_eq!(told, keys.iter().map(|key| Value::from(key.as_str())).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+    assert_eq!(
+        told,
+        keys.iter().map(|key| Value::from(key.as_str())).collect::<Vec<_>>().iter().collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -487,7 +497,8 @@ fn what_steps_took_is_learned_by_name() {
     }
     tracker.finish_step("r", "c", "n", b"", 2, b"").unwrap();
     assert_eq!(tracker.durations().unwrap(), [("n".to_owned(), (2, 2.0))].into());
-    add_many(&tracker, vec!["x".into(), Value::List(vec!["y".into(), Value::List(vec!["x".into()])])]).unwrap();
+    add_many(&tracker, vec!["x".into(), Value::List(vec!["y".into(), Value::List(vec!["x".into()])])])
+        .unwrap();
     assert_eq!(tracker.remaining_time("r", 0, None, None).unwrap(), 4.0, "unknown names take the mean");
     let given = [("x".to_owned(), 10.0)].into();
     let way = tracker.critical_path("r", Some(given)).unwrap();
@@ -551,8 +562,11 @@ fn a_retry_has_a_deadline_that_outlives_the_process() {
 #[test]
 fn jitter_spreads_the_deadline_the_same_way_in_every_process() {
     let (host, tracker) = tracker();
-    let policy =
-        Value::map([("max_attempts", Value::Int(9)), ("delay", Value::Float(8.0)), ("jitter", Value::Float(0.5))]);
+    let policy = Value::map([
+        ("max_attempts", Value::Int(9)),
+        ("delay", Value::Float(8.0)),
+        ("jitter", Value::Float(0.5)),
+    ]);
     let mut waits = Vec::new();
     for key in ["a", "b", "c", "d"] {
         add(&tracker, key, &Value::List(vec![]), &policy).unwrap();
@@ -594,7 +608,8 @@ fn when_no_attempt_is_left_the_policy_says_what_follows() {
     assert_eq!(decide(&tracker, "picky", 1, "timeout").action, "retry");
     assert_eq!(decide(&tracker, "never", 1, "error").action, "retry");
     let given = Value::map([("max_attempts", Value::Int(2))]);
-    let given = given.with_ref(|policy| tracker.decide_retry("r", "skip", 1, "error", Some(policy), "")).unwrap();
+    let given =
+        given.with_ref(|policy| tracker.decide_retry("r", "skip", 1, "error", Some(policy), "")).unwrap();
     assert_eq!(given.action, "retry", "the policy of the call goes before the step's own");
 }
 

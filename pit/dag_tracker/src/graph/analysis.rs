@@ -198,7 +198,8 @@ impl Graph {
             ways.rank[*number as usize] = rank;
             for edge in self.dependencies(*number) {
                 let dependency = (edge.word >> 2) as usize;
-                if rank > ways.rank[dependency] || ways.next[dependency] == NONE {
+                // Backwards, so that of equals the first in the order stays.
+                if rank >= ways.rank[dependency] {
                     ways.rank[dependency] = rank;
                     ways.next[dependency] = *number;
                 }

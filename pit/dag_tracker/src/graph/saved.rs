@@ -46,6 +46,7 @@ impl Graph {
             let at = u32::try_from(graph.edges.len()).map_err(|_| wrong())?;
             let dependency = graph.nodes.get_mut((word >> 2) as usize).ok_or_else(wrong)?;
             let next = std::mem::replace(&mut dependency.dependents, at);
+            let dependent = Some(dependent).filter(|number| *number < graph.keys.len()).ok_or_else(wrong)?;
             graph.edges.push(Edge { word, dependent, next });
         }
         for place in 0..reader.u32()? {

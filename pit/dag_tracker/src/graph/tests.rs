@@ -27,7 +27,9 @@ fn add(graph: &mut Graph, steps: &[(&str, &[&str])]) {
 
 fn add_values(graph: &mut Graph, steps: Vec<Value>) {
     let payloads = Value::List(steps).with_ref(|steps| graph.plan_many(steps)).unwrap();
-    payloads.iter().for_each(|payload| graph.apply(payload).unwrap());
+    for payload in payloads {
+        graph.apply(&payload).unwrap();
+    }
 }
 
 fn graph(steps: &[(&str, &[&str])]) -> Graph {
@@ -125,8 +127,7 @@ fn the_order_has_every_step_behind_its_dependencies_also_where_they_come_later()
 #[test]
 fn ready_is_by_priority_then_by_order_of_adding() {
     let mut graph = Graph::default();
-    let steps =
-        [("low", -5), ("one", 0), ("two", 0), ("high", 1000)].map(|(key, prio)| step(key, &[], prio));
+    let steps = [("low", -5), ("one", 0), ("two", 0), ("high", 1000)].map(|(key, prio)| step(key, &[], prio));
     add_values(&mut graph, steps.to_vec());
     assert_eq!(ready(&mut graph), ["high", "one", "two", "low"]);
     assert_eq!(graph.ready(1, 0).len(), 1);
@@ -192,20 +193,12 @@ fn a_step_added_behind_what_has_ended_is_what_it_would_have_become() {
 
 #[test]
 fn a_retried_step_is_waited_for_again_by_those_who_ended_with_it_or_wait() {
-    let mut graph = graph(&[
-        ("a", &[]),
-        ("b", &[]),
-        ("hard", &["a"]),
-        ("far", &["hard", "-b"]),
-        ("both", &["-a", "b"]),
-    ]);
+    let mut graph =
+        graph(&[("a", &[]), ("b", &[]), ("hard", &["a"]), ("far", &["hard", "-b"]), ("both", &["-a", "b"])]);
     happen(&mut graph, &[("b", Start), ("a", Start), ("a", Fail)]);
     assert_eq!(states(&graph)[2..], ["hard skipped", "far skipped", "both pending"]);
     happen(&mut graph, &[("a", Reset)]);
-    assert_eq!(
-        states(&graph),
-        ["a queued", "b running", "hard pending", "far pending", "both pending"]
-    );
+    assert_eq!(states(&graph), ["a queued", "b running", "hard pending", "far pending", "both pending"]);
     happen(&mut graph, &[("a", Start), ("a", Complete)]);
     assert_eq!(states(&graph)[2..], ["hard queued", "far pending", "both pending"], "b has not ended");
     happen(&mut graph, &[("b", Complete), ("hard", Start), ("hard", Complete)]);
@@ -317,7 +310,8 @@ fn a_saved_graph_goes_on_as_the_one_it_was_saved_from() {
 fn ten_thousand_steps_and_fifty_thousand_edges_are_ordinary() {
     let key = |number: usize| format!("step-{number}");
     let steps = (0..10_000).map(|number: usize| {
-        let needs = (1..=5).filter_map(|back| number.checked_sub(back * 7)).map(|place| Value::from(place as u64));
+        let needs =
+            (1..=5).filter_map(|back| number.checked_sub(back * 7)).map(|place| Value::from(place as u64));
         Value::List(vec![key(number).as_str().into(), Value::List(needs.collect())])
     });
     let mut graph = Graph::default();
