@@ -18,11 +18,8 @@ use symphony_pit_abi::{FLAG_ASYNC, FLAG_BLOCKING, RawValue, Returned, STATUS_OK,
 
 use crate::errors;
 use crate::owned;
-use crate::pit_api::{Component, MethodView};
+use crate::pit_api::{Component, MAX_PARAMS, MethodView};
 use crate::types::{Arena, from_raw, to_raw};
-
-/// Arguments are converted into an array on the stack.
-const MAX_PARAMS: usize = 12;
 
 struct Parameter {
     /// Interned, so that a keyword is mostly found by its address.
@@ -64,7 +61,11 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
 
 /// The heap type of a component's method objects: `DagTracker` for `dag_tracker`.
 fn self_type<'py>(py: Python<'py>, component: &str) -> PyResult<Bound<'py, PyAny>> {
-    let name: String = component.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
+    let name: String = component
+        .split('_')
+        .filter(|word| !word.is_empty()) // as of `a__b`
+        .map(|word| word[..1].to_uppercase() + &word[1..])
+        .collect();
     let name = CString::new(format!("symphony.pit.{name}"))?.into_raw(); // types are never freed here, nor is this
     let mut slots = [
         ffi::PyType_Slot { slot: ffi::Py_tp_dealloc, pfunc: dealloc as *mut c_void },
@@ -95,11 +96,6 @@ fn method_object<'py>(
     method: MethodView,
 ) -> PyResult<Bound<'py, PyAny>> {
     let params = method.params();
-    if params.len() > MAX_PARAMS {
-        let message =
-            format!("{}.{} has more than {MAX_PARAMS} parameters", component.description.id(), method.name());
-        return Err(PyRuntimeError::new_err(message));
-    }
     let parameters = params
         .iter()
         .map(|param| {

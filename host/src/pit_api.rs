@@ -1,8 +1,8 @@
 //! Load, resolve, start and stop Pit components.
 //!
-//! `description` judges a library before any of its code runs, `component` is a running one, `host_table` what it gets from
-//! the host: the log, and by `timers`, `jobs` and `callouts` what no component does on its own. `past` brings back what
-//! a component knew, `compaction` shortens that.
+//! `description` judges a library before any of its code runs, `tables` what it says of itself; `component` is a running one,
+//! `host_table` what it gets from the host: the log, and by `timers`, `jobs` and `callouts` what no component does on its own.
+//! `past` brings back what a component knew, `compaction` shortens that.
 #![allow(unsafe_code)] // reads the ABI's tables and calls through them
 
 mod callouts;
@@ -15,6 +15,7 @@ mod host_table;
 mod jobs;
 mod order;
 mod past;
+mod tables;
 mod timers;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub use description::{Description, MethodView, ParamView};
 pub use error::LoadError;
 use host_table::Services;
 pub use past::{Disabled, disabled};
+pub use tables::MAX_PARAMS;
 
 /// How long a component may take to come into being.
 pub const CREATE_PATIENCE: Duration = Duration::from_secs(30);

@@ -184,6 +184,10 @@ def replay_figure(home: Path, libraries: list[str]) -> Figure:
     log = sorted((home / "pit" / "log").glob("*.seg"))
     records = sum(_host.inspect(str(home))["records"].values())
 
+    opened = _host.open_pit(str(home), libraries)
+    assert opened.artifact_store.stats()["names"] * 2 == records, "a content and a name for each put"
+    opened.close()
+
     def replay() -> None:
         _host.open_pit(str(home), libraries).close()
 

@@ -66,6 +66,18 @@ def log_figure(direct: Any, folder: str) -> Figure:
     )
 
 
+def log_replay_figure(direct: Any, folder: str) -> Figure:
+    replays, readings = direct.log_replay(folder, 1_000_000, 128, 5)
+    return figure(
+        "replay of 1,000,000 records of 128 bytes by the log, from Rust",
+        "ms",
+        "reading its files once",
+        [value * 1e3 for value in replays],
+        [value * 1e3 for value in readings],
+        target="≤ 10",
+    )
+
+
 def artifact_figures(direct: Any) -> Iterator[Figure]:
     core = [str(path) for path in core_components()]
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
@@ -96,6 +108,8 @@ def figures() -> Iterator[Figure]:
     yield from artifact_figures(direct)
     with tempfile.TemporaryDirectory() as folder:
         yield log_figure(direct, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        yield log_replay_figure(direct, folder)
     yield from command_figures()
 
 

@@ -112,19 +112,31 @@ impl Component {
             Some(restore) => unsafe {
                 restore(self.instance, snapshot.as_ptr(), snapshot.len(), &raw mut out)
             },
-            None => abi::STATUS_OK,
+            None => return Err(self.cannot("read its snapshot", "it has no restore")),
         };
         self.checked("read its snapshot", status, out)
     }
 
+    /// A record that is newer than the library, as after a step back to an older one, is not even shown to it.
     pub(super) fn replay(&self, record: &RawRecord) -> Result<(), LoadError> {
+        const ACTION: &str = "read its records";
+        let known = self.description.revision();
+        if record.revision > known {
+            let newer = format!("one is of revision {}, it reads up to {known}", record.revision);
+            return Err(self.cannot(ACTION, &newer));
+        }
         let mut out = Returned::EMPTY;
         let status = match self.description.entry.replay {
             // SAFETY: an instance of this entry, a record borrowed for the call.
             Some(replay) => unsafe { replay(self.instance, record, &raw mut out) },
-            None => abi::STATUS_OK,
+            None => return Err(self.cannot(ACTION, "it has no replay")),
         };
-        self.checked("read its records", status, out)
+        self.checked(ACTION, status, out)
+    }
+
+    fn cannot(&self, action: &'static str, why: &str) -> LoadError {
+        let error = abi::Error::corrupt(why);
+        LoadError::Component { id: self.description.id().to_owned(), action, error }
     }
 
     /// The whole lasting state, where the component makes snapshots; only before `start`.

@@ -7,7 +7,7 @@ use libloading::Library;
 use symphony_pit_abi as abi;
 use symphony_pit_abi::{ABI_MAJOR, ABI_MINOR, ENTRY_SYMBOL, Entry, MAGIC, Method, Str};
 
-use super::LoadError;
+use super::{LoadError, tables};
 use crate::shared_object;
 
 /// A method of a loaded component.
@@ -134,15 +134,8 @@ impl Description {
         }
         // SAFETY: checked above, static, never unloaded.
         let entry = unsafe { &*entry };
-        let described = Self { path: path.to_owned(), entry };
-        // The first method's size tells where the second one begins, so it is compared before more are read.
-        for method in described.methods() {
-            if method.raw.size as usize != size_of::<Method>() {
-                let expected = format!("methods of {} bytes", size_of::<Method>());
-                return Err(refuse(&expected, format!("{} bytes", method.raw.size)));
-            }
-        }
-        Ok(described)
+        tables::check(entry).map_err(|fault| refuse(&fault.expected, fault.found))?;
+        Ok(Self { path: path.to_owned(), entry })
     }
 
     /// `symphony.pool_manager`

@@ -179,9 +179,10 @@ unsafe extern "C" fn log(own: *mut c_void, level: u32, text: Str) {
     }
 }
 
-unsafe extern "C" fn flush_to(own: *mut c_void, position: u64) -> u32 {
+unsafe extern "C" fn flush_to(own: *mut c_void, _position: u64) -> u32 {
+    // A flush covers all that was appended before it, so it need not know which record is waited for.
     // SAFETY: the component passes its own context.
-    match unsafe { context(own) }.services.log.as_ref().map(|log| log.flush_to(position)) {
+    match unsafe { context(own) }.services.log.as_ref().map(Log::flush_if_durable) {
         Some(Err(_)) => ErrorKind::Io as u32,
         _ => STATUS_OK,
     }

@@ -144,6 +144,36 @@ fn every_name_of_the_header_is_compared() {
 }
 
 #[test]
+fn every_function_of_the_header_says_where_it_is_called_and_how_it_fails() {
+    let header = std::fs::read_to_string(include().join("symphony_pit.h")).unwrap();
+    let (mut comment, mut inside, mut functions) = (String::new(), false, 0);
+    for line in header.lines() {
+        if line.trim_start().starts_with("/*") {
+            comment.clear();
+            inside = true;
+        }
+        if inside {
+            comment.push_str(line);
+            inside = !line.contains("*/");
+            continue;
+        }
+        if let Some((_, rest)) = line.split_once("(*") {
+            functions += 1;
+            let name = rest.split(')').next().unwrap();
+            let tagged =
+                ["[any thread]", "[one at a time]", "[start]"].iter().any(|tag| comment.contains(tag));
+            assert!(tagged, "{name}: on which thread? {comment}");
+            assert!(
+                comment.contains("Fails ") || comment.contains("Cannot fail"),
+                "{name}: errors? {comment}"
+            );
+            comment.clear();
+        }
+    }
+    assert_eq!(functions, 25, "a new function is counted here");
+}
+
+#[test]
 fn the_header_is_also_cxx() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("include.cc");

@@ -82,6 +82,49 @@ fn log_append(pit: PathBuf, count: usize, size: usize) -> PyResult<(Vec<u64>, Ve
     Ok((appends, copies))
 }
 
+/// Seconds of each of so many replays of a log of `count` records of `size` bytes, and of as many readings of its files, in turns.
+#[pyfunction]
+#[expect(clippy::needless_pass_by_value, reason = "PyO3 hands over owned arguments")]
+fn log_replay(pit: PathBuf, count: u64, size: usize, repeats: usize) -> PyResult<(Vec<f64>, Vec<f64>)> {
+    let fail = |error: symphony_pit_journal::Error| PyRuntimeError::new_err(error.to_string());
+    let log = Log::open(&pit, Options::default()).map_err(fail)?;
+    let component = log.component("symphony.bench").map_err(fail)?;
+    let mut payload = vec![7_u8; size];
+    for number in 0..count {
+        payload[..8].copy_from_slice(&number.to_le_bytes());
+        log.append(component, 1, 1, 0, &payload).map_err(fail)?;
+    }
+    let replay = || {
+        let mut next = 0_u64;
+        log.replay(0, |record| {
+            next += u64::from(record.payload[..8] == next.to_le_bytes());
+            Ok::<(), symphony_pit_journal::Error>(())
+        })
+        .map(|()| next)
+    };
+    let read = || -> std::io::Result<u64> {
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(pit.join("log"))? {
+            bytes += std::hint::black_box(std::fs::read(entry?.path())?).len() as u64;
+        }
+        Ok(bytes)
+    };
+    let found = replay().map_err(fail)?;
+    if found != count || read()? < count * size as u64 {
+        return Err(PyRuntimeError::new_err(format!("{found} of {count} records came back in their order")));
+    }
+    let (mut replays, mut readings) = (Vec::with_capacity(repeats), Vec::with_capacity(repeats));
+    for _ in 0..repeats {
+        let start = Instant::now();
+        replay().map_err(fail)?;
+        replays.push(start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        read()?;
+        readings.push(start.elapsed().as_secs_f64());
+    }
+    Ok((replays, readings))
+}
+
 /// What storing content cannot do without: its BLAKE3 hash, and a file with it.
 #[pyfunction]
 fn hash_and_write(path: PathBuf, content: &[u8]) -> PyResult<String> {
@@ -94,5 +137,6 @@ fn hash_and_write(path: PathBuf, content: &[u8]) -> PyResult<String> {
 fn symphony_bench(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(add, module)?)?;
     module.add_function(wrap_pyfunction!(log_append, module)?)?;
+    module.add_function(wrap_pyfunction!(log_replay, module)?)?;
     module.add_function(wrap_pyfunction!(hash_and_write, module)?)
 }
