@@ -236,19 +236,15 @@ impl Store {
         self.wherever(hash, kept, |kept| self.content.read(hash, kept))
     }
 
-    /// Read content that may get another place meanwhile: then from there.
-    pub fn wherever<T>(&self, hash: &Hash, mut kept: Kept, read: impl Fn(Kept) -> Result<T>) -> Result<T> {
-        loop {
-            match read(kept) {
-                Err(error) if error.kind == ErrorKind::NotFound => {
-                    let now = self.lock().catalog.find(hash)?.kept;
-                    if now == kept {
-                        return Err(error);
-                    }
-                    kept = now;
-                }
-                read => return read,
+    /// Read content that may get another place meanwhile: then from there. It may also have come back to the same one.
+    pub fn wherever<T>(&self, hash: &Hash, kept: Kept, read: impl Fn(Kept) -> Result<T>) -> Result<T> {
+        match read(kept) {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                let _placing = self.placing();
+                let kept = self.lock().catalog.find(hash)?.kept;
+                read(kept)
             }
+            read => read,
         }
     }
 

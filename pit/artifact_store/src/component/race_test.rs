@@ -1,6 +1,6 @@
 //! Many threads at once: whatever they do to the same contents, what the store names is there.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use symphony_pit::ErrorKind;
 
@@ -14,50 +14,76 @@ fn nothing_is_named_whose_bytes_another_thread_took_away() {
     let contents: Vec<Vec<u8>> =
         [10, 30_000, 70_000, 200_000].map(|size| (0..=250).cycle().take(size).collect()).into();
     let ids: Vec<String> = contents.iter().map(|content| put(&store, content, "")).collect();
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let each = |work: &(dyn Fn(usize) + Sync)| {
-            while !over.load(Ordering::Relaxed) {
-                (0..ids.len()).for_each(work);
-            }
-        };
-        let store = &store;
-        let (ids, contents, over) = (&ids, &contents, &over);
-        let fine = |result: Result<()>| {
-            if let Err(error) = result {
-                assert!(matches!(error.kind, ErrorKind::NotFound | ErrorKind::Conflict), "{error}");
-            }
-        };
-        scope.spawn(move || each(&|at| fine(store.delete(&ids[at], true))));
-        scope.spawn(move || each(&|at| fine(store.cool(&ids[at]).and_then(|_| store.warm(&ids[at])))));
-        scope.spawn(move || {
-            each(&|at| {
-                fine(store.trash(vec![&ids[at]], "").map(drop));
-                store.commit_trash(None, true).unwrap();
-            });
-        });
-        scope.spawn(move || {
-            each(&|at| match store.read(&ids[at]) {
-                Ok(view) => assert!(view.as_ref() == contents[at]),
-                error => fine(error.map(drop)),
-            });
-        });
-        for round in 0..150 {
-            for content in contents {
-                put(store, content, &format!("name/{round}"));
-            }
+    let fine = |result: Result<()>| {
+        if let Err(error) = result {
+            assert!(matches!(error.kind, ErrorKind::NotFound | ErrorKind::Conflict), "{error}");
         }
-        over.store(true, Ordering::Relaxed);
-    });
+    };
+    for round in 0..200 {
+        std::thread::scope(|scope| {
+            let (store, ids, contents) = (&store, &ids, &contents);
+            for _ in 0..2 {
+                scope.spawn(move || contents.iter().for_each(|content| drop(put(store, content, ""))));
+            }
+            scope.spawn(move || ids.iter().for_each(|id| fine(store.delete(id, true))));
+            scope.spawn(move || {
+                for id in ids {
+                    fine(store.cool(id).and_then(|_| store.warm(id)));
+                }
+            });
+            scope.spawn(move || {
+                for id in ids {
+                    fine(store.trash(vec![id], "").map(drop));
+                    store.commit_trash(None, true).unwrap();
+                }
+            });
+            scope.spawn(move || {
+                for (id, content) in ids.iter().zip(contents) {
+                    fine(store.read(id).map(|view| assert!(view.as_ref() == *content)));
+                }
+            });
+        });
+        let report = store.verify_all("", 100).unwrap();
+        assert_eq!(field(&report, "damaged"), Value::List(vec![]), "round {round}");
+    }
     for content in &contents {
         put(&store, content, "");
     }
-    let report = store.verify_all("", 100).unwrap();
-    assert_eq!((field(&report, "checked"), field(&report, "damaged")), (Value::Int(4), Value::List(vec![])));
     store.stop();
     let store = reopen(&host);
     for (id, content) in ids.iter().zip(&contents) {
         assert!(store.get(id).unwrap() == *content);
+    }
+}
+
+#[test]
+fn nothing_leaves_its_place_while_a_put_is_under_way_nor_the_other_way_round() {
+    const A_WHILE: Duration = Duration::from_millis(20);
+    let folder = tempfile::tempdir().unwrap();
+    let (_, store) = open(folder.path());
+    for content in [vec![b'a'; 10_000], vec![b'b'; 100_000]] {
+        let id = put(&store, &content, "");
+        let puts = store.store.ensure(&parse(&id).unwrap(), || panic!("it is there")).unwrap();
+        std::thread::scope(|scope| {
+            let (store, id, elsewhere) = (&store, &id, folder.path().join("elsewhere"));
+            let threads = [
+                scope.spawn(move || store.cool(id).map(drop)),
+                scope.spawn(move || store.archive(id, &elsewhere.to_string_lossy())),
+                scope.spawn(move || store.delete(id, true)),
+            ];
+            std::thread::sleep(A_WHILE);
+            assert!(threads.iter().all(|thread| !thread.is_finished()));
+            assert!(store.get(id).unwrap() == content, "reading waits for nobody");
+            drop(puts);
+        });
+        let leaves = store.store.leaving();
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| put(&store, &content, ""));
+            std::thread::sleep(A_WHILE);
+            assert!(!thread.is_finished());
+            drop(leaves);
+        });
+        assert!(store.get(&id).unwrap() == content);
     }
 }
 
