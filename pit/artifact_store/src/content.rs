@@ -106,16 +106,36 @@ impl Content {
         }
     }
 
+    /// See that a folder is there; where content is synced, so are the names of the folders above it.
+    pub fn folder(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(folder)?;
+        if self.durable {
+            for above in folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.dir)) {
+                File::open(above)?.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+
     pub fn pack(&self, pack: u32, create: bool) -> Result<Arc<File>> {
         if let Some(file) = self.state().packs.get(&pack) {
             return Ok(Arc::clone(file));
         }
         let path = self.pack_path(pack);
         let open = || -> io::Result<File> {
+            let folder = self.dir.join("packs");
             if create {
-                fs::create_dir_all(self.dir.join("packs"))?;
+                self.folder(&folder)?;
             }
-            OpenOptions::new().read(true).write(true).create(create).truncate(false).open(&path)
+            let file =
+                OpenOptions::new().read(true).write(true).create(create).truncate(false).open(&path)?;
+            if create && self.durable {
+                File::open(folder)?.sync_all()?;
+            }
+            Ok(file)
         };
         let file = Arc::new(open().map_err(|error| unreadable(&path, 0, error))?);
         Ok(Arc::clone(self.state().packs.entry(pack).or_insert(file)))

@@ -250,6 +250,8 @@ mod tests {
             let record =
                 |payload| Record { position: 0, time: 0, kind: event.kind(), revision: REVISION, payload };
             assert_eq!(Event::decode(&record(&bytes)), Ok(event.clone()));
+            let older = Record { revision: 2, ..record(&bytes) };
+            assert_eq!(Event::decode(&older), Ok(event.clone()), "as it was in revision 2");
             for cut in 0..bytes.len() {
                 assert!(Event::decode(&record(&bytes[..cut])).is_err(), "{event:?} {cut}");
             }

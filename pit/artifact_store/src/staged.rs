@@ -100,7 +100,7 @@ impl Content {
     fn adopt(&self, temporary: &Path, path: &Path) -> Result<()> {
         let adopt = || -> io::Result<()> {
             if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent)?;
+                self.folder(parent)?;
                 fs::rename(temporary, path)?;
                 if self.durable {
                     File::open(parent)?.sync_all()?;

@@ -68,7 +68,8 @@ impl Store {
     pub fn commit_trash(&self, contents: &[Id]) -> Result<(u64, u64)> {
         let mut emptied = (0, 0);
         for lot in contents.chunks(PAGE) {
-            let Value::Map(pairs) = self.host.call(STORE, "commit_trash", &[ids(lot), Value::Bool(false)])? else {
+            let Value::Map(pairs) = self.host.call(STORE, "commit_trash", &[ids(lot), Value::Bool(false)])?
+            else {
                 return Err(Error::corrupt("the artifact store did not say what it deleted"));
             };
             for (key, value) in &pairs {

@@ -82,17 +82,8 @@ fn log_append(pit: PathBuf, count: usize, size: usize) -> PyResult<(Vec<u64>, Ve
     Ok((appends, copies))
 }
 
-/// What storing content cannot do without: its BLAKE3 hash, and a file with it.
-#[pyfunction]
-fn hash_and_write(path: PathBuf, content: &[u8]) -> PyResult<String> {
-    let hash = blake3::hash(content);
-    std::fs::write(path, content)?;
-    Ok(hash.to_string())
-}
-
 #[pymodule(gil_used = true)]
 fn symphony_bench(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(add, module)?)?;
-    module.add_function(wrap_pyfunction!(log_append, module)?)?;
-    module.add_function(wrap_pyfunction!(hash_and_write, module)?)
+    module.add_function(wrap_pyfunction!(log_append, module)?)
 }
