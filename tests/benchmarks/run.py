@@ -78,12 +78,12 @@ def log_replay_figure(direct: Any, folder: str) -> Figure:
     )
 
 
-def artifact_figures(direct: Any) -> Iterator[Figure]:
+def artifact_figures() -> Iterator[Figure]:
     core = [str(path) for path in core_components()]
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
         few, many = _host.open_pit(folder, core), _host.open_pit(other, core)
-        yield artifacts.small_figure(few.artifact_store, Path(folder))
-        yield from artifacts.large_figures(few.artifact_store, direct, Path(folder))
+        yield from artifacts.small_figures(few.artifact_store, Path(folder))
+        yield from artifacts.large_figures(few.artifact_store, Path(folder))
         yield from artifacts.many_figures(few.artifact_store, many.artifact_store)
         few.close()
         many.close()
@@ -105,7 +105,7 @@ def figures() -> Iterator[Figure]:
         pit = _host.open_pit(folder, [str(path) for path in core_components()], durability="machine")
         yield from machine_figures(pit)
         pit.close()
-    yield from artifact_figures(direct)
+    yield from artifact_figures()
     with tempfile.TemporaryDirectory() as folder:
         yield log_figure(direct, folder)
     with tempfile.TemporaryDirectory() as folder:

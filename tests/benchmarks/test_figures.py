@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,8 @@ from symphony.core_components import core_components
 from tests.benchmarks import artifacts, calls, commands, graphs, leases, steps
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.benchmarks.measure import Figure
 
 pytestmark = [pytest.mark.performance, pytest.mark.python]
@@ -57,25 +58,14 @@ def test_calls_and_steps(tmp_path: Path) -> None:
     lasting.close()
 
 
-class PlainFiles:
-    """Stands in for the native baseline, whose build takes too long here."""
-
-    def hash_and_write(self, path: str, content: bytes) -> str:
-        Path(path).write_bytes(content)
-        pit = _host.open_pit(f"{path}-pit", [str(library) for library in core_components()])
-        name = str(pit.artifact_store.put(content))
-        pit.close()
-        return name
-
-
 @pytest.mark.usefixtures("_quick")
 def test_scale(tmp_path: Path) -> None:
     core = [str(path) for path in core_components()]
     pit, other = _host.open_pit(str(tmp_path / "a"), core), _host.open_pit(str(tmp_path / "b"), core)
     check(list(graphs.graph_figures(pit.dag_tracker)))
     check(list(leases.lease_figures(pit)))
-    check([artifacts.small_figure(pit.artifact_store, tmp_path)])
-    check(list(artifacts.large_figures(pit.artifact_store, PlainFiles(), tmp_path)))
+    check(list(artifacts.small_figures(pit.artifact_store, tmp_path)))
+    check(list(artifacts.large_figures(pit.artifact_store, tmp_path)))
     check(list(artifacts.many_figures(pit.artifact_store, other.artifact_store)))
     pit.close()
     other.close()

@@ -125,18 +125,9 @@ fn log_replay(pit: PathBuf, count: u64, size: usize, repeats: usize) -> PyResult
     Ok((replays, readings))
 }
 
-/// What storing content cannot do without: its BLAKE3 hash, and a file with it.
-#[pyfunction]
-fn hash_and_write(path: PathBuf, content: &[u8]) -> PyResult<String> {
-    let hash = blake3::hash(content);
-    std::fs::write(path, content)?;
-    Ok(hash.to_string())
-}
-
 #[pymodule(gil_used = true)]
 fn symphony_bench(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(add, module)?)?;
     module.add_function(wrap_pyfunction!(log_append, module)?)?;
-    module.add_function(wrap_pyfunction!(log_replay, module)?)?;
-    module.add_function(wrap_pyfunction!(hash_and_write, module)?)
+    module.add_function(wrap_pyfunction!(log_replay, module)?)
 }
