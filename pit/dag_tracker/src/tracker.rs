@@ -189,8 +189,9 @@ impl Tracker {
             })
         });
         let graph = &mut state.live(run)?.graph;
+        // Also what was there already may have named texts that no record holds: a replay would number the next ones otherwise.
+        graph.undo();
         if let Err(mut error) = added {
-            graph.undo();
             if graph.len() > before {
                 let count = graph.len() - before;
                 error.message = format!("{}; {count} steps were added before that", error.message);
