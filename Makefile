@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
-NATIVE := $(shell find host/src pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock
+NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock
 PACKAGING := pyproject.toml host/build_backend.py conductor_plugin/pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -72,8 +72,8 @@ soak: $(VENV)/developing ## Kill a bare writer 10,000 times, and host and interp
 	SYMPHONY_SOAK_ROUNDS=10000 cargo test --package symphony-pit-journal --test soak_test
 	SYMPHONY_SOAK_RUNS=200 $(BIN)/python -m pytest -q -s tests/integration/test_soak.py
 
-memcheck: tools ## Model-check the log's protocol: every interleaving of appenders and a reader (loom)
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --package symphony-pit-journal --lib model
+memcheck: tools ## Model-check the protocols of the log and of a loop's mailbox: every interleaving (loom)
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --package symphony-pit-journal --package symphony-mailbox --lib model
 
 bench: $(VENV)/developing ## Run the benchmarks and write docs/benchmarks.md
 	$(BIN)/python tests/benchmarks/run.py --write docs/benchmarks.md

@@ -254,8 +254,7 @@ unsafe fn call(
         return Err(errors::from_status(py, status, out, &target.component.description));
     }
     if flags & FLAG_ASYNC != 0 {
-        let operation = crate::async_support::PitOperation::new(out, Arc::clone(&target.component));
-        return Ok(Py::new(py, operation)?.into_ptr());
+        return crate::async_support::awaitable(py, out, &target.component, target.method);
     }
     if out.value.tag >= Tag::Buffer as u32 {
         match owned::object(py, out, &target.component)? {

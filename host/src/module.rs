@@ -322,5 +322,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(inspect, module)?)?;
     module.add_function(wrap_pyfunction!(lease_holder, module)?)?;
     module.add_function(wrap_pyfunction!(watch_parent, module)?)?;
+    async_support::register(module)?;
     Ok(())
 }

@@ -69,6 +69,8 @@ enum symphony_status {
 };
 /* Answer of a poll whose operation is not done. */
 #define SYMPHONY_PENDING UINT32_MAX
+/* Answer of a poll of a stream that has no more items. */
+#define SYMPHONY_END (UINT32_MAX - 1)
 
 /* ----------------------------------------------------------------------------------------------------- values */
 
@@ -144,7 +146,10 @@ struct symphony_operation {
   uint32_t reserved;
   /* Go on with the work. SYMPHONY_PENDING, after which the waker (borrowed for the call) or a clone is woken once; or a final
    * status with `out` filled, which the caller releases. Not called again once final. Must not block. Fails with any kind.
-   * [one at a time] */
+   *
+   * The operation of a STREAM method gives one item with each SYMPHONY_OK, and is polled again when the next one is asked for,
+   * never ahead: who makes items faster than they are taken keeps a bounded number and waits. SYMPHONY_END (`out` is not read)
+   * or an error ends it. Dropped before its end, it is cancelled. [one at a time] */
   uint32_t (*poll)(symphony_operation *self, const symphony_waker *waker, symphony_returned *out);
 };
 
@@ -153,7 +158,8 @@ struct symphony_operation {
 enum symphony_flag {
   SYMPHONY_FAST = 1,     /* never blocks; runs while Python's lock is held */
   SYMPHONY_BLOCKING = 2, /* may block; Python's lock is given up for it. Refused on a thread that runs an event loop. */
-  SYMPHONY_ASYNC = 4     /* returns an operation. By custom the twin of a BLOCKING method `x` is called `x_async`. */
+  SYMPHONY_ASYNC = 4,    /* returns an operation. By custom the twin of a BLOCKING method `x` is called `x_async`. */
+  SYMPHONY_STREAM = 8    /* with SYMPHONY_ASYNC: the operation gives items, `async for` in Python; `returns` is an item's type */
 };
 
 /* A parameter. `type_name` is a Python type expression for help() and stubs, such as `int`, `str | None`, `list[str]`.

@@ -17,11 +17,15 @@ pub const FLAG_FAST: u32 = 1;
 pub const FLAG_BLOCKING: u32 = 2;
 /// The method returns an [`Operation`].
 pub const FLAG_ASYNC: u32 = 4;
+/// With [`FLAG_ASYNC`]: each final poll of the operation gives one item, and it is polled again for the next.
+pub const FLAG_STREAM: u32 = 8;
 
 /// Status of a call that succeeded; every other value is an error kind or [`STATUS_PENDING`].
 pub const STATUS_OK: u32 = 0;
 /// Status of a poll whose operation is not done.
 pub const STATUS_PENDING: u32 = u32::MAX;
+/// Status of a poll of a stream that has no more items.
+pub const STATUS_END: u32 = u32::MAX - 1;
 
 /// Borrowed UTF-8 text; static where it stands in an entry.
 #[repr(C)]

@@ -20,9 +20,9 @@ pub use glue::{Component, Instance, Record, call, create, destroy, replay, resto
 pub use host::{Host, Sleep};
 pub use layout::{
     ABI_MAJOR, ABI_MINOR, ASYNC_EXTENSION, AsyncTable, CALLOUT_EXTENSION, CALLS_EXTENSION, CalloutTable,
-    CallsTable, Data, ENTRY_SYMBOL, Entry, FLAG_ASYNC, FLAG_BLOCKING, FLAG_FAST, HostTable, Level, MAGIC,
-    Method, Operation, Param, RawRecord, RawValue, RawWaker, Returned, STATUS_OK, STATUS_PENDING, Span, Str,
-    Tag,
+    CallsTable, Data, ENTRY_SYMBOL, Entry, FLAG_ASYNC, FLAG_BLOCKING, FLAG_FAST, FLAG_STREAM, HostTable,
+    Level, MAGIC, Method, Operation, Param, RawRecord, RawValue, RawWaker, Returned, STATUS_END, STATUS_OK,
+    STATUS_PENDING, Span, Str, Tag,
 };
-pub use operation::{Boxed, operation, raw_waker, waker};
+pub use operation::{PolledItem, operation, raw_waker, stream, waker};
 pub use value::{Args, Returning, Value, ValueRef, with_raw};

@@ -57,6 +57,7 @@ fn values() -> Vec<(String, u64)> {
     constants! {
         "SYMPHONY_PIT_ABI_MAJOR" = abi::ABI_MAJOR, "SYMPHONY_PIT_ABI_MINOR" = abi::ABI_MINOR,
         "SYMPHONY_OK" = abi::STATUS_OK, "SYMPHONY_PENDING" = abi::STATUS_PENDING,
+        "SYMPHONY_END" = abi::STATUS_END,
         "SYMPHONY_INVALID_ARGUMENT" = ErrorKind::InvalidArgument, "SYMPHONY_NOT_FOUND" = ErrorKind::NotFound,
         "SYMPHONY_EXHAUSTED" = ErrorKind::Exhausted, "SYMPHONY_CONFLICT" = ErrorKind::Conflict,
         "SYMPHONY_WOULD_BLOCK" = ErrorKind::WouldBlock, "SYMPHONY_CANCELLED" = ErrorKind::Cancelled,
@@ -68,7 +69,7 @@ fn values() -> Vec<(String, u64)> {
         "SYMPHONY_BYTES" = Tag::Bytes, "SYMPHONY_LIST" = Tag::List, "SYMPHONY_MAP" = Tag::Map,
         "SYMPHONY_BUFFER" = Tag::Buffer, "SYMPHONY_ERROR" = Tag::Error, "SYMPHONY_HANDLE" = Tag::Handle,
         "SYMPHONY_FAST" = abi::FLAG_FAST, "SYMPHONY_BLOCKING" = abi::FLAG_BLOCKING,
-        "SYMPHONY_ASYNC" = abi::FLAG_ASYNC,
+        "SYMPHONY_ASYNC" = abi::FLAG_ASYNC, "SYMPHONY_STREAM" = abi::FLAG_STREAM,
         "SYMPHONY_DEBUG" = Level::Debug, "SYMPHONY_INFO" = Level::Info, "SYMPHONY_WARNING" = Level::Warning,
         "SYMPHONY_SEVERE" = Level::Error,
     }

@@ -58,6 +58,7 @@ enum Kind {
     Fast,
     Blocking,
     Async,
+    Stream,
 }
 
 struct Param {
@@ -167,21 +168,26 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
         Kind::Fast => quote!(FLAG_FAST),
         Kind::Blocking => quote!(FLAG_BLOCKING),
         Kind::Async => quote!(FLAG_ASYNC),
+        Kind::Stream => quote!(FLAG_ASYNC | abi::FLAG_STREAM),
     };
     let names: Vec<&String> = params.iter().map(|param| &param.name).collect();
     let kinds: Vec<&Type> = params.iter().map(|param| &param.kind).collect();
     let defaults: Vec<&String> = params.iter().map(|param| &param.default).collect();
     let values: Vec<_> = (0..params.len()).map(|index| format_ident!("value_{index}")).collect();
     let indices = 0..params.len();
-    let call = if kind == Kind::Async {
-        quote! {
+    let call = match kind {
+        Kind::Async => quote! {
             let this = this.shared();
-            Ok(abi::operation(Box::pin(async move {
+            Ok(abi::operation(async move {
                 ::symphony_pit::convert::owned(<#component>::#name(this, #(#values),*).await)
-            })))
-        }
-    } else {
-        quote! { ::symphony_pit::convert::returned(<#component>::#name(this, #(#values),*)) }
+            }))
+        },
+        Kind::Stream => quote! {
+            <#component>::#name(this.shared(), #(#values),*).map(::symphony_pit::Stream::into_operation)
+        },
+        Kind::Fast | Kind::Blocking => quote! {
+            ::symphony_pit::convert::returned(<#component>::#name(this, #(#values),*))
+        },
     };
     let text = name.to_string();
     Ok(quote! { {
@@ -214,35 +220,40 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
 }
 
 fn kind(function: &ImplItemFn, marker: &Attribute) -> Result<Kind> {
-    let blocking = match &marker.meta {
-        syn::Meta::Path(_) => false,
+    const EXPECTED: &str = "expected #[pit_method], #[pit_method(blocking)] or #[pit_method(stream)]";
+    let marked = match &marker.meta {
+        syn::Meta::Path(_) => None,
         syn::Meta::List(list) => {
             let word: syn::Ident = list.parse_args()?;
-            if word != "blocking" {
-                return Err(Error::new(word.span(), "expected #[pit_method] or #[pit_method(blocking)]"));
+            match word.to_string().as_str() {
+                "blocking" => Some(Kind::Blocking),
+                "stream" => Some(Kind::Stream),
+                _ => return Err(Error::new(word.span(), EXPECTED)),
             }
-            true
         }
-        syn::Meta::NameValue(pair) => {
-            return Err(Error::new(pair.span(), "expected #[pit_method(blocking)]"));
-        }
+        syn::Meta::NameValue(pair) => return Err(Error::new(pair.span(), EXPECTED)),
     };
-    match (function.sig.asyncness, blocking) {
-        (Some(word), true) => Err(Error::new(word.span(), "an async method does not block")),
-        (Some(_), false) => Ok(Kind::Async),
-        (None, true) => Ok(Kind::Blocking),
-        (None, false) => Ok(Kind::Fast),
+    match (function.sig.asyncness, marked) {
+        (Some(word), Some(Kind::Stream)) => {
+            Err(Error::new(word.span(), "a stream is returned at once: its items are waited for"))
+        }
+        (Some(word), Some(_)) => Err(Error::new(word.span(), "an async method does not block")),
+        (Some(_), None) => Ok(Kind::Async),
+        (None, Some(kind)) => Ok(kind),
+        (None, None) => Ok(Kind::Fast),
     }
 }
 
 fn receiver(function: &ImplItemFn, kind: Kind) -> Result<()> {
-    let wanted = if kind == Kind::Async { "self: Arc<Self>" } else { "&self" };
+    let shared = matches!(kind, Kind::Async | Kind::Stream);
+    let wanted = if shared { "self: Arc<Self>" } else { "&self" };
     let error = |span| Err(Error::new(span, format!("this Pit method takes {wanted}")));
     match function.sig.inputs.first() {
         Some(FnArg::Receiver(receiver)) => {
-            let fits = match kind {
-                Kind::Async => receiver.colon_token.is_some(),
-                _ => receiver.reference.is_some() && receiver.mutability.is_none(),
+            let fits = if shared {
+                receiver.colon_token.is_some()
+            } else {
+                receiver.reference.is_some() && receiver.mutability.is_none()
             };
             if fits { Ok(()) } else { error(receiver.span()) }
         }
