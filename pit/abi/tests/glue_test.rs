@@ -1,7 +1,9 @@
 //! What a Rust component does wrong stays an answer of that call. markers: unit
 #![allow(unsafe_code)] // calls the glue as the host does
 
-use symphony_pit_abi::{self as abi, Component, ErrorKind, Host, HostTable, Record, Result, Returned, Str};
+use symphony_pit_abi::{
+    self as abi, Component, Error, ErrorKind, Host, HostTable, Record, Result, Returned, Str,
+};
 
 struct Panics;
 
@@ -51,4 +53,32 @@ fn a_create_that_panics_gives_no_instance_and_says_so() {
         error
     };
     assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Panic, "no luck today"));
+}
+
+#[test]
+fn an_error_crosses_with_its_context_and_the_chain_of_its_causes() {
+    let parse = "soon".parse::<u32>().map_err(std::io::Error::other).err();
+    let middle =
+        parse.map(|parse| Error::corrupt("the header is bad").with("file", "a.idx").caused_by(&parse));
+    let error = middle.map(|middle| Error::conflict("the index cannot be opened").caused_by(&middle));
+    let Some(error) = error else { panic!("soon is no number") };
+    let mut out = Returned::from_error(error.clone());
+    // SAFETY: read once and released.
+    let back = unsafe {
+        let back = out.to_error(ErrorKind::Conflict as u32);
+        out.release();
+        back
+    };
+    assert_eq!(back, error);
+    let chain: Vec<String> = std::iter::successors(Some(&back), |error| error.source.as_deref())
+        .map(|error| format!("{:?}: {error}", error.kind))
+        .collect();
+    assert_eq!(
+        chain,
+        [
+            "Conflict: the index cannot be opened",
+            "Corrupt: the header is bad (file: a.idx)",
+            "Io: invalid digit found in string",
+        ]
+    );
 }

@@ -47,7 +47,8 @@ extern crate self as symphony_pit; // the macros' names, also within this crate'
 pub use convert::{FromPit, ToPit};
 pub use symphony_pit_abi as abi;
 pub use symphony_pit_abi::{
-    Args, Boxed, Buffer, Component, Error, ErrorKind, Host, Level, Record, Result, Sleep, Value, ValueRef,
+    Args, Boxed, Buffer, Component, Error, ErrorKind, Extension, Host, Level, ListKind, Record, Result,
+    Sleep, Value, ValueRef,
 };
 pub use symphony_pit_macros::{FromPit, ToPit, pit_component};
 pub use waiting::block_on;

@@ -57,6 +57,7 @@ impl Parse for Header {
 enum Kind {
     Fast,
     Blocking,
+    Waiting,
     Async,
 }
 
@@ -164,9 +165,10 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
         return Err(Error::new(name.span(), "a Pit method returns a symphony_pit::Result"));
     };
     let flag = match kind {
-        Kind::Fast => quote!(FLAG_FAST),
-        Kind::Blocking => quote!(FLAG_BLOCKING),
-        Kind::Async => quote!(FLAG_ASYNC),
+        Kind::Fast => quote!(abi::FLAG_FAST),
+        Kind::Blocking => quote!(abi::FLAG_BLOCKING),
+        Kind::Waiting => quote!(abi::FLAG_BLOCKING | abi::FLAG_WAITING),
+        Kind::Async => quote!(abi::FLAG_ASYNC),
     };
     let names: Vec<&String> = params.iter().map(|param| &param.name).collect();
     let kinds: Vec<&Type> = params.iter().map(|param| &param.kind).collect();
@@ -202,7 +204,7 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
         }
         Method {
             size: size_of::<Method>() as u32,
-            flags: abi::#flag,
+            flags: #flag,
             name: Str::new(#text),
             params: PARAMS.as_ptr(),
             param_count: PARAMS.len(),
@@ -214,24 +216,23 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
 }
 
 fn kind(function: &ImplItemFn, marker: &Attribute) -> Result<Kind> {
-    let blocking = match &marker.meta {
-        syn::Meta::Path(_) => false,
+    const EXPECTED: &str = "expected #[pit_method], #[pit_method(blocking)] or #[pit_method(waiting)]";
+    let kind = match &marker.meta {
+        syn::Meta::Path(_) if function.sig.asyncness.is_some() => Kind::Async,
+        syn::Meta::Path(_) => Kind::Fast,
         syn::Meta::List(list) => {
             let word: syn::Ident = list.parse_args()?;
-            if word != "blocking" {
-                return Err(Error::new(word.span(), "expected #[pit_method] or #[pit_method(blocking)]"));
+            match word.to_string().as_str() {
+                "blocking" => Kind::Blocking,
+                "waiting" => Kind::Waiting,
+                _ => return Err(Error::new(word.span(), EXPECTED)),
             }
-            true
         }
-        syn::Meta::NameValue(pair) => {
-            return Err(Error::new(pair.span(), "expected #[pit_method(blocking)]"));
-        }
+        syn::Meta::NameValue(pair) => return Err(Error::new(pair.span(), EXPECTED)),
     };
-    match (function.sig.asyncness, blocking) {
-        (Some(word), true) => Err(Error::new(word.span(), "an async method does not block")),
-        (Some(_), false) => Ok(Kind::Async),
-        (None, true) => Ok(Kind::Blocking),
-        (None, false) => Ok(Kind::Fast),
+    match function.sig.asyncness {
+        Some(word) if kind != Kind::Async => Err(Error::new(word.span(), "an async method does not block")),
+        _ => Ok(kind),
     }
 }
 
