@@ -1,4 +1,4 @@
-/* symphony_pit.h: the C ABI between the Symphony host and a Pit component, version 1.0.
+/* symphony_pit.h: the C ABI between the Symphony host and a Pit component, version 1.1.
  *
  * A component is a shared library with one exported data symbol, `symphony_pit_entry_v1`. The host compares the first 16
  * bytes of it (magic, size, version) before it touches anything else, describes the component from its tables without
@@ -37,7 +37,7 @@ extern "C" {
 /* Components of another major version are refused. */
 #define SYMPHONY_PIT_ABI_MAJOR 1
 /* Components of a newer minor version are refused; older ones are served. */
-#define SYMPHONY_PIT_ABI_MINOR 0
+#define SYMPHONY_PIT_ABI_MINOR 1
 
 /* ------------------------------------------------------------------------------------------------------- text */
 
@@ -65,7 +65,8 @@ enum symphony_status {
   SYMPHONY_IO = 8,               /* PitIO, an OSError */
   SYMPHONY_CORRUPT = 9,          /* PitCorrupt: bytes that cannot be what was written */
   SYMPHONY_INTERNAL = 10,        /* PitError */
-  SYMPHONY_PANIC = 11            /* PitPanic: the component's code broke down, the process lives */
+  SYMPHONY_PANIC = 11,           /* PitPanic: the component's code broke down, the process lives */
+  SYMPHONY_WRONG_TYPE = 12       /* PitWrongType, a TypeError: an argument is of another type than the method takes */
 };
 /* Answer of a poll whose operation is not done. */
 #define SYMPHONY_PENDING UINT32_MAX
@@ -82,17 +83,33 @@ enum symphony_tag {
   SYMPHONY_FLOAT = 4, /* data.real */
   SYMPHONY_TEXT = 5,  /* data.span: bytes of UTF-8 */
   SYMPHONY_BYTES = 6, /* data.span: bytes */
-  SYMPHONY_LIST = 7,  /* data.span: symphony_value[len] */
+  SYMPHONY_LIST = 7,  /* data.span: symphony_value[len]; `kind` is a symphony_list_kind */
   SYMPHONY_MAP = 8,   /* data.span: symphony_value[2 * len], key and value in turn */
   /* Bytes that stay where they are: only as a whole result, which Python sees as a memoryview until it lets go. */
   SYMPHONY_BUFFER = 9,
-  /* data.span: a message (text) and context (a map of text); the status of the call is its kind. */
+  /* data.span: a message (text), context (a map of text) and, where there are causes, a list of them, nearest first, each a
+   * list of its kind (a symphony_status as SYMPHONY_INT), message and context. The status of the call is its own kind. */
   SYMPHONY_ERROR = 10,
   /* data.uint: a number for something of the component's; only as a whole result. Released when Python lets go. */
-  SYMPHONY_HANDLE = 11
+  SYMPHONY_HANDLE = 11,
+  /* data.span: the bytes of an int beyond 64 bits, in two's complement, the lowest first. Since 1.1. */
+  SYMPHONY_BIG = 12,
+  /* data.span: symphony_value[3], a value of a type without a tag. First its name (text): `datetime`, `path`, `record` for
+   * classes with fields, `ndarray`; then what stands for it, whose form is the Python side's (give it back as it came); last
+   * the nearest value with a tag of its own, or SYMPHONY_NONE: a map of the fields of a record, the bytes of an array, the
+   * number of an IntEnum. Who wants a plain value reads the last. In a result the last may be left out. Since 1.1. */
+  SYMPHONY_EXTENSION = 13
 };
 
-/* Pointer and count: bytes, values of a list, or pairs of a map. `ptr` is not read where `len` is 0. */
+/* What a SYMPHONY_LIST is in Python. Who does not care reads a list. Since 1.1; before that it was always a list. */
+enum symphony_list_kind {
+  SYMPHONY_KIND_LIST = 0,
+  SYMPHONY_KIND_TUPLE = 1,
+  SYMPHONY_KIND_SET = 2,
+  SYMPHONY_KIND_FROZENSET = 3
+};
+
+/* Pointer and count: bytes, values of a list, error or extension, or pairs of a map. `ptr` is not read where `len` is 0. */
 typedef struct symphony_span {
   const void *ptr;
   size_t len;
@@ -109,7 +126,7 @@ typedef union symphony_data {
  * as SYMPHONY_INT, or as SYMPHONY_UINT above INT64_MAX. The host does not check types for a component: it must. */
 typedef struct symphony_value {
   uint32_t tag;
-  uint32_t reserved; /* 0; in a SYMPHONY_ERROR its kind where no status goes with it, as from `create` */
+  uint32_t kind; /* of a SYMPHONY_LIST, or of a SYMPHONY_ERROR where no status goes with it, as from `create`; else 0 */
   symphony_data data;
 } symphony_value;
 
@@ -159,7 +176,10 @@ enum symphony_flag {
   SYMPHONY_FAST = 1,     /* never blocks; runs while Python's lock is held */
   SYMPHONY_BLOCKING = 2, /* may block; Python's lock is given up for it. Refused on a thread that runs an event loop. */
   SYMPHONY_ASYNC = 4,    /* returns an operation. By custom the twin of a BLOCKING method `x` is called `x_async`. */
-  SYMPHONY_STREAM = 8    /* with SYMPHONY_ASYNC: the operation gives items, `async for` in Python; `returns` is an item's type */
+  SYMPHONY_STREAM = 8,    /* with SYMPHONY_ASYNC: the operation gives items, `async for` in Python; `returns` is an item's type */
+  /* With BLOCKING: it waits for others, as its twin `x_async` with the same parameters does. On the main thread the host waits
+   * for the twin's operation instead, and drops it when the user interrupts. Since 1.1. */
+  SYMPHONY_WAITING = 16
 };
 
 /* A parameter. `type_name` is a Python type expression for help() and stubs, such as `int`, `str | None`, `list[str]`.

@@ -59,11 +59,12 @@ impl MethodView {
 
     /// The names of the flags that are set, upper case.
     pub fn flags(self) -> Vec<&'static str> {
-        const NAMES: [(u32, &str); 4] = [
+        const NAMES: [(u32, &str); 5] = [
             (abi::FLAG_FAST, "FAST"),
             (abi::FLAG_BLOCKING, "BLOCKING"),
             (abi::FLAG_ASYNC, "ASYNC"),
             (abi::FLAG_STREAM, "STREAM"),
+            (abi::FLAG_WAITING, "WAITING"),
         ];
         NAMES.into_iter().filter(|(flag, _)| self.raw.flags & flag != 0).map(|(_, name)| name).collect()
     }

@@ -1,7 +1,9 @@
 //! Whether an entry's tables hold what the header demands: judged once at load, so that nothing behind it need doubt them.
 //! An id becomes the name of files, names become attributes, and the bridge has room for so many arguments.
 
-use symphony_pit_abi::{Entry, FLAG_ASYNC, FLAG_BLOCKING, FLAG_FAST, Method, Param, Str};
+use symphony_pit_abi::{
+    Entry, FLAG_ASYNC, FLAG_BLOCKING, FLAG_FAST, FLAG_STREAM, FLAG_WAITING, Method, Param, Str,
+};
 
 /// Arguments lie in an array on the bridge's stack.
 pub const MAX_PARAMS: usize = 12;
@@ -97,8 +99,10 @@ fn method_name(method: &Method) -> Result<&'static str, Fault> {
     if !is_name(name) || name.starts_with('_') {
         return fault("a method's name that is one in Python", format!("{name:?}"));
     }
-    if ![FLAG_FAST, FLAG_BLOCKING, FLAG_ASYNC].contains(&method.flags) {
-        let expected = format!("{name} to be one of FAST, BLOCKING and ASYNC");
+    const KINDS: [u32; 5] =
+        [FLAG_FAST, FLAG_BLOCKING, FLAG_BLOCKING | FLAG_WAITING, FLAG_ASYNC, FLAG_ASYNC | FLAG_STREAM];
+    if !KINDS.contains(&method.flags) {
+        let expected = format!("{name} to be one of FAST, BLOCKING (also WAITING) and ASYNC (also STREAM)");
         return fault(expected, format!("the flags {:#x}", method.flags));
     }
     text(method.doc, &format!("the doc of {name}"))?;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::layout::{HostTable, Param, RawRecord, RawValue, Returned, STATUS_OK};
-use crate::value::{Args, Value};
+use crate::panic;
+use crate::value::Value;
+use crate::view::Args;
 
 /// What a component type provides; the method table comes from `pit_component`.
 pub trait Component: Sized + Send + Sync + 'static {
@@ -61,6 +63,7 @@ fn finish(result: std::thread::Result<Result<Returned>>, out: *mut Returned) -> 
 /// # Safety
 /// Called by the host with the pointers that the layout promises.
 pub unsafe fn create<C: Component>(table: *const HostTable, out: *mut Returned) -> *mut c_void {
+    panic::watch();
     let result = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the host keeps the table alive as long as the instance.
         C::create(Host::new(unsafe { &*table })).map(Arc::new)

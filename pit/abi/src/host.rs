@@ -13,7 +13,9 @@ use crate::layout::{
     Level, Returned, STATUS_OK, Str,
 };
 use crate::operation::raw_waker;
-use crate::value::{Value, ValueRef, with_raw};
+use crate::returned::with_raw;
+use crate::value::Value;
+use crate::view::ValueRef;
 
 /// The host of one component instance.
 #[derive(Clone, Copy)]

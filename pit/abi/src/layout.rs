@@ -7,7 +7,7 @@ pub const MAGIC: [u8; 8] = *b"SYMPHPIT";
 /// Components of another major version are refused.
 pub const ABI_MAJOR: u16 = 1;
 /// Components of a newer minor version are refused; older ones are served.
-pub const ABI_MINOR: u16 = 0;
+pub const ABI_MINOR: u16 = 1;
 /// Name of the exported data symbol.
 pub const ENTRY_SYMBOL: &str = "symphony_pit_entry_v1";
 
@@ -19,6 +19,9 @@ pub const FLAG_BLOCKING: u32 = 2;
 pub const FLAG_ASYNC: u32 = 4;
 /// With [`FLAG_ASYNC`]: each final poll of the operation gives one item, and it is polled again for the next.
 pub const FLAG_STREAM: u32 = 8;
+/// With [`FLAG_BLOCKING`]: the method waits for others, as its twin `NAME_async` of the same parameters does. On the main
+/// thread the bridge waits for the twin instead, so that Ctrl-C ends it.
+pub const FLAG_WAITING: u32 = 16;
 
 /// Status of a call that succeeded; every other value is an error kind or [`STATUS_PENDING`].
 pub const STATUS_OK: u32 = 0;
@@ -71,13 +74,29 @@ pub enum Tag {
     Map = 8,
     /// Bytes that stay where they are: only as a whole result, which Python sees as a memoryview until it lets go.
     Buffer = 9,
-    /// Two values, a message (str) and context (map of str); the status of the call is its kind.
+    /// A message (str), context (map of str), and where there are causes, a list of them, nearest first, each a list of its
+    /// kind (int), message and context. The status of the call is the kind of the error itself.
     Error = 10,
     /// A number that stands for something of the component's: only as a whole result; `release` runs when Python lets go.
     Handle = 11,
+    /// An int beyond 64 bits: its bytes in two's complement, the lowest first.
+    Big = 12,
+    /// A value of a type that has no tag: its name (str), what stands for it, and the nearest value with a tag of its own,
+    /// or None. In a result the third may be left out.
+    Extension = 13,
 }
 
-/// Pointer and count: bytes of a str or bytes, values of a list, **pairs** of a map.
+/// What a value with [`Tag::List`] is in Python: its `kind`. Who does not care reads a list.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ListKind {
+    List = 0,
+    Tuple = 1,
+    Set = 2,
+    FrozenSet = 3,
+}
+
+/// Pointer and count: bytes of a str, bytes or big int, values of a list, error or extension, **pairs** of a map.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Span {
@@ -100,32 +119,33 @@ pub union Data {
 #[derive(Clone, Copy)]
 pub struct RawValue {
     pub tag: u32,
-    pub reserved: u32,
+    /// A [`ListKind`] with [`Tag::List`]; the error kind with [`Tag::Error`] where no status goes with it; else 0.
+    pub kind: u32,
     pub data: Data,
 }
 
 impl RawValue {
-    pub const NONE: Self = Self { tag: Tag::None as u32, reserved: 0, data: Data { uint: 0 } };
+    pub const NONE: Self = Self { tag: Tag::None as u32, kind: 0, data: Data { uint: 0 } };
 
     pub const fn bool(value: bool) -> Self {
-        Self { tag: Tag::Bool as u32, reserved: 0, data: Data { uint: value as u64 } }
+        Self { tag: Tag::Bool as u32, kind: 0, data: Data { uint: value as u64 } }
     }
 
     pub const fn int(value: i64) -> Self {
-        Self { tag: Tag::Int as u32, reserved: 0, data: Data { int: value } }
+        Self { tag: Tag::Int as u32, kind: 0, data: Data { int: value } }
     }
 
     pub const fn uint(value: u64) -> Self {
-        Self { tag: Tag::UInt as u32, reserved: 0, data: Data { uint: value } }
+        Self { tag: Tag::UInt as u32, kind: 0, data: Data { uint: value } }
     }
 
     pub const fn float(value: f64) -> Self {
-        Self { tag: Tag::Float as u32, reserved: 0, data: Data { float: value } }
+        Self { tag: Tag::Float as u32, kind: 0, data: Data { float: value } }
     }
 
     /// A str, bytes, list or map that begins at `ptr`.
     pub const fn span(tag: Tag, ptr: *const c_void, len: usize) -> Self {
-        Self { tag: tag as u32, reserved: 0, data: Data { span: Span { ptr, len } } }
+        Self { tag: tag as u32, kind: 0, data: Data { span: Span { ptr, len } } }
     }
 }
 

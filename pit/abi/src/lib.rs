@@ -2,7 +2,7 @@
 //!
 //! A component is a shared library with one exported **data** symbol, [`ENTRY_SYMBOL`]: an [`Entry`]. Its first bytes are
 //! magic, size and version, compared before anything else is touched. Structs only grow at the end and carry their size.
-//! This crate holds the layout (`layout`), safe views of what crosses it (`value`, `error`) and the glue that turns a Rust
+//! This crate holds the layout (`layout`), safe views of what crosses it (`value`, `view`, `error`) and the glue that turns a Rust
 //! type into an entry (`glue`). It must not know any component, nor Python.
 #![allow(unsafe_code)] // pointers from the other side of the ABI are read here, and only here
 
@@ -12,7 +12,10 @@ mod glue;
 mod host;
 mod layout;
 mod operation;
+mod panic;
+mod returned;
 mod value;
+mod view;
 
 pub use buffer::Buffer;
 pub use error::{Error, ErrorKind, Result};
@@ -20,9 +23,11 @@ pub use glue::{Component, Instance, Record, call, create, destroy, replay, resto
 pub use host::{Host, Sleep};
 pub use layout::{
     ABI_MAJOR, ABI_MINOR, ASYNC_EXTENSION, AsyncTable, CALLOUT_EXTENSION, CALLS_EXTENSION, CalloutTable,
-    CallsTable, Data, ENTRY_SYMBOL, Entry, FLAG_ASYNC, FLAG_BLOCKING, FLAG_FAST, FLAG_STREAM, HostTable,
-    Level, MAGIC, Method, Operation, Param, RawRecord, RawValue, RawWaker, Returned, STATUS_END, STATUS_OK,
-    STATUS_PENDING, Span, Str, Tag,
+    CallsTable, Data, ENTRY_SYMBOL, Entry, FLAG_ASYNC, FLAG_BLOCKING, FLAG_FAST, FLAG_STREAM, FLAG_WAITING,
+    HostTable, Level, ListKind, MAGIC, Method, Operation, Param, RawRecord, RawValue, RawWaker, Returned,
+    STATUS_END, STATUS_OK, STATUS_PENDING, Span, Str, Tag,
 };
 pub use operation::{PolledItem, operation, raw_waker, stream, waker};
-pub use value::{Args, Returning, Value, ValueRef, with_raw};
+pub use returned::with_raw;
+pub use value::{Extension, Returning, Value};
+pub use view::{Args, ValueRef, quoted};

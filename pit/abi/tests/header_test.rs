@@ -32,7 +32,7 @@ fn layout() -> Vec<(String, u64)> {
         abi::Str as "symphony_str" { ptr, len }
         abi::Span as "symphony_span" { ptr, len }
         abi::Data as "symphony_data" { int as "integer", uint, float as "real", span }
-        abi::RawValue as "symphony_value" { tag, reserved, data }
+        abi::RawValue as "symphony_value" { tag, kind, data }
         abi::Returned as "symphony_returned" { value, owner, release }
         abi::RawWaker as "symphony_waker" { data, clone, wake, wake_by_ref, drop }
         abi::Operation as "symphony_operation" { size, reserved, poll }
@@ -53,7 +53,7 @@ fn layout() -> Vec<(String, u64)> {
 }
 
 fn values() -> Vec<(String, u64)> {
-    use abi::{ErrorKind, Level, Tag};
+    use abi::{ErrorKind, Level, ListKind, Tag};
     constants! {
         "SYMPHONY_PIT_ABI_MAJOR" = abi::ABI_MAJOR, "SYMPHONY_PIT_ABI_MINOR" = abi::ABI_MINOR,
         "SYMPHONY_OK" = abi::STATUS_OK, "SYMPHONY_PENDING" = abi::STATUS_PENDING,
@@ -63,13 +63,17 @@ fn values() -> Vec<(String, u64)> {
         "SYMPHONY_WOULD_BLOCK" = ErrorKind::WouldBlock, "SYMPHONY_CANCELLED" = ErrorKind::Cancelled,
         "SYMPHONY_TIMED_OUT" = ErrorKind::TimedOut, "SYMPHONY_IO" = ErrorKind::Io,
         "SYMPHONY_CORRUPT" = ErrorKind::Corrupt, "SYMPHONY_INTERNAL" = ErrorKind::Internal,
-        "SYMPHONY_PANIC" = ErrorKind::Panic,
+        "SYMPHONY_PANIC" = ErrorKind::Panic, "SYMPHONY_WRONG_TYPE" = ErrorKind::WrongType,
         "SYMPHONY_NONE" = Tag::None, "SYMPHONY_BOOL" = Tag::Bool, "SYMPHONY_INT" = Tag::Int,
         "SYMPHONY_UINT" = Tag::UInt, "SYMPHONY_FLOAT" = Tag::Float, "SYMPHONY_TEXT" = Tag::Str,
         "SYMPHONY_BYTES" = Tag::Bytes, "SYMPHONY_LIST" = Tag::List, "SYMPHONY_MAP" = Tag::Map,
         "SYMPHONY_BUFFER" = Tag::Buffer, "SYMPHONY_ERROR" = Tag::Error, "SYMPHONY_HANDLE" = Tag::Handle,
+        "SYMPHONY_BIG" = Tag::Big, "SYMPHONY_EXTENSION" = Tag::Extension,
+        "SYMPHONY_KIND_LIST" = ListKind::List, "SYMPHONY_KIND_TUPLE" = ListKind::Tuple,
+        "SYMPHONY_KIND_SET" = ListKind::Set, "SYMPHONY_KIND_FROZENSET" = ListKind::FrozenSet,
         "SYMPHONY_FAST" = abi::FLAG_FAST, "SYMPHONY_BLOCKING" = abi::FLAG_BLOCKING,
         "SYMPHONY_ASYNC" = abi::FLAG_ASYNC, "SYMPHONY_STREAM" = abi::FLAG_STREAM,
+        "SYMPHONY_WAITING" = abi::FLAG_WAITING,
         "SYMPHONY_DEBUG" = Level::Debug, "SYMPHONY_INFO" = Level::Info, "SYMPHONY_WARNING" = Level::Warning,
         "SYMPHONY_SEVERE" = Level::Error,
     }
@@ -137,6 +141,7 @@ fn every_name_of_the_header_is_compared() {
             "symphony_pit",
             "symphony_status",
             "symphony_tag",
+            "symphony_list_kind",
             "symphony_flag",
             "symphony_level",
         ];

@@ -198,7 +198,7 @@ impl ArbitrationEngine {
     /// Wait for a part of a resource, on this thread, and give its ticket. Parameters as in request; timeout in seconds,
     /// None waits for ever. Raises `PitTimeout`, `PitExhausted` (more than there is, a budget that is used up), `PitConflict`
     /// (a deadlock, with its path), `PitCancelled` (by cancel), `PitNotFound`.
-    #[pit_method(blocking)]
+    #[pit_method(waiting)]
     fn acquire(
         &self,
         resource: &str,

@@ -18,11 +18,13 @@ pub(crate) struct Searchable {
 
 /// Every text and number in a value.
 fn words(value: &Value, text: &mut String) {
-    match value {
+    match value.base() {
         Value::Str(word) => text.push_str(word),
         Value::Int(number) => text.push_str(&number.to_string()),
         Value::Float(number) => text.push_str(&number.to_string()),
-        Value::List(items) => items.iter().for_each(|item| words(item, text)),
+        Value::List(items) | Value::Tuple(items) | Value::Set(items) | Value::FrozenSet(items) => {
+            items.iter().for_each(|item| words(item, text));
+        }
         Value::Map(pairs) => pairs.iter().for_each(|(key, value)| {
             words(key, text);
             words(value, text);

@@ -245,7 +245,7 @@ impl PoolManager {
 
     /// Wait for a lease, on this thread; timeout in seconds, None waits for ever. Higher priorities are served first. Raises
     /// `PitTimeout`, `PitConflict` (the model failed), `PitExhausted` (budget, memory).
-    #[pit_method(blocking)]
+    #[pit_method(waiting)]
     fn acquire(
         &self,
         model: &str,

@@ -1,8 +1,9 @@
 //! Rust values as Pit values, and back, with the path to what does not fit: `steps[3].timeout: expected float, got str`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, Hash};
 
-use symphony_pit_abi::{Args, Buffer, Error, Result, Returned, Value, ValueRef};
+use symphony_pit_abi::{Args, Buffer, Error, ErrorKind, Result, Returned, Value, ValueRef, quoted};
 
 /// What a method can return.
 pub trait ToPit {
@@ -52,7 +53,13 @@ impl Name {
 
 /// An error about a value, to which its place is added on the way out.
 pub fn unexpected(wanted: &str, value: ValueRef<'_>) -> Error {
-    Error::invalid(format!(": expected {wanted}, got {}", value.type_name()))
+    Error::new(ErrorKind::WrongType, format!(": expected {wanted}, got {}", value.shown()))
+}
+
+/// An error about a value that is none of the names of an enum: a text of the wrong type it is not.
+pub fn unknown_name(known: &str, value: ValueRef<'_>) -> Error {
+    let error = unexpected(&format!("one of {known}"), value);
+    if value.as_str().is_some() { Error { kind: ErrorKind::InvalidArgument, ..error } } else { error }
 }
 
 fn inside(place: &str, mut error: Error) -> Error {
@@ -101,7 +108,7 @@ impl<'a> Fields<'a> {
             if known.contains(&key) {
                 return Ok((key, value));
             }
-            Err(Error::invalid(format!(": unknown key {key:?}")).with("known keys", known.join(", ")))
+            Err(Error::invalid(format!(": unknown key {}", quoted(key))).with("known keys", known.join(", ")))
         });
         Ok(Self { pairs: pairs.collect::<Result<_>>()? })
     }
@@ -158,12 +165,24 @@ impl<T: ToPit> ToPit for Vec<T> {
     }
 }
 
-impl<K: Into<String>, T: ToPit> ToPit for BTreeMap<K, T> {
-    const NAME: &'static str = const { &Name::join(&["dict[str, ", T::NAME, "]"]) }.as_str();
+macro_rules! collections_to_pit {
+    ($($type:ty, [$($bound:tt)*], $prefix:literal, |$x:ident| $value:expr);+ $(;)?) => {$(
+        impl<$($bound)*> ToPit for $type {
+            const NAME: &'static str = const { &Name::join(&[$prefix, T::NAME, "]"]) }.as_str();
 
-    fn to_pit(self) -> Value {
-        Value::map(self.into_iter().map(|(key, value)| (key, value.to_pit())))
-    }
+            fn to_pit(self) -> Value { let $x = self; $value }
+        }
+    )+};
+}
+collections_to_pit! {
+    BTreeSet<T>, [T: ToPit], "set[", |x| Value::Set(x.into_iter().map(ToPit::to_pit).collect());
+    HashSet<T, S>, [T: ToPit, S: BuildHasher], "set[", |x| Value::Set(x.into_iter().map(ToPit::to_pit).collect());
+    BTreeMap<K, T>, [K: Into<String>, T: ToPit], "dict[str, ", |x| map(x);
+    HashMap<K, T, S>, [K: Into<String>, T: ToPit, S: BuildHasher], "dict[str, ", |x| map(x);
+}
+
+fn map<K: Into<String>, T: ToPit>(pairs: impl IntoIterator<Item = (K, T)>) -> Value {
+    Value::map(pairs.into_iter().map(|(key, value)| (key, value.to_pit())))
 }
 
 macro_rules! from_pit {
@@ -228,28 +247,41 @@ impl<'a, T: FromPit<'a>> FromPit<'a> for Option<T> {
     }
 }
 
-impl<'a, T: FromPit<'a>> FromPit<'a> for Vec<T> {
-    const NAME: &'static str = const { &Name::join(&["list[", T::NAME, "]"]) }.as_str();
-
-    fn from_pit(value: ValueRef<'a>) -> Result<Self> {
-        let items = read(value, "list", ValueRef::as_list)?.enumerate();
-        items
-            .map(|(index, item)| T::from_pit(item).map_err(|error| inside(&format!("[{index}]"), error)))
-            .collect()
-    }
+/// Each item of a list, tuple, set or frozenset, or an error with the place of the one that does not fit.
+fn items<'a, T: FromPit<'a>, C: FromIterator<T>>(value: ValueRef<'a>, wanted: &str) -> Result<C> {
+    let items = read(value, wanted, ValueRef::as_list)?.enumerate();
+    items
+        .map(|(index, item)| T::from_pit(item).map_err(|error| inside(&format!("[{index}]"), error)))
+        .collect()
 }
 
-impl<'a, T: FromPit<'a>> FromPit<'a> for BTreeMap<String, T> {
-    const NAME: &'static str = const { &Name::join(&["dict[str, ", T::NAME, "]"]) }.as_str();
+/// Each pair of a dict with text as keys, or an error with the place of the one that does not fit.
+fn pairs<'a, T: FromPit<'a>, C: FromIterator<(String, T)>>(value: ValueRef<'a>) -> Result<C> {
+    let pairs = read(value, "dict", ValueRef::as_map)?.map(|(key, value)| {
+        let key = read(key, "a str as key", ValueRef::as_str)?;
+        let value = T::from_pit(value).map_err(|error| inside(&format!("[{}]", quoted(key)), error))?;
+        Ok((key.to_owned(), value))
+    });
+    pairs.collect()
+}
 
-    fn from_pit(value: ValueRef<'a>) -> Result<Self> {
-        let pairs = read(value, "dict", ValueRef::as_map)?.map(|(key, value)| {
-            let key = read(key, "a str as key", ValueRef::as_str)?;
-            let value = T::from_pit(value).map_err(|error| inside(&format!("[{key:?}]"), error))?;
-            Ok((key.to_owned(), value))
-        });
-        pairs.collect()
-    }
+macro_rules! collections_from_pit {
+    ($($type:ty, [$($bound:tt)*], $prefix:literal, $read:expr);+ $(;)?) => {$(
+        impl<'a, $($bound)*> FromPit<'a> for $type {
+            const NAME: &'static str = const { &Name::join(&[$prefix, T::NAME, "]"]) }.as_str();
+
+            fn from_pit(value: ValueRef<'a>) -> Result<Self> {
+                $read(value)
+            }
+        }
+    )+};
+}
+collections_from_pit! {
+    Vec<T>, [T: FromPit<'a>], "list[", |value| items(value, "list");
+    BTreeSet<T>, [T: FromPit<'a> + Ord], "set[", |value| items(value, "set");
+    HashSet<T, S>, [T: FromPit<'a> + Eq + Hash, S: BuildHasher + Default], "set[", |value| items(value, "set");
+    BTreeMap<String, T>, [T: FromPit<'a>], "dict[str, ", pairs;
+    HashMap<String, T, S>, [T: FromPit<'a>, S: BuildHasher + Default], "dict[str, ", pairs;
 }
 
 macro_rules! tuples {

@@ -1,10 +1,10 @@
 //! Payloads of log records: fields in a fixed order, little-endian, text and bytes with their length in front.
 //! Reading checks every bound, since the bytes may come from a damaged file or another version.
 
-use crate::{Error, Result, Value};
+use crate::{Error, Extension, Result, Value};
 
-/// Values nested deeper than this are refused while reading.
-const MAX_DEPTH: u32 = 64;
+/// Values nested deeper than this are refused while reading: more than the bridge lets in, so that all that is written can be.
+const MAX_DEPTH: u32 = 256;
 
 /// Builds a payload.
 #[derive(Default)]
@@ -91,12 +91,23 @@ impl Writer {
             Value::Str(value) => self.u8(5).str(value),
             Value::Bytes(value) => self.u8(6).bytes(value),
             Value::Buffer(value) => self.u8(6).bytes(value.as_ref()),
-            Value::List(items) => items.iter().fold(self.u8(7).count(items.len()), Self::value),
+            Value::List(items) => self.items(7, items),
+            Value::Tuple(items) => self.items(9, items),
+            Value::Set(items) => self.items(10, items),
+            Value::FrozenSet(items) => self.items(11, items),
+            Value::Big(bytes) => self.u8(12).bytes(bytes),
+            Value::Extension(extension) => {
+                self.u8(13).str(&extension.name).value(&extension.plain).value(&extension.base)
+            }
             Value::Map(pairs) => {
                 let writer = self.u8(8).count(pairs.len());
                 pairs.iter().fold(writer, |writer, (key, value)| writer.value(key).value(value))
             }
         }
+    }
+
+    fn items(self, tag: u8, items: &[Value]) -> Self {
+        items.iter().fold(self.u8(tag).count(items.len()), Self::value)
     }
 
     fn count(self, count: usize) -> Self {
@@ -193,17 +204,28 @@ impl<'a> Reader<'a> {
             4 => Value::Float(f64::from_bits(self.u64()?)),
             5 => Value::Str(self.str()?.to_owned()),
             6 => Value::Bytes(self.bytes()?.to_vec()),
-            7 => {
-                let count = self.u32()?;
-                Value::List((0..count).map(|_| self.nested_value(depth)).collect::<Result<_>>()?)
-            }
+            7 => Value::List(self.items(depth)?),
             8 => {
                 let count = self.u32()?;
                 let pair = |_| Ok((self.nested_value(depth)?, self.nested_value(depth)?));
                 Value::Map((0..count).map(pair).collect::<Result<_>>()?)
             }
+            9 => Value::Tuple(self.items(depth)?),
+            10 => Value::Set(self.items(depth)?),
+            11 => Value::FrozenSet(self.items(depth)?),
+            12 => Value::Big(self.bytes()?.to_vec()),
+            13 => Value::Extension(Box::new(Extension {
+                name: self.str()?.to_owned(),
+                plain: self.nested_value(depth)?,
+                base: self.nested_value(depth)?,
+            })),
             tag => return Err(Error::corrupt(format!("a record holds a value of unknown tag {tag}"))),
         })
+    }
+
+    fn items(&mut self, depth: u32) -> Result<Vec<Value>> {
+        let count = self.u32()?;
+        (0..count).map(|_| self.nested_value(depth)).collect()
     }
 }
 
@@ -232,6 +254,16 @@ mod tests {
             ),
             ("float", Value::Float(1.5)),
             ("bytes", Value::Bytes(vec![0, 1])),
+            ("tuple", Value::Tuple(vec![Value::Set(vec![Value::Int(1)]), Value::FrozenSet(vec![])])),
+            ("big", Value::Big(vec![1; 9])),
+            (
+                "day",
+                Value::Extension(Box::new(Extension {
+                    name: "date".to_owned(),
+                    plain: Value::from("2026-01-02"),
+                    base: Value::None,
+                })),
+            ),
         ]);
         let payload = Writer::default().value(&value).finish();
         assert_eq!(Reader::new(&payload).value(), Ok(value));

@@ -1,14 +1,15 @@
 //! A component written with the macros, called through its exported table as the host calls it. markers: unit
 #![allow(unsafe_code, clippy::unwrap_used)] // calls through the table; an unwrap is an assertion
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use symphony_pit::abi::{self, RawValue, Returned, STATUS_OK, STATUS_PENDING};
 use symphony_pit::record::{Reader, Writer};
 use symphony_pit::testing::TestHost;
 use symphony_pit::{
-    Component, Error, ErrorKind, FromPit, Host, Record, Result, ToPit, Value, ValueRef, pit_component,
+    Component, Error, ErrorKind, Extension, FromPit, Host, Record, Result, ToPit, Value, ValueRef,
+    pit_component,
 };
 
 #[derive(ToPit, FromPit, Debug, PartialEq)]
@@ -22,6 +23,8 @@ struct Item {
     name: String,
     weight: Option<f64>,
     mood: Mood,
+    marks: Option<HashMap<String, BTreeMap<String, i64>>>,
+    tags: Option<BTreeSet<String>>,
 }
 
 struct Sample {
@@ -176,40 +179,107 @@ fn the_table_says_what_the_signatures_say() {
 fn arguments_of_other_types_are_refused_with_their_place() {
     let loaded = load();
     let item = |pairs: Vec<(&str, Value)>| Value::List(vec![Value::map(pairs)]);
-    let mood = ("mood", Value::from("calm"));
+    let (name, mood) = (("name", Value::from("x")), ("mood", Value::from("calm")));
+    let marks = Value::map([("a", Value::map([("b", Value::Tuple(vec![]))]))]);
     let cases = [
-        ("add", vec!["x".into(), "".into(), Value::Int(0)], "amount: expected int, got str"),
+        (
+            "add",
+            vec!["x".into(), "".into(), Value::Int(0)],
+            ErrorKind::WrongType,
+            "amount: expected int, got str ('x')",
+        ),
+        (
+            "add",
+            vec![Value::Big(vec![0; 9]), "".into(), Value::Int(0)],
+            ErrorKind::WrongType,
+            "amount: expected int, got int beyond 64 bits",
+        ),
         (
             "add",
             vec![Value::Int(1), "".into(), Value::Int(1 << 40)],
+            ErrorKind::InvalidArgument,
             "_least: expected int in range, got 1099511627776",
         ),
-        ("items", vec![Value::Int(1), Value::None], "items: expected list, got int"),
+        ("items", vec![Value::Int(1), Value::None], ErrorKind::WrongType, "items: expected list, got int"),
         (
             "items",
             vec![item(vec![("name", Value::Int(1)), mood.clone()]), Value::None],
+            ErrorKind::WrongType,
             "items[0].name: expected str, got int",
         ),
-        ("items", vec![item(vec![mood.clone()]), Value::None], "items[0].name: missing"),
-        ("items", vec![item(vec![("nam", "x".into())]), Value::None], "items[0]: unknown key \"nam\""),
         (
             "items",
-            vec![item(vec![("name", "x".into()), ("mood", "wild".into())]), Value::None],
-            "items[0].mood: expected one of calm, rather_wild, got str",
+            vec![item(vec![name.clone(), mood.clone(), ("weight", "much".into())]), Value::None],
+            ErrorKind::WrongType,
+            "items[0].weight: expected float, got str ('much')",
         ),
-        ("items", vec![Value::List(vec![]), Value::Int(-1)], "limit: expected int of at least 0, got -1"),
+        (
+            "items",
+            vec![item(vec![name.clone(), mood.clone(), ("marks", marks)]), Value::None],
+            ErrorKind::WrongType,
+            "items[0].marks['a']['b']: expected int, got tuple",
+        ),
+        (
+            "items",
+            vec![
+                item(vec![name.clone(), mood.clone(), ("tags", Value::Set(vec![Value::Int(1)]))]),
+                Value::None,
+            ],
+            ErrorKind::WrongType,
+            "items[0].tags[0]: expected str, got int",
+        ),
+        (
+            "items",
+            vec![item(vec![mood.clone()]), Value::None],
+            ErrorKind::InvalidArgument,
+            "items[0].name: missing",
+        ),
+        (
+            "items",
+            vec![item(vec![("nam", "x".into())]), Value::None],
+            ErrorKind::InvalidArgument,
+            "items[0]: unknown key 'nam'",
+        ),
+        (
+            "items",
+            vec![item(vec![name.clone(), ("mood", "wild".into())]), Value::None],
+            ErrorKind::InvalidArgument,
+            "items[0].mood: expected one of calm, rather_wild, got str ('wild')",
+        ),
+        (
+            "items",
+            vec![Value::List(vec![]), Value::Int(-1)],
+            ErrorKind::InvalidArgument,
+            "limit: expected int of at least 0, got -1",
+        ),
     ];
-    for (method, args, message) in cases {
+    for (method, args, kind, message) in cases {
         let error = value(&loaded, method, &args).unwrap_err();
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InvalidArgument, message));
+        assert_eq!((error.kind, error.message.as_str()), (kind, message));
     }
 }
 
 #[test]
 fn structs_and_enums_come_back_as_they_went() {
     let loaded = load();
-    let item = Item { name: "a".to_owned(), weight: Some(0.5), mood: Mood::RatherWild }.to_pit();
+    let item = Item {
+        name: "a".to_owned(),
+        weight: Some(0.5),
+        mood: Mood::RatherWild,
+        marks: Some(HashMap::from([("m".to_owned(), BTreeMap::from([("n".to_owned(), 1)]))])),
+        tags: Some(BTreeSet::from(["x".to_owned(), "y".to_owned()])),
+    };
+    let item = item.to_pit();
     let answer = value(&loaded, "items", &[Value::List(vec![item.clone(), item.clone()]), Value::Int(1)]);
+    assert_eq!(answer, Ok(Value::map([("kept", Value::List(vec![item.clone()]))])));
+    // A tuple serves as a list; a record of Python's as the dict of its fields.
+    let record = Extension {
+        name: "record".to_owned(),
+        plain: Value::Tuple(vec!["Item".into(), item.clone()]),
+        base: item.clone(),
+    };
+    let record = Value::Extension(Box::new(record));
+    let answer = value(&loaded, "items", &[Value::Tuple(vec![record]), Value::None]);
     assert_eq!(answer, Ok(Value::map([("kept", Value::List(vec![item]))])));
 }
 

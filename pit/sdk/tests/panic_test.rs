@@ -179,6 +179,8 @@ fn poll(operation: &Returned, waker: &Waker) -> (u32, Returned) {
 fn assert_panicked(result: std::result::Result<Value, Error>, message: &str) {
     let error = result.unwrap_err();
     assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Panic, message));
+    let place = error.context.iter().find(|(key, _)| key == "location").map(|(_, place)| place.as_str());
+    assert!(place.is_some_and(|place| place.contains("panic_test.rs:")), "{place:?}");
 }
 
 #[test]

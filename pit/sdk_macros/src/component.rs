@@ -57,6 +57,7 @@ impl Parse for Header {
 enum Kind {
     Fast,
     Blocking,
+    Waiting,
     Async,
     Stream,
 }
@@ -165,10 +166,11 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
         return Err(Error::new(name.span(), "a Pit method returns a symphony_pit::Result"));
     };
     let flag = match kind {
-        Kind::Fast => quote!(FLAG_FAST),
-        Kind::Blocking => quote!(FLAG_BLOCKING),
-        Kind::Async => quote!(FLAG_ASYNC),
-        Kind::Stream => quote!(FLAG_ASYNC | abi::FLAG_STREAM),
+        Kind::Fast => quote!(abi::FLAG_FAST),
+        Kind::Blocking => quote!(abi::FLAG_BLOCKING),
+        Kind::Waiting => quote!(abi::FLAG_BLOCKING | abi::FLAG_WAITING),
+        Kind::Async => quote!(abi::FLAG_ASYNC),
+        Kind::Stream => quote!(abi::FLAG_ASYNC | abi::FLAG_STREAM),
     };
     let names: Vec<&String> = params.iter().map(|param| &param.name).collect();
     let kinds: Vec<&Type> = params.iter().map(|param| &param.kind).collect();
@@ -185,7 +187,7 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
         Kind::Stream => quote! {
             <#component>::#name(this.shared(), #(#values),*).map(::symphony_pit::Stream::into_operation)
         },
-        Kind::Fast | Kind::Blocking => quote! {
+        Kind::Fast | Kind::Blocking | Kind::Waiting => quote! {
             ::symphony_pit::convert::returned(<#component>::#name(this, #(#values),*))
         },
     };
@@ -208,7 +210,7 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
         }
         Method {
             size: size_of::<Method>() as u32,
-            flags: abi::#flag,
+            flags: #flag,
             name: Str::new(#text),
             params: PARAMS.as_ptr(),
             param_count: PARAMS.len(),
@@ -220,13 +222,15 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
 }
 
 fn kind(function: &ImplItemFn, marker: &Attribute) -> Result<Kind> {
-    const EXPECTED: &str = "expected #[pit_method], #[pit_method(blocking)] or #[pit_method(stream)]";
+    const EXPECTED: &str =
+        "expected #[pit_method], #[pit_method(blocking)], #[pit_method(waiting)] or #[pit_method(stream)]";
     let marked = match &marker.meta {
         syn::Meta::Path(_) => None,
         syn::Meta::List(list) => {
             let word: syn::Ident = list.parse_args()?;
             match word.to_string().as_str() {
                 "blocking" => Some(Kind::Blocking),
+                "waiting" => Some(Kind::Waiting),
                 "stream" => Some(Kind::Stream),
                 _ => return Err(Error::new(word.span(), EXPECTED)),
             }

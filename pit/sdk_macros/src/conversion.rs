@@ -92,7 +92,7 @@ pub fn from_pit(item: TokenStream) -> Result<TokenStream> {
             let body = quote! {
                 match value.as_str() {
                     #(Some(#texts) => Ok(Self::#idents),)*
-                    _ => Err(::symphony_pit::convert::unexpected(&format!("one of {}", #known), value)),
+                    _ => Err(::symphony_pit::convert::unknown_name(#known, value)),
                 }
             };
             ("str", body)

@@ -92,7 +92,7 @@ impl Condition {
 
     fn parse_list(value: &Value, at: &str, depth: u32) -> Result<Vec<Self>> {
         let depth = depth.checked_sub(1).ok_or_else(|| Error::invalid(format!("{at}: nested too deep")))?;
-        let Value::List(items) = value else { return Err(expected(at, "a list of dicts of rules")) };
+        let items = expect(value.items(), at, "a list of dicts of rules")?;
         if items.is_empty() {
             return Err(expected(at, "at least one dict of rules"));
         }
@@ -101,7 +101,7 @@ impl Condition {
     }
 
     fn parse_dict(value: &Value, at: &str, depth: u32) -> Result<Self> {
-        let pairs = match value {
+        let pairs = match value.base() {
             Value::Map(pairs) if !pairs.is_empty() => pairs,
             _ => return Err(expected(at, "a dict of at least one rule")),
         };
@@ -124,7 +124,7 @@ fn expect<T>(value: Option<T>, at: &str, wanted: &str) -> Result<T> {
 }
 
 fn text(value: &Value, at: &str) -> Result<String> {
-    if let Value::Str(text) = value { Ok(text.clone()) } else { Err(expected(at, "a str")) }
+    if let Value::Str(text) = value.base() { Ok(text.clone()) } else { Err(expected(at, "a str")) }
 }
 
 fn flag(value: &Value, at: &str) -> Result<bool> {
@@ -178,7 +178,7 @@ impl Policy {
                 "prefix" => this.prefix = Some(text(value, &at)?),
                 "unnamed" => this.unnamed = Some(flag(value, &at)?),
                 "keep_tagged" => {
-                    let Value::List(tags) = value else { return Err(expected(&at, "a list of tags")) };
+                    let tags = expect(value.items(), &at, "a list of tags")?;
                     this.keep_tagged = tags.iter().map(|tag| text(tag, &at)).collect::<Result<_>>()?;
                 }
                 "keep_referenced" => this.keep_referenced = flag(value, &at)?,
