@@ -37,6 +37,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "CONCURRENT", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
     monkeypatch.setattr(commands, "REPEATS", 1)
+    monkeypatch.setattr(graphs, "STEPS", 100)
     monkeypatch.setattr(graphs, "SIZES", ((2_000, 1), (3_000, 1)))
     monkeypatch.setattr(leases, "QUEUED", 50)
     monkeypatch.setattr(leases, "REPEATS", 1)

@@ -5,7 +5,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use symphony_pit::{Error, Host, Result, Value};
+use symphony_pit::{Error, Host, Level, Result, Value};
 
 use crate::model::{Model, ModelState, Transition, Usage};
 use crate::records::{Event, REVISION};
@@ -148,7 +148,10 @@ impl Pool {
             state.spent += cost;
             state.wake_next(lease.model, after);
             state.load_ahead(|| self.host.now(), after);
-            if due { self.record_usage(state, lease.model) } else { Ok(()) }
+            if due {
+                self.try_to_record_usage(state, lease.model);
+            }
+            Ok(())
         })
     }
 
@@ -164,15 +167,31 @@ impl Pool {
         Ok(())
     }
 
+    /// The same where what is counted has happened anyway: what a full disk does not take goes with the next counts.
+    fn try_to_record_usage(&self, state: &mut State, index: usize) {
+        if let Err(error) = self.record_usage(state, index) {
+            let model = &state.models[index].name;
+            self.host.log(Level::Error, &format!("the use of model {model} is not recorded yet: {error}"));
+        }
+    }
+
     pub fn charge(&self, name: &str, cost: f64, units: f64) -> Result<()> {
         if !(cost >= 0.0 && cost.is_finite() && units.is_finite()) {
-            return Err(Error::invalid(format!("cost: expected a number of at least 0, got {cost}")));
+            return Err(Error::invalid(format!(
+                "cost: expected a number of at least 0, got {cost}; units: a finite one, got {units}"
+            )));
         }
         self.change(|state, _| {
             let index = state.index(name)?;
+            let before = (state.models[index].usage, state.models[index].unrecorded);
             state.models[index].count(Usage { calls: 0, cost, units });
-            state.spent += cost;
-            self.record_usage(state, index)
+            let recorded = self.record_usage(state, index);
+            if recorded.is_ok() {
+                state.spent += cost;
+            } else {
+                (state.models[index].usage, state.models[index].unrecorded) = before;
+            }
+            recorded
         })
     }
 
@@ -223,7 +242,7 @@ impl Pool {
             after.wakers.extend(state.waiters.all(index));
             state.wake_next(index, after);
             state.load_ahead(|| now, after);
-            let _ = self.record_usage(state, index); // a full disk: it is tried again with the next counts
+            self.try_to_record_usage(state, index);
             Ok(())
         })
     }

@@ -504,3 +504,25 @@ fn a_full_disk_leaves_terms_as_they_were() {
     assert_eq!(pool.register("m", "", 2, 1, 0.0, "", 0.0, 3).unwrap_err().kind, ErrorKind::Io);
     assert_eq!(pool.pool.lock().named("m").unwrap().registration.memory, 1);
 }
+
+#[test]
+fn on_a_full_disk_leases_come_back_and_are_counted_later_and_a_charge_is_refused() {
+    let (host, pool) = pool();
+    pool.register("m", "", 0, 1, 0.5, "", 0.0, 3).unwrap();
+    heat(&pool, "m");
+    let lease = pool.try_acquire("m", 1).unwrap().unwrap();
+    host.set_full(true);
+    assert_eq!(pool.charge("m", 2.0, 10.0).unwrap_err().kind, ErrorKind::Io);
+    pool.release(lease).unwrap();
+    pool.failed("m", "broken").unwrap();
+    assert_eq!(pool.stats().unwrap()["spent"], 0.5, "the lease, and not the charge");
+    host.set_full(false);
+    pool.charge("m", 1.0, 0.0).unwrap();
+    let replayed = PoolManager::create(host.host()).unwrap();
+    host.replay_into(&replayed).unwrap();
+    for pool in [&*pool, &replayed] {
+        let mut state = pool.pool.lock();
+        assert_eq!(state.named("m").unwrap().usage, Usage { calls: 1, cost: 1.5, units: 0.0 });
+        assert_eq!(state.spent, 1.5);
+    }
+}
