@@ -1,4 +1,4 @@
-"""A Rust component that panics, called as Python calls it: each time that call alone fails; and what it may call."""
+"""A Rust component that panics, called through Python: that call alone fails; and what it may call of others."""
 
 from __future__ import annotations
 
