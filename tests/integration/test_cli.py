@@ -248,6 +248,9 @@ def test_the_pit_is_called_through_the_host(real: Real) -> None:
     assert real.json("pit", "call", "symphony.artifact_store.list")[1] == {"value": []}
     code, document = real.json("pit", "call", "artifact_store.fnd", "x")
     assert (code, document["error"]["exit"]) == (3, 3)
+    assert document["error"]["hint"] == "did you mean 'find'?"
+    code, document = real.json("pit", "call", "artifact_stroe.find", "x")
+    assert (code, document["error"]["hint"]) == (3, "did you mean 'artifact_store'?")
 
 
 def test_a_reader_that_goes_away_is_no_error(real: Real) -> None:

@@ -162,7 +162,11 @@ def test_a_component_whose_method_table_is_cut_short_is_refused(tmp_path: Path) 
             "expected parameters of ping with different names",
             "found two called a",
         ),
-        ({"SNAPSHOT": "snapshot"}, "expected snapshot and restore, or neither", "found snapshot without restore"),
+        (
+            {"SNAPSHOT": "snapshot"},
+            "expected snapshot and restore, or neither",
+            "found snapshot without restore",
+        ),
     ],
 )
 def test_tables_that_break_the_rules_are_refused(

@@ -1,9 +1,8 @@
-"""A Rust component that panics, called as Python calls it: each time that call alone fails; and what it may call."""
+"""A Rust component that panics, called through Python: that call alone fails; and what it may call of others."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +14,7 @@ from tests.integration.test_component_loading import compile_awkward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.integration, pytest.mark.python, pytest.mark.subprocess]
 
@@ -67,7 +67,13 @@ def test_a_component_calls_what_it_declares_and_nothing_else(fragile: Any) -> No
     assert fragile.ask("test.awkward", "count", []) == 1
     assert fragile.ask("test.awkward", "counted", []) == 1
     for component, method, args, error, message in [
-        ("test.fragile", "ping", [], PitInvalidArgument, r"test\.fragile calls test\.fragile, which it does not"),
+        (
+            "test.fragile",
+            "ping",
+            [],
+            PitInvalidArgument,
+            r"test\.fragile calls test\.fragile, which it does not",
+        ),
         ("acme.missing", "ping", [], PitInvalidArgument, r"calls acme\.missing, which it does not declare"),
         ("test.awkward", "sing", [], PitNotFound, r'component test\.awkward has no method "sing"'),
         ("test.awkward", "count", [1], PitInvalidArgument, r"test\.awkward\.count takes 0 arguments, got 1"),

@@ -25,7 +25,7 @@ home, backend, *libraries = sys.argv[1:]
 pit = _host.open_pit(home, libraries, log_backend=backend)
 tracker = pit.dag_tracker
 unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-# The system refuses files beyond this size as it refuses space on a full disk: when it is reserved, or written.
+# Files beyond this size are refused as space on a full disk is: when it is reserved, or written.
 resource.setrlimit(resource.RLIMIT_FSIZE, (5 << 19, unlimited[1]))
 for filled in itertools.count():
     try:
@@ -257,7 +257,9 @@ def test_a_full_disk_is_an_error_of_the_call_and_harms_nothing_before_it(
     assert int(filled) == {"mmap": 18, "pwrite": 2}[backend]  # a whole segment, or up to the limit
     pit = _host.open_pit(str(tmp_path), components)
     assert pit.damage() == []
-    assert sorted(pit.dag_tracker.live_runs()) == sorted([*(f"run-{at}" for at in range(int(filled))), "small"])
+    assert sorted(pit.dag_tracker.live_runs()) == sorted(
+        [*(f"run-{at}" for at in range(int(filled))), "small"]
+    )
     pit.close()
 
 
