@@ -221,7 +221,7 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
 
 fn kind(function: &ImplItemFn, marker: &Attribute) -> Result<Kind> {
     const EXPECTED: &str = "expected #[pit_method], #[pit_method(blocking)] or #[pit_method(stream)]";
-    let marked = match &marker.meta {
+    let chosen = match &marker.meta {
         syn::Meta::Path(_) => None,
         syn::Meta::List(list) => {
             let word: syn::Ident = list.parse_args()?;
@@ -233,7 +233,7 @@ fn kind(function: &ImplItemFn, marker: &Attribute) -> Result<Kind> {
         }
         syn::Meta::NameValue(pair) => return Err(Error::new(pair.span(), EXPECTED)),
     };
-    match (function.sig.asyncness, marked) {
+    match (function.sig.asyncness, chosen) {
         (Some(word), Some(Kind::Stream)) => {
             Err(Error::new(word.span(), "a stream is returned at once: its items are waited for"))
         }
