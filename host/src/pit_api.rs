@@ -15,6 +15,7 @@ mod host_table;
 mod jobs;
 mod order;
 mod past;
+mod questions;
 mod timers;
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub use description::{Description, MethodView, ParamView};
 pub use error::LoadError;
 use host_table::Services;
 pub use past::{Disabled, disabled};
+pub use questions::Question;
 
 /// How long a component may take to come into being.
 pub const CREATE_PATIENCE: Duration = Duration::from_secs(30);
