@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import symphony
+from tests.python import operations as component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,3 +32,26 @@ def pit(tmp_path: Path, libraries: dict[str, Path]) -> Iterator[Any]:
     opened = _host.open_pit(str(tmp_path), [str(path) for path in libraries.values()])
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def operations_library() -> str:
+    """The library of a component whose operations are awaited in tests, built."""
+    return str(component.library())
+
+
+@pytest.fixture
+def operations(tmp_path: Path, operations_library: str) -> Iterator[Any]:
+    """That component, in a Pit of its own. Whatever a test awaits or drops is dropped when it ends."""
+    from symphony import _host
+
+    opened = _host.open_pit(str(tmp_path), [operations_library])
+    yield opened["test.operations"]
+    assert component.alive(opened["test.operations"]) == 0
+    opened.close()
+
+
+@pytest.fixture(params=list(component.LOOPS))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of event loop in turn."""
+    return str(request.param)

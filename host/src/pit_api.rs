@@ -15,6 +15,7 @@ mod host_table;
 mod jobs;
 mod order;
 mod past;
+mod questions;
 mod tables;
 mod timers;
 
@@ -32,6 +33,7 @@ pub use description::{Description, MethodView, ParamView};
 pub use error::LoadError;
 use host_table::Services;
 pub use past::{Disabled, disabled};
+pub use questions::Question;
 pub use tables::MAX_PARAMS;
 
 /// How long a component may take to come into being.

@@ -294,6 +294,18 @@ typedef struct symphony_callout {
   uint32_t (*callout)(void *context, symphony_str name, const symphony_value *args, size_t count);
 } symphony_callout;
 
+#define SYMPHONY_ASK_EXTENSION "symphony.ask/1"
+
+typedef struct symphony_ask {
+  uint32_t size;
+  uint32_t reserved;
+  /* Ask the engine for something that needs Python, and wait for it: `out` gets an operation of the host's, as an ASYNC method
+   * returns one, to poll with a waker of the component's. It gives what Python's coroutine returned, or the error that it
+   * raised. Released before its end, it cancels the coroutine. Arguments are copied. SYMPHONY_WOULD_BLOCK where no engine
+   * listens. Not under a lock. */
+  uint32_t (*ask)(void *context, symphony_str name, const symphony_value *args, size_t count, symphony_returned *out);
+} symphony_ask;
+
 /* -------------------------------------------------------------------------------------------------- the entry */
 
 typedef struct symphony_entry {

@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 from symphony import __version__, _host  # noqa: E402
 from symphony.core_components import core_components  # noqa: E402
 from tests.benchmarks import artifacts  # noqa: E402
+from tests.benchmarks.awaits import await_figures  # noqa: E402
 from tests.benchmarks.calls import call_figures, pool_figure  # noqa: E402
 from tests.benchmarks.commands import command_figures  # noqa: E402
 from tests.benchmarks.graphs import graph_figures  # noqa: E402
@@ -96,6 +97,7 @@ def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         pit = _host.open_pit(folder, [*map(str, core_components()), str(library)])
         yield from call_figures(pit["symphony.bench"], direct)
+        yield from await_figures(pit["symphony.bench"], direct)
         yield pool_figure(pit.pool_manager)
         yield from lease_figures(pit)
         yield from step_figures(pit)

@@ -88,6 +88,8 @@ def test_wakes_that_wait_in_a_loop_that_closes_are_counted(operations: Any) -> N
     assert _host.async_counts()["late"] - before == 10
     for task in waiting:
         task._log_destroy_pending = False  # type: ignore[attr-defined]
+    del waiting, task
+    gc.collect()
 
 
 @pytest.mark.parametrize("kind", list(LOOPS))

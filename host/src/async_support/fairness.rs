@@ -63,7 +63,7 @@ impl Budget {
         Verdict::Go
     }
 
-    /// The loop has turned.
+    /// The loop has turned, or is about to: a task has given way.
     pub fn turned(&self) {
         self.awaits.store(0, Relaxed);
         self.watched.store(false, Relaxed);

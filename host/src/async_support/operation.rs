@@ -211,6 +211,7 @@ unsafe fn poll(py: Python<'_>, own: *mut Object, current: &Running<'_>) -> PyRes
     if status == STATUS_PENDING {
         state.phase = Phase::Waiting;
         state.blocking = true;
+        current.shared().budget.turned(); // its task gives way: that is all the loop needs
         // SAFETY: live objects; from here on the object is part of cycles (task, coroutine, callback).
         unsafe {
             if state.event_loop.is_null() {

@@ -7,6 +7,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
+use super::event_loop::running;
 use super::known::known;
 use super::object::Object;
 use super::operation::{Callback, Phase, cancelled, finish, schedule};
@@ -32,7 +33,7 @@ fn invalid_state(py: Python<'_>, message: &str) -> PyErr {
 // while Python runs.
 
 /// `throw(exception)`, also as `throw(type, value, traceback)`: the operation is dropped before the exception goes on.
-pub(super) unsafe fn throw(py: Python<'_>, own: *mut Object, args: &Bound<'_, PyTuple>) -> Answer {
+pub(super) unsafe fn throw(_py: Python<'_>, own: *mut Object, args: &Bound<'_, PyTuple>) -> Answer {
     unsafe { finish(own, Phase::Finished) };
     let exception = args.get_item(0)?;
     let value = args.get_item(1).ok().filter(|value| !value.is_none());
@@ -104,10 +105,16 @@ pub(super) unsafe fn add_done_callback(
     function: &Bound<'_, PyAny>,
     context: Option<&Bound<'_, PyAny>>,
 ) -> Answer {
-    if unsafe { (*own).state.event_loop }.is_null() {
-        return Err(invalid_state(py, "the Pit operation is not awaited yet"));
-    }
     unsafe {
+        match (*own).state.phase {
+            Phase::Finished if (*own).state.event_loop.is_null() => {
+                (*own).state.event_loop = running(py)?.event_loop.into_ptr();
+            }
+            _ if (*own).state.event_loop.is_null() => {
+                return Err(invalid_state(py, "the Pit operation is not awaited yet"));
+            }
+            _ => {}
+        }
         let context = match context.filter(|context| !context.is_none()) {
             Some(context) => context.clone().into_ptr(),
             None => Bound::from_owned_ptr_or_err(py, ffi::PyContext_CopyCurrent())?.into_ptr(),

@@ -234,6 +234,8 @@ pub const ASYNC_EXTENSION: &str = "symphony.async/1";
 pub const CALLS_EXTENSION: &str = "symphony.calls/1";
 /// Id of [`CalloutTable`].
 pub const CALLOUT_EXTENSION: &str = "symphony.callout/1";
+/// Id of [`AskTable`].
+pub const ASK_EXTENSION: &str = "symphony.ask/1";
 
 /// Timers and threads of the host.
 #[repr(C)]
@@ -265,6 +267,15 @@ pub struct CalloutTable {
     pub reserved: u32,
     /// Post a request: context, name, arguments, count. [`STATUS_OK`], or would-block where no engine listens.
     pub callout: unsafe extern "C" fn(*mut c_void, Str, *const RawValue, usize) -> u32,
+}
+
+/// Questions to the Python engine, whose answer is waited for.
+#[repr(C)]
+pub struct AskTable {
+    pub size: u32,
+    pub reserved: u32,
+    /// Ask: context, name, arguments, count, the operation to poll. Dropped before its end, it cancels Python's task.
+    pub ask: unsafe extern "C" fn(*mut c_void, Str, *const RawValue, usize, *mut Returned) -> u32,
 }
 
 /// An asynchronous operation, handed out as `Returned { value: NONE, owner: *mut Operation, release: drop }`.

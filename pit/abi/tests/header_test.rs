@@ -45,6 +45,7 @@ fn layout() -> Vec<(String, u64)> {
         abi::AsyncTable as "symphony_async" { size, reserved, sleep_until, cancel_sleep, spawn_blocking }
         abi::CallsTable as "symphony_calls" { size, reserved, call }
         abi::CalloutTable as "symphony_callout" { size, reserved, callout }
+        abi::AskTable as "symphony_ask" { size, reserved, ask }
         abi::Entry as "symphony_entry" {
             magic, size, abi_major, abi_minor, id, version, description, methods, method_count, calls, call_count,
             revision, reserved, create, restore, replay, start, snapshot, stop, destroy, extension
@@ -79,12 +80,13 @@ fn values() -> Vec<(String, u64)> {
     }
 }
 
-fn texts() -> [(&'static str, &'static str); 4] {
+fn texts() -> [(&'static str, &'static str); 5] {
     [
         ("SYMPHONY_PIT_MAGIC", std::str::from_utf8(&abi::MAGIC).unwrap()),
         ("SYMPHONY_ASYNC_EXTENSION", abi::ASYNC_EXTENSION),
         ("SYMPHONY_CALLS_EXTENSION", abi::CALLS_EXTENSION),
         ("SYMPHONY_CALLOUT_EXTENSION", abi::CALLOUT_EXTENSION),
+        ("SYMPHONY_ASK_EXTENSION", abi::ASK_EXTENSION),
     ]
 }
 

@@ -222,9 +222,8 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
 }
 
 fn kind(function: &ImplItemFn, marker: &Attribute) -> Result<Kind> {
-    const EXPECTED: &str =
-        "expected #[pit_method], #[pit_method(blocking)], #[pit_method(waiting)] or #[pit_method(stream)]";
-    let marked = match &marker.meta {
+    const EXPECTED: &str = "expected #[pit_method], or one with (blocking), (waiting) or (stream)";
+    let chosen = match &marker.meta {
         syn::Meta::Path(_) => None,
         syn::Meta::List(list) => {
             let word: syn::Ident = list.parse_args()?;
@@ -237,7 +236,7 @@ fn kind(function: &ImplItemFn, marker: &Attribute) -> Result<Kind> {
         }
         syn::Meta::NameValue(pair) => return Err(Error::new(pair.span(), EXPECTED)),
     };
-    match (function.sig.asyncness, marked) {
+    match (function.sig.asyncness, chosen) {
         (Some(word), Some(Kind::Stream)) => {
             Err(Error::new(word.span(), "a stream is returned at once: its items are waited for"))
         }

@@ -1,7 +1,10 @@
-//! One body, reached in two ways: as the method of a Pit component and as a direct `#[pyfunction]`; and the log, timed from
-//! Rust against what it cannot do without (a copy and a CRC).
+//! One body, reached in two ways: as the method of a Pit component and as a direct `#[pyfunction]`; awaits, in the same two
+//! ways; and the log, timed from Rust against what it cannot do without (a copy and a CRC).
+
+mod awaits;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use pyo3::exceptions::PyRuntimeError;
@@ -9,7 +12,9 @@ use pyo3::prelude::*;
 use symphony_pit::{Component, Host, Record, Result, pit_component};
 use symphony_pit_journal::{Log, Options};
 
-struct Bench;
+struct Bench {
+    worker: awaits::Worker,
+}
 
 #[expect(clippy::cast_possible_wrap, reason = "lengths of a few bytes")]
 const fn body(text: &str, number: i64) -> i64 {
@@ -29,11 +34,38 @@ impl Bench {
     fn add(&self, text: &str, number: i64) -> Result<i64> {
         Ok(body(text, number))
     }
+
+    /// The number, at once.
+    #[pit_method]
+    async fn ready(self: Arc<Self>, number: i64) -> Result<i64> {
+        Ok(number)
+    }
+
+    /// The number, once another thread has seen it.
+    #[pit_method]
+    async fn completed(self: Arc<Self>, number: i64) -> Result<i64> {
+        self.worker.complete().await;
+        Ok(number)
+    }
+
+    /// Pending for ever.
+    #[pit_method]
+    async fn never(self: Arc<Self>) -> Result<()> {
+        let _counted = self.worker.count();
+        std::future::pending::<()>().await;
+        Ok(())
+    }
+
+    /// How many of those there are.
+    #[pit_method]
+    fn pending(&self) -> Result<usize> {
+        Ok(self.worker.counted())
+    }
 }
 
 impl Component for Bench {
     fn create(_host: Host) -> Result<Self> {
-        Ok(Self)
+        Ok(Self { worker: awaits::Worker::start() })
     }
 
     fn replay(&self, _record: &Record<'_>) -> Result<()> {
@@ -128,6 +160,8 @@ fn log_replay(pit: PathBuf, count: u64, size: usize, repeats: usize) -> PyResult
 #[pymodule(gil_used = true)]
 fn symphony_bench(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(add, module)?)?;
+    module.add_function(wrap_pyfunction!(awaits::future_ready, module)?)?;
+    module.add_function(wrap_pyfunction!(awaits::complete_future, module)?)?;
     module.add_function(wrap_pyfunction!(log_append, module)?)?;
     module.add_function(wrap_pyfunction!(log_replay, module)?)
 }
