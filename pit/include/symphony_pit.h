@@ -164,7 +164,7 @@ enum symphony_flag {
   SYMPHONY_ASYNC = 4,    /* returns an operation. By custom the twin of a BLOCKING method `x` is called `x_async`. */
   /* With BLOCKING: it waits for others, as its twin `x_async` with the same parameters does. On the main thread the host waits
    * for the twin's operation instead, and drops it when the user interrupts. Since 1.1. */
-  SYMPHONY_WAITING = 8
+  SYMPHONY_WAITING = 16
 };
 
 /* A parameter. `type_name` is a Python type expression for help() and stubs, such as `int`, `str | None`, `list[str]`.

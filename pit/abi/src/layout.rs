@@ -19,7 +19,7 @@ pub const FLAG_BLOCKING: u32 = 2;
 pub const FLAG_ASYNC: u32 = 4;
 /// With [`FLAG_BLOCKING`]: the method waits for others, as its twin `NAME_async` of the same parameters does. On the main
 /// thread the bridge waits for the twin instead, so that Ctrl-C ends it.
-pub const FLAG_WAITING: u32 = 8;
+pub const FLAG_WAITING: u32 = 16;
 
 /// Status of a call that succeeded; every other value is an error kind or [`STATUS_PENDING`].
 pub const STATUS_OK: u32 = 0;

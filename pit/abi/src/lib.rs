@@ -28,6 +28,7 @@ pub use layout::{
     STATUS_PENDING, Span, Str, Tag,
 };
 pub use operation::{Boxed, operation, raw_waker, waker};
+pub use panic::watch as watch_panics;
 pub use returned::with_raw;
 pub use value::{Extension, Returning, Value};
 pub use view::{Args, ValueRef, quoted};
