@@ -10,13 +10,14 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use symphony_pit_abi::{FLAG_ASYNC, FLAG_BLOCKING, RawValue, Returned, STATUS_OK, Tag};
 
 use crate::errors;
+use crate::interrupt;
 use crate::owned;
 use crate::pit_api::{Component, MAX_PARAMS, MethodView};
 use crate::types::{Arena, from_raw, to_raw};
@@ -33,6 +34,8 @@ struct Target {
     component: Arc<Component>,
     closed: Arc<AtomicBool>,
     method: MethodView,
+    /// What the main thread waits for instead, so that a signal ends it.
+    twin: Option<MethodView>,
     parameters: Vec<Parameter>,
     /// The method object points to it; both go together.
     definition: ffi::PyMethodDef,
@@ -133,6 +136,7 @@ fn method_object<'py>(
         component: Arc::clone(component),
         closed: Arc::clone(closed),
         method,
+        twin: interrupt::twin(&component.description, method),
         parameters,
         definition,
         _doc: doc,
@@ -189,7 +193,7 @@ unsafe extern "C" fn trampoline(
     let error = match outcome {
         Ok(Ok(object)) => return object,
         Ok(Err(error)) => error,
-        Err(_) => PyRuntimeError::new_err("the bridge panicked"),
+        Err(panic) => errors::from_panic(&*panic),
     };
     // pyo3 counts this thread as detached here, and would put off every reference that the error gives back.
     Python::attach(|py| error.restore(py));
@@ -232,14 +236,19 @@ unsafe fn call(
     for (index, parameter) in target.parameters.iter().enumerate() {
         // SAFETY: live arguments; the arena is dropped at the end of this function, attached.
         values[index] = unsafe { to_raw(objects[index], &mut arena, blocking, 0) }
-            .map_err(|mismatch| errors::raise(py, "ConversionError", &mismatch.message(parameter.text)))?;
+            .map_err(|mismatch| mismatch.raise(py, parameter.text))?;
     }
     let mut out = Returned::EMPTY;
     let invoke = |out: *mut Returned| {
         // SAFETY: an instance of this method's component, `wanted` values that live for the call.
         unsafe { (target.method.raw.call)(target.component.instance(), values.as_ptr(), wanted, out) }
     };
-    let status = if blocking {
+    let status = if !blocking {
+        invoke(&raw mut out)
+    } else if let Some(twin) = target.twin.filter(|_| interrupt::on_main_thread()) {
+        // SAFETY: as for `invoke`; the twin takes the same parameters.
+        unsafe { interrupt::wait(py, twin, target.component.instance(), &values[..wanted], &mut out)? }
+    } else {
         // SAFETY: attached now and again before anything of Python is touched; a panic does not cross `invoke`.
         unsafe {
             let thread = ffi::PyEval_SaveThread();
@@ -247,8 +256,6 @@ unsafe fn call(
             ffi::PyEval_RestoreThread(thread);
             status
         }
-    } else {
-        invoke(&raw mut out)
     };
     if status != STATUS_OK {
         return Err(errors::from_status(py, status, out, &target.component.description));

@@ -1,6 +1,8 @@
 //! Errors on their way to Python: classes of `symphony.errors`, context pairs as notes.
 #![allow(unsafe_code)] // reads a component's error result
 
+use std::any::Any;
+
 use pyo3::prelude::*;
 use symphony_pit_abi::{Error, ErrorKind, Returned};
 
@@ -32,18 +34,40 @@ const fn class_of(kind: ErrorKind) -> &'static str {
         ErrorKind::Corrupt => "PitCorrupt",
         ErrorKind::Internal => "PitError",
         ErrorKind::Panic => "PitPanic",
+        ErrorKind::WrongType => "PitWrongType",
     }
 }
 
 pub(crate) fn from_error(py: Python<'_>, error: &Error, component: &Description) -> PyErr {
-    let raised = raise(py, class_of(error.kind), &error.message);
-    let notes = error.context.iter().map(|(key, value)| format!("{key}: {value}"));
-    let origin = (error.kind == ErrorKind::Panic).then(|| format!("component: {}", component.id()));
-    for note in notes.chain(origin) {
-        // A note that cannot be added must not hide the error itself.
-        let _ = raised.value(py).call_method1("add_note", (note,));
+    let raised = raise_one(py, error);
+    if error.kind == ErrorKind::Panic {
+        note(py, &raised, &format!("component: {}", component.id()));
+    }
+    let mut last = raised.clone_ref(py);
+    for cause in std::iter::successors(error.source.as_deref(), |error| error.source.as_deref()) {
+        let next = raise_one(py, cause);
+        last.set_cause(py, Some(next.clone_ref(py)));
+        last = next;
     }
     raised
+}
+
+/// The exception of one link of the chain, its context as notes.
+fn raise_one(py: Python<'_>, error: &Error) -> PyErr {
+    let raised = raise(py, class_of(error.kind), &error.message);
+    for (key, value) in &error.context {
+        match (error.kind, key.as_str(), value.parse::<i32>()) {
+            // An OSError has a place of its own for it; without it, it is still the right error.
+            (ErrorKind::Io, "errno", Ok(code)) => drop(raised.value(py).setattr("errno", code)),
+            _ => note(py, &raised, &format!("{key}: {value}")),
+        }
+    }
+    raised
+}
+
+fn note(py: Python<'_>, raised: &PyErr, text: &str) {
+    // A note that cannot be added must not hide the error itself.
+    let _ = raised.value(py).call_method1("add_note", (text,));
 }
 
 /// The exception for the failed result of a call, which is released.
@@ -55,6 +79,16 @@ pub(crate) fn from_status(py: Python<'_>, status: u32, mut out: Returned, compon
         error
     };
     from_error(py, &error, component)
+}
+
+/// The exception for a panic of the bridge's own code.
+pub(crate) fn from_panic(payload: &(dyn Any + Send)) -> PyErr {
+    let error = Error::panicked(payload);
+    Python::attach(|py| {
+        let raised = raise_one(py, &error);
+        note(py, &raised, "component: the bridge");
+        raised
+    })
 }
 
 pub(crate) fn from_load(py: Python<'_>, error: &LoadError) -> PyErr {

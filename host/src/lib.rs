@@ -30,6 +30,12 @@ mod codec;
 #[cfg(feature = "python")]
 mod errors;
 #[cfg(feature = "python")]
+mod extensions;
+#[cfg(feature = "python")]
+mod interrupt;
+#[cfg(feature = "python")]
+mod mismatch;
+#[cfg(feature = "python")]
 mod module;
 #[cfg(feature = "python")]
 mod owned;

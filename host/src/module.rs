@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use symphony_pit_abi::{ABI_MAJOR, ABI_MINOR};
+use symphony_pit_abi::{ABI_MAJOR, ABI_MINOR, watch_panics};
 use symphony_pit_journal::{Backend, Durability, Notifier, Options};
 
 use crate::errors;
@@ -311,6 +311,7 @@ fn watch_parent(descriptor: RawFd) -> PyResult<()> {
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    watch_panics();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("ABI", (ABI_MAJOR, ABI_MINOR))?;
     module.add_class::<Pit>()?;

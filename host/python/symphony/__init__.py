@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from symphony.pit_access import pit as pit
     from symphony.values.paths import DirectoryPath as DirectoryPath
     from symphony.values.paths import FilePath as FilePath
+    from symphony.values.registry import register_types as register_types
     from symphony.workflows import step as step
     from symphony.workflows import workflow as workflow
 
@@ -57,6 +58,7 @@ _HOMES: Final = {
     "pit": "pit_access",
     "progress": "engine.step_context",
     "random": "engine.replayable",
+    "register_types": "values.registry",
     "sleep": "engine.replayable",
     "step": "workflows",
     "uuid": "engine.replayable",

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class SymphonyError(Exception):
-    """Base of every error that Symphony raises on purpose.
+    """Base of every error that Symphony raises on purpose; most are also of the builtin class one expects.
 
     Parameters
     ----------
@@ -48,49 +48,49 @@ class NotFound(SymphonyError, LookupError):
     exit_code = 3
 
 
-class PluginBroken(SymphonyError):
+class PluginBroken(SymphonyError, RuntimeError):
     """A plugin raised, exited, crashed or hung."""
 
     exit_code = 4
 
 
-class InterpreterDied(SymphonyError):
+class InterpreterDied(SymphonyError, RuntimeError):
     """The managed interpreter died again and again; the run is kept and can be resumed."""
 
     exit_code = 4
 
 
-class Incompatible(SymphonyError):
+class Incompatible(SymphonyError, RuntimeError):
     """A plugin or component was built for another API, ABI, host or Python."""
 
     exit_code = 5
 
 
-class Conflict(SymphonyError):
+class Conflict(SymphonyError, RuntimeError):
     """Another host, environment or plugin holds what is asked for."""
 
     exit_code = 6
 
 
-class IndexUnreachable(SymphonyError):
+class IndexUnreachable(SymphonyError, ConnectionError):
     """The package index did not answer."""
 
     exit_code = 7
 
 
-class Refused(SymphonyError):
+class Refused(SymphonyError, PermissionError):
     """Refused by policy or by the environment."""
 
     exit_code = 8
 
 
-class HostUnavailable(SymphonyError):
+class HostUnavailable(SymphonyError, ConnectionError):
     """No host could be started: the home is full, read-only or foreign, or the interpreter does not start."""
 
     exit_code = 9
 
 
-class WorkflowError(SymphonyError):
+class WorkflowError(SymphonyError, RuntimeError):
     """Base of what goes wrong inside a run."""
 
 
@@ -114,7 +114,7 @@ class WorkflowChanged(WorkflowError):
     """The workflow's code no longer makes the calls that were recorded."""
 
 
-class WorkflowEffect(WorkflowError, RuntimeError):
+class WorkflowEffect(WorkflowError):
     """Workflow code did what only a step may do: I/O, threads, Pit calls."""
 
 
@@ -138,6 +138,12 @@ class PitInvalidArgument(PitError, ValueError):
     exit_code = 2
 
 
+class PitWrongType(PitInvalidArgument, ConversionError):
+    """An argument is of another type than the method takes; the message names its place and both types."""
+
+    exit_code = 2
+
+
 class PitExhausted(PitError, RuntimeError):
     """A limit of the component is reached."""
 
@@ -154,7 +160,7 @@ class PitTimeout(PitError, TimeoutError):
     """The component gave up waiting."""
 
 
-class PitCancelled(PitError):
+class PitCancelled(PitError, RuntimeError):
     """The operation was cancelled."""
 
 
@@ -162,15 +168,15 @@ class PitIO(PitError, OSError):
     """The component could not read or write."""
 
 
-class PitCorrupt(PitError):
+class PitCorrupt(PitError, ValueError):
     """Stored data is damaged; the message names file and offset."""
 
 
-class PitPanic(PitError):
+class PitPanic(PitError, RuntimeError):
     """A component panicked; the process lives."""
 
 
-class PitUnavailable(PitError):
+class PitUnavailable(PitError, RuntimeError):
     """The Pit of this home is held by another process, or a component library is no such thing."""
 
     exit_code = 6

@@ -134,7 +134,7 @@ fn value(answer: &Bound<'_, PyAny>) -> Result<Value, Error> {
     unsafe {
         match to_raw(answer.as_ptr(), &mut arena, false, 0) {
             Ok(raw) => Ok(ValueRef::new(&raw).to_owned()),
-            Err(mismatch) => Err(Error::invalid(mismatch.message("the answer"))),
+            Err(mismatch) => Err(carried(answer.py(), &mismatch.raise(answer.py(), "the answer"))),
         }
     }
 }

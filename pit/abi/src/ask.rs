@@ -8,7 +8,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::layout::{ASK_EXTENSION, AskTable, Operation, Returned, STATUS_OK, STATUS_PENDING, Str};
 use crate::operation::raw_waker;
-use crate::value::{Value, ValueRef, with_raw};
+use crate::returned::with_raw;
+use crate::value::Value;
+use crate::view::ValueRef;
 
 impl Host {
     /// Ask the Python engine for something, and wait for what its coroutine returns. Not under a lock.

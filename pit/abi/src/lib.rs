@@ -29,6 +29,7 @@ pub use layout::{
     RawRecord, RawValue, RawWaker, Returned, STATUS_END, STATUS_OK, STATUS_PENDING, Span, Str, Tag,
 };
 pub use operation::{PolledItem, operation, raw_waker, stream, waker};
+pub use panic::watch as watch_panics;
 pub use returned::with_raw;
 pub use value::{Extension, Returning, Value};
 pub use view::{Args, ValueRef, quoted};

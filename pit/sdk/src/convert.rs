@@ -157,6 +157,14 @@ impl<T: ToPit> ToPit for Option<T> {
     }
 }
 
+impl<T: ToPit> ToPit for Box<T> {
+    const NAME: &'static str = T::NAME;
+
+    fn to_pit(self) -> Value {
+        (*self).to_pit()
+    }
+}
+
 impl<T: ToPit> ToPit for Vec<T> {
     const NAME: &'static str = const { &Name::join(&["list[", T::NAME, "]"]) }.as_str();
 
@@ -237,6 +245,14 @@ integers!(
 fn out_of_range(number: impl std::fmt::Display, least: &str) -> Error {
     let wanted = if least.is_empty() { " in range" } else { least };
     Error::invalid(format!(": expected int{wanted}, got {number}"))
+}
+
+impl<'a, T: FromPit<'a>> FromPit<'a> for Box<T> {
+    const NAME: &'static str = T::NAME;
+
+    fn from_pit(value: ValueRef<'a>) -> Result<Self> {
+        T::from_pit(value).map(Self::new)
+    }
 }
 
 impl<'a, T: FromPit<'a>> FromPit<'a> for Option<T> {

@@ -7,7 +7,6 @@ person or another program can read. Nothing here imports a class by name: classe
 from __future__ import annotations
 
 import base64
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence, Set
 from datetime import date, datetime, time, timedelta
@@ -19,9 +18,11 @@ from uuid import UUID
 
 from symphony.errors import ConversionError
 from symphony.values.coercion import Mismatch, Mode, converter
+from symphony.values.families import family_of
 from symphony.values.records import Record
+from symphony.values.registry import register_types, registered_kind
 
-__all__ = ["Record", "coerce", "json_value"]
+__all__ = ["Record", "coerce", "json_value", "register_types"]
 
 _AS_RECORDED = Mode()
 
@@ -99,10 +100,12 @@ def _number(value: float) -> float | str:
 def _container(value: Any, path: str) -> Any:
     if isinstance(value, Record):
         return _object(value.fields, path)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _object({field.name: getattr(value, field.name) for field in dataclasses.fields(value)}, path)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return _object(dict(zip(value._fields, value, strict=True)), path)
+    registered = registered_kind(type(value))
+    if registered is not None and registered.encode is not None:
+        return json_value(registered.encode(value), path)
+    family = family_of(type(value))
+    if family is not None:
+        return _object(family.take(value), path)
     if isinstance(value, Mapping):
         return {_key(key, path): json_value(item, f"{path}.{key}") for key, item in value.items()}
     if isinstance(value, Set):

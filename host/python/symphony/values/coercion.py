@@ -24,15 +24,20 @@ from uuid import UUID
 
 from symphony.values.paths import MustExist
 from symphony.values.records import Record
+from symphony.values.registry import Registered, registered_kind
 from symphony.values.type_names import got, type_name
 
 
 @dataclass(frozen=True)
 class Mode:
-    """Where a value comes from: the codec (exact types), or JSON (paths, dates, sets as other types)."""
+    """Where a value comes from: the codec (exact types), or JSON (paths, dates, sets as other types).
+
+    Not strict: a field that is not what its hint says stays as it was, for a value that once was like that.
+    """
 
     json: bool = False
     cwd: Path | None = None
+    strict: bool = True
 
 
 Converter = Callable[[Any, Mode], Any]
@@ -276,7 +281,10 @@ def _instance(hint: Any, kind: Any) -> Converter:
     if not isinstance(kind, type) or kind is abc.Callable:
         return _anything
 
-    def convert(value: Any, _mode: Mode) -> Any:
+    def convert(value: Any, mode: Mode) -> Any:
+        registered = registered_kind(kind)  # at the call: a plugin may register it later
+        if registered is not None and registered.decode is not None and type(value) is not kind:
+            return _decoded(registered, value, mode)
         if isinstance(value, Record) and value.type_name in (kind.__name__, kind.__qualname__):
             return kind(**value.fields)
         try:
@@ -288,3 +296,16 @@ def _instance(hint: Any, kind: Any) -> Converter:
         return value
 
     return convert
+
+
+def _decoded(registered: Registered, value: Any, mode: Mode) -> Any:
+    """A value of a class with a codec: from its record, or from JSON as the codec wrote it."""
+    assert registered.decode is not None  # asked by the caller
+    if isinstance(value, Record) and value.type_name == registered.name:
+        return registered.decode(value.fields["value"])
+    if not mode.json:
+        raise expected(registered.kind, value)
+    try:
+        return registered.decode(value)
+    except (ValueError, TypeError, LookupError) as error:
+        raise Mismatch(f"{expected(registered.kind, value).reason}: {error}") from error

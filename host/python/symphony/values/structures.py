@@ -1,29 +1,28 @@
-"""Hints for dataclasses, NamedTuples and TypedDicts: fields by name, unknown and missing ones are errors."""
+"""Hints for classes with named fields and TypedDicts: fields by name, unknown and missing ones are errors."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import typing
 from functools import lru_cache
 from typing import Any
 
 from symphony.values.coercion import Converter, Mismatch, Mode, converter, expected
+from symphony.values.families import family_of
 from symphony.values.records import Record
 
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from symphony.values.families import Family, Field
 
 
 def structure_converter(hint: type) -> Converter | None:
     """The converter for a class with named fields, or None when the hint is no such class."""
     if typing.is_typeddict(hint):
         return _typed_dict(hint)
-    if dataclasses.is_dataclass(hint):
-        return _dataclass(hint)
-    if issubclass(hint, tuple) and hasattr(hint, "_fields"):
-        return _named_tuple(hint)
-    return None
+    family = family_of(hint)
+    return None if family is None else _structure(hint, family)
 
 
 @lru_cache(maxsize=1024)
@@ -43,7 +42,9 @@ def _convert_fields(kind: type, given: Mapping[str, Any], mode: Mode) -> dict[st
             # Looked up at the call and not at the build, so that a class may name itself in its fields.
             converted[name] = converter(hints.get(name, Any))(value, mode)
         except Mismatch as mismatch:
-            raise mismatch.inside(f".{name}") from None
+            if mode.strict:
+                raise mismatch.inside(f".{name}") from None
+            converted[name] = value
     return converted
 
 
@@ -57,73 +58,43 @@ def _check_names(given: Mapping[str, Any], known: set[str], required: set[str]) 
         raise Mismatch(f"missing field {missing[0]!r}")
 
 
-def _dataclass(hint: type) -> Converter:
-    fields = {field.name: field for field in dataclasses.fields(hint)}
-    required = {
-        name
-        for name, field in fields.items()
-        if field.init
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    }
+def _structure(hint: Any, family: Family) -> Converter:
+    fields = family.fields(hint)
+    known = {name for name, field in fields.items() if field.init}
+    required = {name for name, field in fields.items() if field.required}
 
     def convert(value: Any, mode: Mode) -> Any:
         if isinstance(value, hint):
             return value
         if isinstance(value, Record):
-            return _restored(hint, fields, value, mode)
-        if not isinstance(value, dict):
+            return _restored(hint, family, fields, value, mode)
+        given = value
+        if mode.json and isinstance(value, list) and issubclass(hint, tuple):
+            if len(value) > len(fields):
+                raise Mismatch(f"expected {len(fields)} items, got {len(value)}")
+            given = dict(zip(fields, value, strict=False))
+        if not isinstance(given, dict):
             raise expected(hint, value)
-        _check_names(value, {name for name, field in fields.items() if field.init}, required)
+        _check_names(given, {*known, *given} if family.takes_more(hint) else known, required)
         try:
-            return hint(**_convert_fields(hint, value, mode))
-        except (ValueError, TypeError) as error:  # what __post_init__ says about the values
+            return family.make(hint, _convert_fields(hint, given, mode))
+        except (ValueError, TypeError) as error:  # what the class itself says about the values
             raise Mismatch(str(error)) from error
 
     return convert
 
 
-def _restored(hint: type, fields: Mapping[str, Any], record: Record, mode: Mode) -> Any:
-    """The object as it was recorded: ``__post_init__`` has already run, once, when it was made."""
-    _check_names(record.fields, set(fields), set())
+def _restored(hint: Any, family: Family, fields: Mapping[str, Field], record: Record, mode: Mode) -> Any:
+    """The object as it was recorded: its own checks have already run, once, when it was made."""
+    if not family.takes_more(hint):
+        _check_names(record.fields, set(fields), set())
     converted = _convert_fields(hint, record.fields, mode)
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in converted
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise Mismatch(f"the record has no field {missing[0]!r}")
-    restored: Any = object.__new__(hint)
     for name, field in fields.items():
-        if name in converted:
-            part = converted[name]
-        else:
-            part = field.default_factory() if field.default is dataclasses.MISSING else field.default
-        object.__setattr__(restored, name, part)
-    return restored
-
-
-def _named_tuple(hint: Any) -> Converter:
-    names = set(hint._fields)
-    required = names - set(hint._field_defaults)
-
-    def convert(value: Any, mode: Mode) -> Any:
-        if isinstance(value, hint):
-            return value
-        given: Any = value.fields if isinstance(value, Record) else value
-        if mode.json and isinstance(value, list):
-            if len(value) > len(hint._fields):
-                raise Mismatch(f"expected {len(hint._fields)} items, got {len(value)}")
-            given = dict(zip(hint._fields, value, strict=False))
-        if not isinstance(given, dict):
-            raise expected(hint, value)
-        _check_names(given, names, required)
-        return hint(**_convert_fields(hint, given, mode))
-
-    return convert
+        if name not in converted:
+            if field.default is None:
+                raise Mismatch(f"the record has no field {name!r}")
+            converted[name] = field.default()
+    return family.restore(hint, converted)
 
 
 def _typed_dict(hint: Any) -> Converter:

@@ -1,0 +1,134 @@
+//! From Pit values to Python objects.
+#![allow(unsafe_code)] // CPython's C API and the ABI's unions
+
+use std::ffi::c_char;
+use std::ptr;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use symphony_pit_abi::{RawValue, ValueRef};
+
+use super::MAX_DEPTH;
+use crate::extensions;
+
+/// A new reference, or null with an exception set.
+///
+/// # Safety
+/// `raw` is well formed; attached to Python.
+pub(crate) unsafe fn from_raw(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
+    if depth > MAX_DEPTH {
+        // SAFETY: attached; a static message.
+        unsafe { ffi::PyErr_SetString(ffi::PyExc_ValueError, c"a result is nested too deep".as_ptr()) };
+        return ptr::null_mut();
+    }
+    // SAFETY (whole block): the tag says which field is set, spans hold what the component promised.
+    unsafe {
+        match raw.tag {
+            1 => ffi::PyBool_FromLong((raw.data.uint & 0xff).try_into().unwrap_or(1)),
+            2 => ffi::PyLong_FromLongLong(raw.data.int),
+            3 => ffi::PyLong_FromUnsignedLongLong(raw.data.uint),
+            4 => ffi::PyFloat_FromDouble(raw.data.float),
+            5 => {
+                let span = raw.data.span;
+                ffi::PyUnicode_DecodeUTF8(span.ptr.cast::<c_char>(), span.len.cast_signed(), ptr::null())
+            }
+            6 | 9 => {
+                let span = raw.data.span;
+                ffi::PyBytes_FromStringAndSize(span.ptr.cast::<c_char>(), span.len.cast_signed())
+            }
+            7 | 10 => list_like(raw, depth),
+            8 => dict(raw, depth),
+            12 | 13 => rare(raw, depth),
+            _ => {
+                let none = ffi::Py_None();
+                ffi::Py_INCREF(none);
+                none
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`from_raw`], with a list of any kind.
+unsafe fn list_like(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let span = raw.data.span;
+        let list = ffi::PyList_New(span.len.cast_signed());
+        if list.is_null() {
+            return list;
+        }
+        for index in 0..span.len {
+            let item = from_raw(&*span.ptr.cast::<RawValue>().add(index), depth + 1);
+            if item.is_null() {
+                ffi::Py_DECREF(list);
+                return ptr::null_mut();
+            }
+            ffi::PyList_SetItem(list, index.cast_signed(), item);
+        }
+        let other = match (raw.tag, raw.kind) {
+            (7, 1) => ffi::PyList_AsTuple(list),
+            (7, 2) => ffi::PySet_New(list),
+            (7, 3) => ffi::PyFrozenSet_New(list),
+            _ => return list,
+        };
+        ffi::Py_DECREF(list);
+        other
+    }
+}
+
+/// # Safety
+/// As [`from_raw`], with a map.
+unsafe fn dict(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let span = raw.data.span;
+        let dict = ffi::PyDict_New();
+        for pair in 0..span.len {
+            let key = from_raw(&*span.ptr.cast::<RawValue>().add(2 * pair), depth + 1);
+            let value = if key.is_null() {
+                ptr::null_mut()
+            } else {
+                from_raw(&*span.ptr.cast::<RawValue>().add(2 * pair + 1), depth + 1)
+            };
+            let failed = key.is_null() || value.is_null() || ffi::PyDict_SetItem(dict, key, value) != 0;
+            ffi::Py_XDECREF(key);
+            ffi::Py_XDECREF(value);
+            if failed {
+                ffi::Py_DECREF(dict);
+                return ptr::null_mut();
+            }
+        }
+        dict
+    }
+}
+
+/// # Safety
+/// As [`from_raw`], with a big int or an extension.
+#[cold]
+unsafe fn rare(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
+    Python::attach(|py| {
+        // SAFETY: promised by the caller.
+        let view = unsafe { ValueRef::new(raw) };
+        let made = match (view.as_big(), view.as_extension()) {
+            (Some(bytes), _) => extensions::big_from_bytes(py, bytes),
+            (None, Some((name, _))) => {
+                // SAFETY: as above; an extension has a second value, which `as_extension` has seen.
+                let plain = unsafe {
+                    let plain = &*raw.data.span.ptr.cast::<RawValue>().add(1);
+                    Bound::from_owned_ptr_or_err(py, from_raw(plain, depth + 1))
+                };
+                plain.and_then(|plain| extensions::revive(py, name, plain))
+            }
+            (None, None) => Err(PyValueError::new_err("a result is an extension without a name")),
+        };
+        match made {
+            Ok(object) => object.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                ptr::null_mut()
+            }
+        }
+    })
+}

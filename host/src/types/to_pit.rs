@@ -1,0 +1,287 @@
+//! From Python objects to Pit values.
+#![allow(unsafe_code)] // CPython's C API and the ABI's unions
+
+use std::ffi::c_int;
+use std::ptr;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use symphony_pit_abi::{ListKind, RawValue, Tag};
+
+use super::arena::Arena;
+use super::{MAX_DEPTH, buffers, too_deep};
+use crate::extensions::{self, Reduced};
+use crate::mismatch::{Mismatch, key_place, unknown_type};
+
+/// Convert an argument. With `detached`, what other threads may write to meanwhile is copied.
+///
+/// # Safety
+/// `object` is live for the call; attached to Python; the arena is dropped attached, after the call.
+#[inline]
+pub(crate) unsafe fn to_raw(
+    object: *mut ffi::PyObject,
+    arena: &mut Arena,
+    detached: bool,
+    depth: usize,
+) -> Result<RawValue, Mismatch> {
+    // SAFETY (whole function): promised by the caller; every call is to CPython with objects that it gave us.
+    unsafe {
+        if object == ffi::Py_None() {
+            return Ok(RawValue::NONE);
+        }
+        if object == ffi::Py_True() || object == ffi::Py_False() {
+            return Ok(RawValue::bool(object == ffi::Py_True()));
+        }
+        if ffi::PyLong_CheckExact(object) != 0 {
+            let mut overflow: c_int = 0;
+            let value = ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow);
+            return if overflow == 0 { Ok(RawValue::int(value)) } else { large(object, arena) };
+        }
+        if ffi::PyUnicode_CheckExact(object) != 0 {
+            let mut size = 0;
+            let text = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut size);
+            if text.is_null() {
+                ffi::PyErr_Clear();
+                return Err(Mismatch::new("expected str, got a str with a lone surrogate"));
+            }
+            if depth > 0 {
+                arena.keep(object);
+            }
+            return Ok(RawValue::span(Tag::Str, text.cast(), size.unsigned_abs()));
+        }
+        if ffi::PyFloat_CheckExact(object) != 0 {
+            return Ok(RawValue::float(ffi::PyFloat_AsDouble(object)));
+        }
+        if ffi::PyBytes_CheckExact(object) != 0 {
+            if depth > 0 {
+                arena.keep(object);
+            }
+            let start = ffi::PyBytes_AsString(object).cast_const().cast();
+            return Ok(RawValue::span(Tag::Bytes, start, ffi::PyBytes_Size(object).unsigned_abs()));
+        }
+        compound(object, arena, detached, depth)
+    }
+}
+
+/// # Safety
+/// As [`to_raw`], with an exact int beyond 63 bits.
+#[cold]
+unsafe fn large(object: *mut ffi::PyObject, arena: &mut Arena) -> Result<RawValue, Mismatch> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let value = ffi::PyLong_AsUnsignedLongLong(object);
+        if ffi::PyErr_Occurred().is_null() {
+            return Ok(RawValue::uint(value));
+        }
+        ffi::PyErr_Clear();
+    }
+    Python::attach(|py| {
+        // SAFETY: promised by the caller; the bytes are held by the arena.
+        unsafe {
+            let value = Bound::from_borrowed_ptr(py, object);
+            let bytes =
+                extensions::big_to_bytes(&value).map_err(|error| Mismatch::raised(py, "int", error))?;
+            let raw = to_raw(bytes.as_ptr(), arena, false, 1)?;
+            Ok(RawValue { tag: Tag::Big as u32, ..raw })
+        }
+    })
+}
+
+/// # Safety
+/// As [`to_raw`], with what is no scalar.
+unsafe fn compound(
+    object: *mut ffi::PyObject,
+    arena: &mut Arena,
+    detached: bool,
+    depth: usize,
+) -> Result<RawValue, Mismatch> {
+    if depth >= MAX_DEPTH {
+        return Err(too_deep());
+    }
+    // SAFETY: promised by the caller.
+    unsafe {
+        if ffi::PyList_CheckExact(object) != 0 || ffi::PyTuple_CheckExact(object) != 0 {
+            return sequence(object, arena, detached, depth);
+        }
+        if ffi::PyDict_CheckExact(object) != 0 {
+            return mapping(object, arena, detached, depth);
+        }
+        if ffi::PyAnySet_CheckExact(object) != 0 {
+            return set(object, arena, detached, depth);
+        }
+    }
+    // pyo3 counts this thread as detached in a Pit call, and would put off every reference that is given back.
+    Python::attach(|py| {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let value = Bound::from_borrowed_ptr(py, object);
+            if ffi::PyByteArray_CheckExact(object) != 0 || ffi::PyMemoryView_Check(object) != 0 {
+                return buffers::buffer(py, object, arena, detached);
+            }
+            if let Some(handle) = crate::owned::handle(object) {
+                return Ok(handle);
+            }
+            match extensions::reduce(&value)? {
+                Some(reduced) => extension(&reduced, arena, detached, depth),
+                None if ffi::PyObject_CheckBuffer(object) != 0 => {
+                    buffers::buffer(py, object, arena, detached)
+                }
+                None => Err(unknown_type(&value)),
+            }
+        }
+    })
+}
+
+/// One item of a container, which may lose it while what it holds is read: so it is held meanwhile.
+///
+/// # Safety
+/// As [`to_raw`].
+unsafe fn item(
+    object: *mut ffi::PyObject,
+    arena: &mut Arena,
+    detached: bool,
+    depth: usize,
+) -> Result<RawValue, Mismatch> {
+    arena.count()?;
+    // SAFETY: promised by the caller.
+    unsafe {
+        ffi::Py_INCREF(object);
+        let value = to_raw(object, arena, detached, depth + 1);
+        ffi::Py_DECREF(object);
+        value
+    }
+}
+
+fn changed() -> Mismatch {
+    Mismatch::new("changed its size while it was read")
+}
+
+/// # Safety
+/// As [`to_raw`], with an exact list or tuple.
+unsafe fn sequence(
+    object: *mut ffi::PyObject,
+    arena: &mut Arena,
+    detached: bool,
+    depth: usize,
+) -> Result<RawValue, Mismatch> {
+    // SAFETY: promised by the caller; the size of a list is read anew before each item.
+    unsafe {
+        if ffi::PyTuple_CheckExact(object) != 0 {
+            let len = ffi::PyTuple_Size(object);
+            let mut cells = Vec::with_capacity(len.unsigned_abs());
+            for index in 0..len {
+                let cell = item(ffi::PyTuple_GetItem(object, index), arena, detached, depth);
+                cells.push(cell.map_err(|mismatch| mismatch.at(index.unsigned_abs()))?);
+            }
+            let tuple = arena.container(Tag::List, cells, 1);
+            return Ok(RawValue { kind: ListKind::Tuple as u32, ..tuple });
+        }
+        let len = ffi::PyList_Size(object);
+        let mut cells = Vec::with_capacity(len.unsigned_abs());
+        for index in 0..len {
+            if ffi::PyList_Size(object) != len {
+                return Err(changed());
+            }
+            let cell = item(ffi::PyList_GetItem(object, index), arena, detached, depth);
+            cells.push(cell.map_err(|mismatch| mismatch.at(index.unsigned_abs()))?);
+        }
+        if ffi::PyList_Size(object) != len {
+            return Err(changed());
+        }
+        Ok(arena.container(Tag::List, cells, 1))
+    }
+}
+
+/// # Safety
+/// As [`to_raw`], with an exact set or frozenset.
+unsafe fn set(
+    object: *mut ffi::PyObject,
+    arena: &mut Arena,
+    detached: bool,
+    depth: usize,
+) -> Result<RawValue, Mismatch> {
+    Python::attach(|py| {
+        // SAFETY: promised by the caller. The iterator owns what it gives, and raises where the set changes its size.
+        unsafe {
+            let len = ffi::PySet_Size(object);
+            let mut cells = Vec::with_capacity(len.unsigned_abs());
+            let items = Bound::from_borrowed_ptr(py, object).try_iter();
+            for member in items.map_err(|error| Mismatch::raised(py, "set", error))? {
+                let member = member.map_err(|_| changed())?;
+                let cell = item(member.as_ptr(), arena, detached, depth);
+                cells.push(cell.map_err(|mismatch| mismatch.inside("{…}".to_owned()))?);
+            }
+            let frozen = ffi::PyFrozenSet_CheckExact(object) != 0;
+            let kind = if frozen { ListKind::FrozenSet } else { ListKind::Set };
+            Ok(RawValue { kind: kind as u32, ..arena.container(Tag::List, cells, 1) })
+        }
+    })
+}
+
+/// # Safety
+/// As [`to_raw`], with an exact dict.
+unsafe fn mapping(
+    object: *mut ffi::PyObject,
+    arena: &mut Arena,
+    detached: bool,
+    depth: usize,
+) -> Result<RawValue, Mismatch> {
+    // SAFETY: promised by the caller. `PyDict_Next` checks its position against the dict as it is; key and value are held
+    // while they are read; a dict that changes its size is refused at the next step.
+    unsafe {
+        let len = ffi::PyDict_Size(object);
+        let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+        let mut cells = Vec::with_capacity(2 * len.unsigned_abs());
+        while ffi::PyDict_Next(object, &raw mut position, &raw mut key, &raw mut value) != 0 {
+            ffi::Py_INCREF(key);
+            ffi::Py_INCREF(value);
+            let pair = [key, value].map(|part| item(part, arena, detached, depth));
+            let place = |mismatch: Mismatch| {
+                Python::attach(|py| mismatch.inside(key_place(&Bound::from_borrowed_ptr(py, key))))
+            };
+            let pair = pair.map(|cell| cell.map_err(place));
+            ffi::Py_DECREF(key);
+            ffi::Py_DECREF(value);
+            for cell in pair {
+                cells.push(cell?);
+            }
+            if ffi::PyDict_Size(object) != len {
+                return Err(changed());
+            }
+        }
+        if cells.len() != 2 * len.unsigned_abs() {
+            return Err(changed());
+        }
+        Ok(arena.container(Tag::Map, cells, 2))
+    }
+}
+
+/// # Safety
+/// As [`to_raw`].
+unsafe fn extension(
+    reduced: &Reduced<'_>,
+    arena: &mut Arena,
+    detached: bool,
+    depth: usize,
+) -> Result<RawValue, Mismatch> {
+    let Reduced { name, plain, base } = reduced;
+    let extension = name.to_str().unwrap_or_default();
+    // SAFETY: promised by the caller; all three are live, and what is borrowed from them is held by the arena.
+    unsafe {
+        let through = |mismatch: Mismatch| mismatch.through(extension);
+        let name = item(name.as_ptr(), arena, detached, depth)?;
+        let stands_for = item(plain.as_ptr(), arena, detached, depth).map_err(through)?;
+        // Mostly the base is a part of what stands for the value: it is converted once.
+        let part = plain
+            .cast::<pyo3::types::PyTuple>()
+            .ok()
+            .and_then(|parts| parts.iter().position(|part| part.is(base)));
+        let base = match part {
+            Some(at) if stands_for.tag == Tag::List as u32 => {
+                *stands_for.data.span.ptr.cast::<RawValue>().add(at)
+            }
+            _ => item(base.as_ptr(), arena, detached, depth).map_err(through)?,
+        };
+        Ok(arena.container(Tag::Extension, vec![name, stands_for, base], 1))
+    }
+}
