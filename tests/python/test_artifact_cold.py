@@ -236,5 +236,5 @@ def test_a_killed_process_loses_no_content(tmp_path: Path, libraries: dict[str, 
         pit.close()
         objects = (tmp_path / "artifacts" / "objects").rglob("*")
         left = {str(path) for path in objects if path.is_file()} - named
-        # The process may have died behind a file and before its record: the next cool or warm writes it again.
+        # The process may have died between a file and its record: the next cool or warm writes it again.
         assert len(left) <= 2
