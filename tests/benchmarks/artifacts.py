@@ -17,7 +17,7 @@ from tests.benchmarks.measure import Figure, figure, pairs, seconds
 from tests.benchmarks.memory import resident_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SMALL = 1_000
@@ -32,6 +32,10 @@ _WORDS = [f"word{number}" for number in range(5_000)]
 
 def _contents(count: int) -> list[bytes]:
     return [os.urandom(1_016) + next(_numbers).to_bytes(8, "little") for _ in range(count)]
+
+
+def _next(work: Callable[[list[bytes]], None], batches: Iterator[list[bytes]]) -> None:
+    work(next(batches))
 
 
 def small_figures(store: Any, folder: Path) -> Iterator[Figure]:
@@ -66,11 +70,7 @@ def small_figures(store: Any, folder: Path) -> Iterator[Figure]:
             (by_lmdb, "LMDB without sync, put + get", "≤ 1.2"),
         ):
             batches = iter([_contents(SMALL) for _ in range(2 * REPEATS + 2)])
-            left, right = pairs(
-                lambda batches=batches: by_store(next(batches)),
-                lambda batches=batches, baseline=baseline: baseline(next(batches)),
-                REPEATS,
-            )
+            left, right = pairs(partial(_next, by_store, batches), partial(_next, baseline, batches), REPEATS)
             yield figure(
                 "put + get of a 1 KiB artifact",
                 "µs",

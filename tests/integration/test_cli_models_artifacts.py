@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ HEADERS = ROOT / "pit" / "include"
 AWKWARD = ROOT / "tests" / "fixtures" / "components" / "awkward.c"
 
 PLUGIN = """
+from itertools import pairwise
 from pathlib import Path
 import symphony
 
@@ -240,7 +242,7 @@ class TestArtifacts:
         subprocess.run([sys.executable, "-c", fill, str(other.home)], check=True)
         rows = other.json("pit", "call", "artifact_store.inventory")[1]["value"]
         ids = sorted(row["id"] for row in rows)
-        first, second = next((a, b) for a, b in zip(ids, ids[1:], strict=False) if a[:4] == b[:4])
+        first, second = next((a, b) for a, b in pairwise(ids) if a[:4] == b[:4])
         code, kind, text = other.error("artifacts", "show", first[:4])
         assert (code, kind) == (2, "InvalidInput")
         assert text == f"{first[:4]} is the beginning of several ids | {first}, {second}"

@@ -301,15 +301,17 @@ def test_an_event_loop_uses_the_async_twins(store: Any) -> None:
         artifact = await store.put_async(content, "big", *said)
         assert store.find("big") == artifact
         row = store.versions("big")[1]
-        assert [row[key] for key in ("media_type", "metadata", "step", "tags", "parent", "message", "author")] == [
-            *said[:4], *said[5:]
-        ]
+        assert [
+            row[key] for key in ("media_type", "metadata", "step", "tags", "parent", "message", "author")
+        ] == [*said[:4], *said[5:]]
         assert store.lineage(artifact)["inputs"] == [first]
         assert await store.verify_async(artifact) is True
         writer = store.open_writer()
         for part in (content[:LARGE], content[LARGE:]):
             await store.write_async(writer, part)
-        assert await store.commit_writer_async(writer, "streamed", metadata={"k": 2}, author="ada") == artifact
+        assert (
+            await store.commit_writer_async(writer, "streamed", metadata={"k": 2}, author="ada") == artifact
+        )
         row = store.versions("streamed")[0]
         assert (row["metadata"], row["author"]) == ({"k": 2}, "ada")
         assert [row["id"] for row in await store.search_async("streamed")] == [artifact]

@@ -24,5 +24,5 @@ def test_every_twin_takes_the_same_parameters(pit: Any) -> None:
 def test_every_method_that_may_block_has_a_twin(pit: Any) -> None:
     for row in pit.components():
         methods = {method["name"]: method for method in row["methods"]}
-        blocking = [name for name, method in methods.items() if method["kind"] == "blocking"]
+        blocking = [name for name, method in methods.items() if "BLOCKING" in method["flags"]]
         assert [name for name in blocking if f"{name}_async" not in methods] == [], row["id"]

@@ -99,7 +99,7 @@ class ArtifactRequests:
     async def _cool(
         self, artifact: str = "", idle: float = 0.0, after: str = "", limit: int = 1000
     ) -> dict[str, Any]:
-        """One artifact, or those of a page of all that were idle for so many seconds; kept compressed from now on."""
+        """One artifact, or of a page of all those idle for so many seconds: kept compressed from now on."""
         if not artifact:
             return {**await self._store.cool_all_async(idle, after, limit), "artifacts": []}
         found = self._resolve(artifact)

@@ -249,7 +249,9 @@ def _fetch(connection: Client, artifact: str, write: Any) -> dict[str, Any]:
 
 def _check_target(path: Path, force: bool) -> None:
     if not path.parent.is_dir():
-        raise InvalidInput(f"there is no folder {path.parent}", hint=f"mkdir -p {shlex.quote(str(path.parent))}")
+        raise InvalidInput(
+            f"there is no folder {path.parent}", hint=f"mkdir -p {shlex.quote(str(path.parent))}"
+        )
     if path.exists() and not path.is_file():
         raise InvalidInput(f"{path} is not a file that could be replaced", hint="leave out -o for stdout")
     if path.exists() and not force:

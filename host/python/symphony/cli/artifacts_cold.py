@@ -34,13 +34,14 @@ PAGE = 200
 def cool(state: State, artifacts: tuple[str, ...], idle: float | None) -> None:
     """Keep artifacts compressed from now on, those named or all that were idle.
 
-    They are read as before. What is below 4 KiB, or would save less than an eighth, stays as it is. Exit code 1
-    if an artifact is damaged; it stays as it is too.
+    They are read as before. What is below 4 KiB, or would save less than an eighth, stays as it is. Exit code
+    1 if an artifact is damaged; it stays as it is too.
     """
     if bool(artifacts) == (idle is not None):
         raise InvalidInput("expected ARTIFACT... or --idle DAYS", hint="symphony artifacts cool --idle 30")
     total: dict[str, Any] = {"checked": 0, "cooled": 0, "saved": 0, "damaged": [], "artifacts": []}
     with client.connect_or_start(state.home, note=note) as connection, tally("looked at") as progress:
+        pages: list[dict[str, Any]]
         pages = [{"artifact": one} for one in artifacts] or [{"idle": (idle or 0) * DAY, "limit": PAGE}]
         for params in pages:
             while params:
