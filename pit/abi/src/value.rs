@@ -76,6 +76,7 @@ impl<'a> ValueRef<'a> {
         Self { raw: &RawValue::NONE }
     }
 
+    #[inline]
     pub fn is_none(self) -> bool {
         self.raw.tag == Tag::None as u32
     }
@@ -98,16 +99,19 @@ impl<'a> ValueRef<'a> {
         NAMES.get(self.raw.tag as usize).copied().unwrap_or("unknown")
     }
 
+    #[inline]
     fn is(self, tag: Tag) -> bool {
         self.raw.tag == tag as u32
     }
 
+    #[inline]
     pub fn as_bool(self) -> Option<bool> {
         // SAFETY: the tag says which field is set; as an integer, since the other side may have set any bits.
         self.is(Tag::Bool).then_some(unsafe { self.raw.data.uint } & 0xff != 0)
     }
 
     /// An int of either sign, or a handle's number.
+    #[inline]
     pub fn as_u64(self) -> Option<u64> {
         if self.is(Tag::UInt) || self.is(Tag::Handle) {
             // SAFETY: the tag says which field is set.
@@ -116,6 +120,7 @@ impl<'a> ValueRef<'a> {
         self.as_i64().and_then(|value| value.try_into().ok())
     }
 
+    #[inline]
     pub fn as_i64(self) -> Option<i64> {
         if self.is(Tag::Int) {
             // SAFETY: the tag says which field is set.
@@ -125,6 +130,7 @@ impl<'a> ValueRef<'a> {
         self.is(Tag::UInt).then_some(unsafe { self.raw.data.uint }).and_then(|value| value.try_into().ok())
     }
 
+    #[inline]
     pub fn as_f64(self) -> Option<f64> {
         if self.is(Tag::Float) {
             // SAFETY: the tag says which field is set.
@@ -134,6 +140,7 @@ impl<'a> ValueRef<'a> {
         self.as_i64().map(|value| value as f64)
     }
 
+    #[inline]
     fn bytes_of(self) -> &'a [u8] {
         // SAFETY: only called for str and bytes, whose span is set.
         let span = unsafe { self.raw.data.span };
@@ -144,10 +151,12 @@ impl<'a> ValueRef<'a> {
         unsafe { std::slice::from_raw_parts(span.ptr.cast(), span.len) }
     }
 
+    #[inline]
     pub fn as_str(self) -> Option<&'a str> {
-        self.is(Tag::Str).then(|| std::str::from_utf8(self.bytes_of()).ok()).flatten()
+        self.is(Tag::Str).then(|| text(self.bytes_of())).flatten()
     }
 
+    #[inline]
     pub fn as_bytes(self) -> Option<&'a [u8]> {
         (self.is(Tag::Bytes) || self.is(Tag::Buffer)).then(|| self.bytes_of())
     }
@@ -206,6 +215,16 @@ impl<'a> ValueRef<'a> {
     }
 }
 
+/// The other side may be wrong, so that its text is checked; most is ASCII, and known as that with less work.
+#[inline]
+fn text(bytes: &[u8]) -> Option<&str> {
+    if bytes.is_ascii() {
+        // SAFETY: ASCII is UTF-8.
+        return Some(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
+    std::str::from_utf8(bytes).ok()
+}
+
 /// The arguments of a call, one per parameter of the method table.
 #[derive(Clone, Copy)]
 pub struct Args<'a> {
@@ -213,16 +232,19 @@ pub struct Args<'a> {
     names: &'a [crate::layout::Param],
 }
 
+#[cold]
+fn missing(index: usize) -> Error {
+    Error::invalid(format!("argument {index} is missing"))
+}
+
 impl<'a> Args<'a> {
     pub(crate) const fn new(values: &'a [RawValue], names: &'a [crate::layout::Param]) -> Self {
         Self { values, names }
     }
 
+    #[inline]
     pub fn get(&self, index: usize) -> Result<ValueRef<'a>> {
-        self.values
-            .get(index)
-            .map(|raw| ValueRef { raw })
-            .ok_or_else(|| Error::invalid(format!("argument {index} is missing")))
+        self.values.get(index).map(|raw| ValueRef { raw }).ok_or_else(|| missing(index))
     }
 
     fn expect<T>(
@@ -335,10 +357,22 @@ pub fn with_raw<T>(values: &[Value], body: impl FnOnce(&[RawValue]) -> T) -> T {
 }
 
 impl Returned {
+    /// Scalars need no owner; the rest is boxed until it is released.
+    #[inline]
     pub fn from_value(value: Value) -> Self {
-        if matches!(value, Value::None | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_)) {
-            return Self { value: flatten(&value, &mut Vec::new()), ..Self::EMPTY };
-        }
+        let scalar = match &value {
+            Value::None => RawValue::NONE,
+            Value::Bool(value) => RawValue::bool(*value),
+            Value::Int(value) => RawValue::int(*value),
+            Value::UInt(value) => RawValue::uint(*value),
+            Value::Float(value) => RawValue::float(*value),
+            _ => return Self::owning(value),
+        };
+        std::mem::forget(value); // it owns nothing, which the compiler does not see
+        Self { value: scalar, ..Self::EMPTY }
+    }
+
+    fn owning(value: Value) -> Self {
         let mut owned = Box::new(Owned { _arena: Vec::with_capacity(cells(&value)), _value: value });
         let Owned { _value: value, _arena: arena } = &mut *owned;
         let mut raw = flatten(value, arena);
