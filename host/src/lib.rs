@@ -30,6 +30,8 @@ mod codec;
 #[cfg(feature = "python")]
 mod errors;
 #[cfg(feature = "python")]
+mod gate;
+#[cfg(feature = "python")]
 mod module;
 #[cfg(feature = "python")]
 mod owned;

@@ -70,6 +70,7 @@ pub(crate) unsafe fn type_name(object: *mut ffi::PyObject) -> String {
 ///
 /// # Safety
 /// `object` is a str that outlives `'a`; attached to Python.
+#[inline]
 unsafe fn utf8<'a>(object: *mut ffi::PyObject) -> Option<&'a [u8]> {
     let mut size = 0;
     // SAFETY: promised by the caller.
@@ -80,6 +81,67 @@ unsafe fn utf8<'a>(object: *mut ffi::PyObject) -> Option<&'a [u8]> {
             return None;
         }
         Some(std::slice::from_raw_parts(text.cast(), size.unsigned_abs()))
+    }
+}
+
+/// What is converted without a look inside: None, or exactly a str, int of 64 bits, float, bool or bytes. None for the rest,
+/// which [`to_raw`] converts or refuses. The fast path of calls: it cannot panic.
+///
+/// # Safety
+/// `object` is live as long as the value; attached to Python.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a part of each entry of a method")]
+pub(crate) unsafe fn scalar(object: *mut ffi::PyObject) -> Option<RawValue> {
+    // SAFETY (whole function): promised by the caller.
+    unsafe {
+        let kind = ffi::Py_TYPE(object);
+        if kind == &raw mut ffi::PyUnicode_Type {
+            let text = utf8(object)?;
+            return Some(RawValue::span(Tag::Str, text.as_ptr().cast(), text.len()));
+        }
+        if kind == &raw mut ffi::PyLong_Type {
+            let mut overflow: c_int = 0;
+            let value = ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow);
+            return (overflow == 0).then(|| RawValue::int(value));
+        }
+        if object == ffi::Py_None() {
+            return Some(RawValue::NONE);
+        }
+        if kind == &raw mut ffi::PyFloat_Type {
+            return Some(RawValue::float(ffi::PyFloat_AsDouble(object)));
+        }
+        if kind == &raw mut ffi::PyBool_Type {
+            return Some(RawValue::bool(object == ffi::Py_True()));
+        }
+        if kind == &raw mut ffi::PyBytes_Type {
+            let start = ffi::PyBytes_AsString(object);
+            return Some(RawValue::span(Tag::Bytes, start.cast(), ffi::PyBytes_Size(object).unsigned_abs()));
+        }
+        None
+    }
+}
+
+/// The object of a scalar that no one has to release: a new reference, or null with an exception. None for the rest, which
+/// [`from_raw`] reads.
+///
+/// # Safety
+/// As for [`from_raw`].
+#[inline]
+pub(crate) unsafe fn scalar_object(raw: &RawValue) -> Option<*mut ffi::PyObject> {
+    // SAFETY: promised by the caller; the tag says which field is set.
+    unsafe {
+        Some(match raw.tag {
+            0 => {
+                let none = ffi::Py_None();
+                ffi::Py_INCREF(none);
+                none
+            }
+            1 => ffi::PyBool_FromLong((raw.data.uint & 0xff).try_into().unwrap_or(1)),
+            2 => ffi::PyLong_FromLongLong(raw.data.int),
+            3 => ffi::PyLong_FromUnsignedLongLong(raw.data.uint),
+            4 => ffi::PyFloat_FromDouble(raw.data.float),
+            _ => return None,
+        })
     }
 }
 
@@ -243,11 +305,10 @@ pub(crate) unsafe fn from_raw(raw: &RawValue, depth: usize) -> *mut ffi::PyObjec
     }
     // SAFETY (whole block): the tag says which field is set, spans hold what the component promised.
     unsafe {
+        if let Some(object) = scalar_object(raw) {
+            return object;
+        }
         match raw.tag {
-            1 => ffi::PyBool_FromLong((raw.data.uint & 0xff).try_into().unwrap_or(1)),
-            2 => ffi::PyLong_FromLongLong(raw.data.int),
-            3 => ffi::PyLong_FromUnsignedLongLong(raw.data.uint),
-            4 => ffi::PyFloat_FromDouble(raw.data.float),
             5 => {
                 let span = raw.data.span;
                 ffi::PyUnicode_DecodeUTF8(span.ptr.cast::<c_char>(), span.len.cast_signed(), ptr::null())
