@@ -1,49 +1,31 @@
-//! One body, reached in two ways: as the method of a Pit component and as a direct `#[pyfunction]`; and the log, timed from
+//! What the benchmarks compare the Pit with: a body as a direct `#[pyfunction]` and as a C function, and the log, timed from
 //! Rust against what it cannot do without (a copy and a CRC).
+#![allow(unsafe_code)] // one exported C function, for ctypes and cffi
 
+use std::ffi::{CStr, c_char};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use symphony_pit::{Component, Host, Record, Result, pit_component};
 use symphony_pit_journal::{Log, Options};
 
-struct Bench;
-
+/// As `symphony.shapes` adds.
+#[pyfunction]
 #[expect(clippy::cast_possible_wrap, reason = "lengths of a few bytes")]
-const fn body(text: &str, number: i64) -> i64 {
+const fn add(text: &str, number: i64) -> i64 {
     text.len() as i64 + number
 }
 
-#[pit_component(id = "symphony.bench", description = "Bodies to time calls with", revision = 1)]
-impl Bench {
-    /// Nothing.
-    #[pit_method]
-    fn ping(&self) -> Result<()> {
-        Ok(())
-    }
-
-    /// Length of the text plus the number.
-    #[pit_method]
-    fn add(&self, text: &str, number: i64) -> Result<i64> {
-        Ok(body(text, number))
-    }
-}
-
-impl Component for Bench {
-    fn create(_host: Host) -> Result<Self> {
-        Ok(Self)
-    }
-
-    fn replay(&self, _record: &Record<'_>) -> Result<()> {
-        Ok(())
-    }
-}
-
-#[pyfunction]
-fn add(text: &str, number: i64) -> i64 {
-    body(text, number)
+/// The same for those who call C.
+///
+/// # Safety
+/// `text` ends with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bench_add(text: *const c_char, number: i64) -> i64 {
+    // SAFETY: promised by the caller.
+    let text = unsafe { CStr::from_ptr(text) };
+    i64::try_from(text.count_bytes()).unwrap_or(i64::MAX) + number
 }
 
 /// Nanoseconds of each of `count` appends of `size` bytes, and of as many copies with a CRC, in turns of 1,000.
