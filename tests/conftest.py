@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ from tests.python import operations as component
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROOT = Path(__file__).parent.parent
 COMPONENTS = Path(symphony.__file__).parent / "_components"
 CORE = ("arbitration_engine", "artifact_store", "dag_tracker", "pool_manager", "stale_manager")
 
@@ -55,3 +59,25 @@ def operations(tmp_path: Path, operations_library: str) -> Iterator[Any]:
 def kind(request: pytest.FixtureRequest) -> str:
     """Each kind of event loop in turn."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shapes_library() -> Path:
+    """The component of ``tests/fixtures/components/shapes``: a method for each shape of call."""
+    os.environ["RUST_BACKTRACE"] = "0"  # it panics on purpose, and a trace takes longer than all the rest
+    build = ["cargo", "build", "--quiet", "--package", "symphony-shapes"]
+    subprocess.run(build, check=True, cwd=ROOT, timeout=600)
+    metadata = subprocess.run(
+        ["cargo", "metadata", "--no-deps", "--format-version", "1"], check=True, cwd=ROOT, capture_output=True
+    )
+    return Path(json.loads(metadata.stdout)["target_directory"]) / "debug" / "libsymphony_shapes.so"
+
+
+@pytest.fixture
+def shapes(tmp_path: Path, shapes_library: Path) -> Iterator[Any]:
+    """The component with a method for each shape of call, in a Pit of its own."""
+    from symphony import _host
+
+    opened = _host.open_pit(str(tmp_path / "shapes"), [str(shapes_library)])
+    yield opened.shapes
+    opened.close()

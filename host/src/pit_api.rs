@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use symphony_pit_abi::RawRecord;
-use symphony_pit_journal::{Log, Mark, Options, RecordView, Snapshot};
+use symphony_pit_journal::{Log, Mark, Options, RecordView, Snapshot, forked};
 
 pub use callouts::{Callout, Callouts};
 pub use compaction::{Compacted, compact};
@@ -138,7 +138,12 @@ impl Pit {
     }
 
     /// Stop the components, callers first, and give the lease back; the log refuses whatever they do from now on.
+    ///
+    /// In a forked child nothing happens: all this is the parent's.
     pub fn close(&self) {
+        if forked() {
+            return;
+        }
         self.services.callouts.listen(None);
         for component in self.components.iter().rev() {
             component.stop();

@@ -9,7 +9,7 @@ import pytest
 
 from symphony import _host
 from symphony.core_components import core_components
-from tests.benchmarks import artifacts, calls, commands, graphs, leases, steps
+from tests.benchmarks import artifacts, calls, commands, graphs, leases, steps, values
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +57,12 @@ def test_calls_and_steps(tmp_path: Path) -> None:
     lasting = _host.open_pit(str(tmp_path / "machine"), core, durability="machine")
     check(list(steps.machine_figures(lasting)))
     lasting.close()
+
+
+@pytest.mark.usefixtures("_quick")
+def test_values_and_the_way_over_a_socket(shapes: Any) -> None:
+    check(list(values.value_figures(shapes)))
+    check([calls.latency_figure(shapes), calls.socket_figure(shapes)])
 
 
 @pytest.mark.usefixtures("_quick")

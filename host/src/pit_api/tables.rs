@@ -89,6 +89,10 @@ pub(super) fn check(entry: &Entry) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What a method can be.
+const KINDS: [u32; 5] =
+    [FLAG_FAST, FLAG_BLOCKING, FLAG_BLOCKING | FLAG_WAITING, FLAG_ASYNC, FLAG_ASYNC | FLAG_STREAM];
+
 /// Its size tells where the next method begins, so it is compared before anything behind it is read.
 fn method_name(method: &Method) -> Result<&'static str, Fault> {
     if method.size as usize != size_of::<Method>() {
@@ -99,8 +103,6 @@ fn method_name(method: &Method) -> Result<&'static str, Fault> {
     if !is_name(name) || name.starts_with('_') {
         return fault("a method's name that is one in Python", format!("{name:?}"));
     }
-    const KINDS: [u32; 5] =
-        [FLAG_FAST, FLAG_BLOCKING, FLAG_BLOCKING | FLAG_WAITING, FLAG_ASYNC, FLAG_ASYNC | FLAG_STREAM];
     if !KINDS.contains(&method.flags) {
         let expected = format!("{name} to be one of FAST, BLOCKING (also WAITING) and ASYNC (also STREAM)");
         return fault(expected, format!("the flags {:#x}", method.flags));

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::backend::Backend;
 use crate::clock::wall_clock;
 use crate::error::{Error, Result};
 use crate::flush::Flush;
+use crate::fork::{forked, guard};
 use crate::format::{Head, LOG_COMPONENT, MAX_PAYLOAD, MAX_SEGMENT_BYTES, RecordView};
 use crate::lease::Lease;
 use crate::notify::Notifier;
@@ -27,13 +28,6 @@ const MIN_SEGMENT_BYTES: usize = MAX_PAYLOAD + 4096;
 
 /// No flush was made yet.
 const NEVER: u64 = u64::MAX;
-
-static FORKED: AtomicBool = AtomicBool::new(false);
-static FORK_GUARD: Once = Once::new();
-
-extern "C" fn mark_forked() {
-    FORKED.store(true, Ordering::Relaxed);
-}
 
 /// What a record survives once its append, or the wait for it, has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,10 +87,7 @@ struct Core {
 impl Log {
     /// Take the lease of the Pit at `pit`, open its log (made if new) and find its end.
     pub fn open(pit: &Path, options: Options) -> Result<Self> {
-        // SAFETY: registers a function that only stores to a static.
-        FORK_GUARD.call_once(|| unsafe {
-            libc::pthread_atfork(None, None, Some(mark_forked));
-        });
+        guard();
         let dir = pit.join("log");
         std::fs::create_dir_all(&dir).map_err(|error| Error::io(&dir, "create", error))?;
         let lease = Lease::take(&pit.join("lease"))?;
@@ -141,7 +132,7 @@ impl Log {
             self.core.closing.1.notify_all();
         }
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(keeper) = keeper.filter(|_| !FORKED.load(Ordering::Relaxed)) {
+        if let Some(keeper) = keeper.filter(|_| !forked()) {
             let _ = keeper.join(); // it panics no more than the flush it runs
         }
         if self.durable() && !closed {
@@ -171,7 +162,7 @@ impl Log {
 
     /// Write everything appended so far to the disk, in any mode.
     pub fn flush(&self) -> Result<()> {
-        if FORKED.load(Ordering::Relaxed) {
+        if forked() {
             return Err(Error::Forked);
         }
         self.core.flush.wait(|| self.core.sync()).map_err(|error| Error::io(&self.core.dir, "flush", error))
@@ -208,7 +199,7 @@ impl Log {
         if payload.len() > MAX_PAYLOAD {
             return Err(Error::TooLarge { bytes: payload.len(), limit: MAX_PAYLOAD });
         }
-        if FORKED.load(Ordering::Relaxed) {
+        if forked() {
             return Err(Error::Forked);
         }
         if self.core.closed.load(Ordering::Relaxed) {

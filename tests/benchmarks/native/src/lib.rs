@@ -1,8 +1,10 @@
-//! One body, reached in two ways: as the method of a Pit component and as a direct `#[pyfunction]`; awaits, in the same two
-//! ways; and the log, timed from Rust against what it cannot do without (a copy and a CRC).
+//! What the benchmarks compare the Pit with: a body as a direct `#[pyfunction]` and as a C function; awaits, as a component's
+//! methods and in other ways; and the log, timed from Rust against what it cannot do without (a copy and a CRC).
+#![allow(unsafe_code)] // one exported C function, for ctypes and cffi
 
 mod awaits;
 
+use std::ffi::{CStr, c_char};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,29 +14,13 @@ use pyo3::prelude::*;
 use symphony_pit::{Component, Host, Record, Result, pit_component};
 use symphony_pit_journal::{Log, Options};
 
+/// What is awaited.
 struct Bench {
     worker: awaits::Worker,
 }
 
-#[expect(clippy::cast_possible_wrap, reason = "lengths of a few bytes")]
-const fn body(text: &str, number: i64) -> i64 {
-    text.len() as i64 + number
-}
-
 #[pit_component(id = "symphony.bench", description = "Bodies to time calls with", revision = 1)]
 impl Bench {
-    /// Nothing.
-    #[pit_method]
-    fn ping(&self) -> Result<()> {
-        Ok(())
-    }
-
-    /// Length of the text plus the number.
-    #[pit_method]
-    fn add(&self, text: &str, number: i64) -> Result<i64> {
-        Ok(body(text, number))
-    }
-
     /// The number, at once.
     #[pit_method]
     async fn ready(self: Arc<Self>, number: i64) -> Result<i64> {
@@ -73,9 +59,22 @@ impl Component for Bench {
     }
 }
 
+/// As `symphony.shapes` adds.
 #[pyfunction]
-fn add(text: &str, number: i64) -> i64 {
-    body(text, number)
+#[expect(clippy::cast_possible_wrap, reason = "lengths of a few bytes")]
+const fn add(text: &str, number: i64) -> i64 {
+    text.len() as i64 + number
+}
+
+/// The same for those who call C.
+///
+/// # Safety
+/// `text` ends with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bench_add(text: *const c_char, number: i64) -> i64 {
+    // SAFETY: promised by the caller.
+    let text = unsafe { CStr::from_ptr(text) };
+    i64::try_from(text.count_bytes()).unwrap_or(i64::MAX) + number
 }
 
 /// Nanoseconds of each of `count` appends of `size` bytes, and of as many copies with a CRC, in turns of 1,000.
