@@ -232,8 +232,8 @@ typedef struct symphony_host {
 
   /* Append one record, whose revision is at most the entry's: its position (≥ 0). Once it has returned, the record outlives
    * the process. Payload borrowed. May be called under a lock, so that the order of records is the order of changes. Not before
-   * `start`. Fails with −3 too large (1 MiB), −4 the log is closed, −8 no space or read-only: then nothing was appended.
-   * [any thread] */
+   * `start`. Fails with −1 a revision beyond the entry's, −3 too large (1 MiB), −4 the log is closed, −8 no space or read-only:
+   * then nothing was appended. [any thread] */
   int64_t (*append)(void *context, uint16_t kind, uint16_t revision, int64_t time, const uint8_t *payload, size_t len);
 
   /* The time. May be called under a lock. Cannot fail. [any thread] */

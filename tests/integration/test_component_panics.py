@@ -1,4 +1,4 @@
-"""A Rust component that panics, called through Python: that call alone fails; and what it may call of others."""
+"""A Rust component that panics, called through Python: that call alone fails; and whom it may call."""
 
 from __future__ import annotations
 

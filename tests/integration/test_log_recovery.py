@@ -153,6 +153,14 @@ def test_a_record_newer_than_its_component_is_not_shown_to_it(tmp_path: Path, bu
     assert look(tmp_path, build(revision="2")) == (2, 2)
 
 
+def test_a_record_newer_than_its_component_is_not_appended_by_it_either(tmp_path: Path, build: Any) -> None:
+    library = build(revision="1", appended="2")
+    pit = _host.open_pit(str(tmp_path), [library])
+    assert pit.call("acme.count", "count", []) == -1
+    pit.close()
+    assert look(tmp_path, library) == (0, 0)
+
+
 def test_records_of_our_own_newer_than_the_release_keep_the_pit_closed(tmp_path: Path, build: Any) -> None:
     name = "symphony.count"
     counted(tmp_path, build(name, revision="2"), 1, name)

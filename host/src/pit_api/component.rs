@@ -63,7 +63,8 @@ impl Component {
         let id = description.id();
         let number = services.number(id)?;
         let calls = description.calls().collect();
-        let context = Box::new(Context { services: Arc::clone(services), id, number, calls });
+        let (services, revision) = (Arc::clone(services), description.revision());
+        let context = Box::new(Context { services, id, number, revision, calls });
         let data_dir = data_dir(home, id).to_string_lossy().into_owned().into_boxed_str();
         let given = Box::new(Given { table: context.table(&data_dir), context, _data_dir: data_dir });
         let given = Box::into_raw(given);

@@ -74,6 +74,8 @@ pub(super) struct Context {
     pub id: &'static str,
     /// Number of the component in the log.
     pub number: u16,
+    /// Highest record revision that the component reads.
+    pub revision: u16,
     pub calls: Vec<&'static str>,
 }
 
@@ -157,6 +159,9 @@ unsafe extern "C" fn append(
 ) -> i64 {
     // SAFETY: the component passes its own context, and a payload borrowed for the call.
     let (context, payload) = unsafe { (context(own), borrowed(payload, len)) };
+    if revision > context.revision {
+        return -1; // it could not be read back
+    }
     let Some(log) = &context.services.log else { return -4 };
     match log.append(context.number, kind, revision, time, payload) {
         Ok(position) => position.cast_signed(),

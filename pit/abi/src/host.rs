@@ -58,6 +58,9 @@ impl Host {
             (self.table.append)(self.table.context, kind, revision, time, payload.as_ptr(), payload.len())
         };
         u64::try_from(position).map_err(|_| match -position {
+            1 => Error::invalid(format!(
+                "a record of revision {revision}, newer than the component says it reads"
+            )),
             3 => Error::new(
                 ErrorKind::Exhausted,
                 format!("a record of {} bytes is larger than the log takes", payload.len()),
