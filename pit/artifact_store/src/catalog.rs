@@ -239,10 +239,16 @@ impl Catalog {
             self.names.get_key_value(text.as_str()).map_or_else(|| text.into(), |(name, _)| Arc::clone(name));
         let versions = self.names.entry(Arc::clone(&name)).or_default();
         let number = versions.last().map_or(0, |version| version.number) + 1;
+        if versions.is_empty() {
+            versions.reserve_exact(1); // most names have one version, and a growing list takes room for four
+        }
         versions.push(Version { number, naming, created: time });
         if let Some(stored) = self.contents.get_mut(&hash)
             && !stored.named.contains(&name)
         {
+            if stored.named.is_empty() {
+                stored.named.reserve_exact(1);
+            }
             stored.named.push(name);
         }
         self.touch(&hash);
