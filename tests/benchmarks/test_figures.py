@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from symphony import _host
 from symphony.core_components import core_components
-from tests.benchmarks import artifacts, calls, commands, graphs, leases, steps
+from tests.benchmarks import artifacts, awaits, calls, commands, graphs, leases, steps
+from tests.python.operations import alive
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.benchmarks.measure import Figure
 
 pytestmark = [pytest.mark.performance, pytest.mark.python]
@@ -32,6 +37,8 @@ def check(figures: list[Figure]) -> None:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "CALLS", 100)
     monkeypatch.setattr(calls, "REPEATS", 2)
+    for name, value in (("READY", 100), ("SINGLE", 10), ("FLIGHT", 20), ("REPEATS", 2)):
+        monkeypatch.setattr(awaits, name, value)
     monkeypatch.setattr(steps, "RUNS", 2)
     monkeypatch.setattr(steps, "CONCURRENT", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
@@ -55,6 +62,30 @@ def test_calls_and_steps(tmp_path: Path) -> None:
     lasting = _host.open_pit(str(tmp_path / "machine"), core, durability="machine")
     check(list(steps.machine_figures(lasting)))
     lasting.close()
+
+
+class PlainFutures:
+    """Stands in for the native baseline, whose build takes too long here."""
+
+    async def future_ready(self, number: int) -> int:
+        await asyncio.sleep(0)
+        return number
+
+    def complete_future(
+        self, loop: asyncio.AbstractEventLoop, set_result: Callable[[int], None], number: int
+    ) -> None:
+        loop.call_soon_threadsafe(set_result, number)
+
+
+@pytest.mark.usefixtures("_quick")
+def test_awaits(operations: Any) -> None:
+    bench = SimpleNamespace(
+        ready=operations.ready,
+        completed=operations.threaded,
+        never=lambda: operations.gate("never"),
+        pending=lambda: alive(operations),
+    )
+    check(list(awaits.await_figures(bench, PlainFutures())))
 
 
 class PlainFiles:
