@@ -122,10 +122,10 @@ def test_a_loop_leaves_nothing_behind(operations: Any, kind: str) -> None:
 
 def test_a_loop_that_takes_nothing_from_other_threads_is_refused(operations: Any) -> None:
     class Alone(asyncio.SelectorEventLoop):
-        def add_reader(self, *_: Any, **__: Any) -> NoReturn:
+        def add_reader(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
             raise NotImplementedError
 
-        def call_soon_threadsafe(self, *_: Any, **__: Any) -> NoReturn:
+        def call_soon_threadsafe(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
             raise NotImplementedError
 
     loop = Alone()
