@@ -68,9 +68,11 @@ format: $(VENV)/developing ## Format Rust and Python
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-soak: $(VENV)/developing ## Kill a bare writer 10,000 times, and host and interpreter in 200 runs (about half an hour)
+soak: $(VENV)/developing ## Kill a bare writer 10,000 times, host and interpreter in 200 runs; end 1,000 interpreters that await (an hour)
 	SYMPHONY_SOAK_ROUNDS=10000 cargo test --package symphony-pit-journal --test soak_test
 	SYMPHONY_SOAK_RUNS=200 $(BIN)/python -m pytest -q -s tests/integration/test_soak.py
+	SYMPHONY_SHUTDOWNS=1000 SYMPHONY_MANY_OPERATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 \
+	  tests/python/test_async_loops.py tests/python/test_async_many.py
 
 memcheck: tools ## Model-check the protocols of the log and of a loop's mailbox: every interleaving (loom)
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --package symphony-pit-journal --package symphony-mailbox --lib model

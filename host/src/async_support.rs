@@ -8,6 +8,7 @@
 #![allow(unsafe_code)] // the ABI's operation and waker, CPython's object protocol, eventfd
 
 mod callouts;
+mod ending;
 mod event_file;
 mod event_loop;
 mod fairness;
@@ -53,7 +54,7 @@ fn async_counts(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(async_counts, module)?)?;
-    let stop = wrap_pyfunction!(relay::stop_relays, module)?;
-    module.py().import("atexit")?.call_method1("register", (stop,))?;
+    let end = wrap_pyfunction!(ending::end_async, module)?;
+    module.py().import("atexit")?.call_method1("register", (end,))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-"""What an await of a Pit operation costs beside a coroutine, beside a future that another thread completes, and cancelled."""
+"""What awaiting a Pit operation costs: ready, completed by another thread, cancelled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ READY = 20_000
 SINGLE = 1_000
 FLIGHT = 1_000
 REPEATS = 9
-
 
 
 async def coroutine(number: int) -> int:
@@ -71,7 +70,7 @@ def compare(
 
 
 async def _cancelled(wait: Callable[[], Awaitable[object]], gone: Callable[[], bool]) -> float:
-    """Seconds that ``task.cancel()`` takes of tasks that wait; what they wait for has gone before they go on."""
+    """Seconds of ``task.cancel()``, of tasks that wait; what they wait for is gone before they go on."""
     seen: list[bool] = []
 
     async def waiting() -> None:
@@ -114,7 +113,7 @@ def cancel_figure(loop: asyncio.AbstractEventLoop, bench: Any) -> Figure:
 
 
 def await_figures(bench: Any, direct: Any) -> Iterator[Figure]:
-    """Figures of awaits; ``bench`` is the component, ``direct`` the same by pyo3-async-runtimes and asyncio."""
+    """Figures of awaits; ``bench`` is the component, ``direct`` the usual means in their place."""
     loop = asyncio.new_event_loop()
     ready = ("the Pit operation", bench.ready)
     yield compare(

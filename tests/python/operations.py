@@ -30,7 +30,7 @@ def library() -> Path:
 class Proactor(asyncio.SelectorEventLoop):
     """A loop that watches no descriptors for others, as the proactor loop does not."""
 
-    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> NoReturn:
+    def add_reader(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
         raise NotImplementedError
 
 

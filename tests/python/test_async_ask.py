@@ -55,7 +55,9 @@ class Engine:
 
     async def fail(self, kind: str) -> None:
         await asyncio.sleep(0)
-        raise {"value": ValueError, "time": TimeoutError, "os": OSError, "zero": ZeroDivisionError}[kind](kind)
+        raise {"value": ValueError, "time": TimeoutError, "os": OSError, "zero": ZeroDivisionError}[kind](
+            kind
+        )
 
     async def wait(self) -> None:
         self.tasks.append(asyncio.current_task())
@@ -95,7 +97,7 @@ def test_it_gets_what_the_coroutine_returns(pit: Any) -> None:
 def test_a_thread_that_blocks_gets_it_too(pit: Any) -> None:
     async def main(_: Engine) -> list[int]:
         asked = [asyncio.to_thread(pit.operations.asks_blocking, "double", number) for number in range(10)]
-        return await asyncio.gather(*asked)
+        return list(await asyncio.gather(*asked))
 
     assert serve(pit, main) == [2 * number for number in range(10)]
 
@@ -173,7 +175,9 @@ def test_without_an_engine_nobody_waits(pit: Any) -> None:
         asked = asyncio.ensure_future(asyncio.to_thread(pit.operations.asks_blocking, "wait"))
         while not engine.tasks:
             await asyncio.sleep(0)
-        pit.serve_callouts(asyncio.get_running_loop(), lambda *_: NotImplemented)  # another is asked from now on
+        pit.serve_callouts(
+            asyncio.get_running_loop(), lambda *_: NotImplemented
+        )  # another is asked from now on
         engine.tasks[0].cancel()  # type: ignore[union-attr]
         with pytest.raises(PitCancelled):
             await asked

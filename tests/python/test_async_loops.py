@@ -1,4 +1,4 @@
-"""Loops come and go: closed with operations pending, collected without being closed, ended with the interpreter."""
+"""Loops come and go: closed with operations pending, and ended with the interpreter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -122,10 +122,10 @@ def test_a_loop_leaves_nothing_behind(operations: Any, kind: str) -> None:
 
 def test_a_loop_that_takes_nothing_from_other_threads_is_refused(operations: Any) -> None:
     class Alone(asyncio.SelectorEventLoop):
-        def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:
+        def add_reader(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
             raise NotImplementedError
 
-        def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        def call_soon_threadsafe(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
             raise NotImplementedError
 
     loop = Alone()
@@ -142,11 +142,12 @@ def test_a_loop_that_takes_nothing_from_other_threads_is_refused(operations: Any
 def test_the_interpreter_ends_with_operations_pending(operations_library: str, tmp_path: Path) -> None:
     root = str(Path(__file__).resolve().parents[2])
 
-    def end(seed: int) -> tuple[int, str]:
+    def end(seed: int) -> tuple[int, int, str]:
         home = str(tmp_path / str(seed))
         command = [sys.executable, "-c", PENDING, root, home, operations_library, str(seed)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        return done.returncode, done.stderr if "Fatal" in done.stderr or "panicked" in done.stderr else ""
+        good = done.returncode == 7 and "panicked" not in done.stderr
+        return seed, done.returncode, "" if good else done.stderr
 
     with ThreadPoolExecutor(2) as several:
-        assert set(several.map(end, range(ENDS))) == {(7, "")}
+        assert [row for row in several.map(end, range(ENDS)) if row[1:] != (7, "")] == []

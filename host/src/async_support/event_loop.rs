@@ -16,7 +16,7 @@ use super::event_file::EventFile;
 use super::fairness::Budget;
 use super::known::known;
 use super::waker::Woken;
-use super::{operation, relay};
+use super::{ending, operation, relay};
 
 /// A number that only grows.
 pub(super) struct Count(AtomicU64);
@@ -28,6 +28,11 @@ impl Count {
 
     pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// One more, counted only while attached: a load and a store.
+    pub fn add_attached(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     pub fn get(&self) -> u64 {
@@ -81,6 +86,7 @@ pub(super) struct Drain {
 #[pymethods]
 impl Drain {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(_inside) = ending::enter() else { return Ok(()) };
         self.shared.event.clear();
         let mut outcome = Ok(());
         for letter in self.shared.mailbox.take() {
@@ -151,6 +157,28 @@ struct Remembered {
 thread_local! {
     /// What this thread saw last. Its pointers are good as long as the generation is: no loop has gone since.
     static LAST: Cell<Option<Remembered>> = const { Cell::new(None) };
+}
+
+/// A loop without a reference to it: good until Python runs.
+#[derive(Clone, Copy)]
+pub(super) struct Guess<'a> {
+    pub event_loop: *mut ffi::PyObject,
+    pub shared: &'a Arc<Shared>,
+}
+
+impl<'a> From<&'a Running<'_>> for Guess<'a> {
+    fn from(running: &'a Running<'_>) -> Self {
+        Self { event_loop: running.event_loop.as_ptr(), shared: running.shared() }
+    }
+}
+
+/// The loop that this thread saw last, if there still is that loop: most likely the one that runs. To ask asyncio costs more
+/// than an await, and a system call; whoever is about to wait has to.
+pub(super) fn recent<'py>(_py: Python<'py>) -> Option<Guess<'py>> {
+    let generation = GENERATION.load(Ordering::Relaxed);
+    let last = LAST.get().filter(|last| last.generation == generation)?;
+    // SAFETY: no loop has gone since, nor can it while this thread is attached and runs no Python.
+    Some(Guess { event_loop: last.event_loop, shared: unsafe { &*last.shared } })
 }
 
 /// The loop that runs on this thread; its mailbox is made at the first use.

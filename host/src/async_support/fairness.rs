@@ -1,11 +1,7 @@
 //! How long awaits that are ready at once may keep the loop from turning.
 
-use std::sync::LazyLock;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 /// Ready awaits without a turn of the loop, after which the next one yields.
 const AWAITS: u32 = 256;
@@ -32,10 +28,12 @@ pub(super) struct Budget {
     watched: AtomicBool,
 }
 
-/// Nanoseconds of a clock that never goes back.
+/// Nanoseconds of a clock that never goes back. By the system call itself: `Instant` takes twice as long.
 fn now() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid place for the time; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
 impl Budget {

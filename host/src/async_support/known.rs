@@ -5,6 +5,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
+use super::ending;
+
 pub(super) struct Known {
     pub running_loop: Py<PyAny>,
     pub cancelled: Py<PyAny>,
@@ -12,6 +14,7 @@ pub(super) struct Known {
     pub call_soon: Py<PyString>,
     /// The names of keyword arguments: `("context",)`.
     pub context: Py<PyTuple>,
+    pub context_name: Py<PyString>,
     /// Event loop to its [`Entry`](super::event_loop::Entry), as long as there is the loop.
     pub entries: Py<PyAny>,
 }
@@ -26,6 +29,7 @@ pub(super) fn known(py: Python<'_>) -> PyResult<&'static Known> {
             invalid_state: asyncio.getattr("InvalidStateError")?.unbind(),
             call_soon: PyString::intern(py, "call_soon").unbind(),
             context: PyTuple::new(py, [PyString::intern(py, "context")])?.unbind(),
+            context_name: PyString::intern(py, "context").unbind(),
             entries: py.import("weakref")?.getattr("WeakKeyDictionary")?.call0()?.unbind(),
         })
     })
@@ -41,6 +45,7 @@ impl Known {
         argument: *mut ffi::PyObject,
         context: *mut ffi::PyObject,
     ) -> PyResult<()> {
+        let Some(_inside) = ending::enter() else { return Ok(()) };
         let mut args = [event_loop, callback, argument, context];
         let names = if context.is_null() { std::ptr::null_mut() } else { self.context.as_ptr() };
         // SAFETY: live objects, borrowed for the call: the loop, two arguments, and the one that is named.

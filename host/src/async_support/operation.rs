@@ -11,7 +11,8 @@ use pyo3::prelude::*;
 use symphony_mailbox::Letter;
 use symphony_pit_abi::{FLAG_STREAM, Operation, Returned, STATUS_END, STATUS_OK, STATUS_PENDING};
 
-use super::event_loop::{Count, Running, running};
+use super::ending;
+use super::event_loop::{Count, Guess, Running, Shared, recent, running};
 use super::fairness::Verdict;
 use super::known::known;
 use super::object::Object;
@@ -74,7 +75,7 @@ pub(super) enum Step {
 
 impl State {
     pub fn new(returned: Returned, component: &Arc<Component>, method: MethodView) -> Self {
-        CREATED.add(1);
+        CREATED.add_attached();
         Self {
             returned: Some(returned),
             component: Arc::clone(component),
@@ -100,13 +101,18 @@ impl State {
         format!("{}.{}", self.component.description.name(), self.method.name())
     }
 
-    /// Drop the operation, which cancels it unless it is done, and let no wake of it through any more.
-    pub fn release(&mut self) {
+    /// Let no wake of an earlier poll through.
+    fn forget_wakes(&mut self) {
         if let Some(letter) = self.letter.take() {
             letter.withdraw();
         }
+    }
+
+    /// Drop the operation, which cancels it unless it is done, and let no wake of it through any more.
+    pub fn release(&mut self) {
+        self.forget_wakes();
         if let Some(mut returned) = self.returned.take() {
-            DROPPED.add(1);
+            DROPPED.add_attached();
             // SAFETY: released once, not read afterwards.
             unsafe { returned.release() };
         }
@@ -172,16 +178,43 @@ pub(super) unsafe fn advance(py: Python<'_>, own: *mut Object) -> PyResult<Step>
             return Err(PyRuntimeError::new_err(message));
         }
     }
-    let current = running(py)?;
-    // SAFETY: as above; borrowed anew, since looking for the loop may run Python.
+    // SAFETY: as above; the borrow of the state has ended.
+    unsafe { resume(py, own) }
+}
+
+/// # Safety
+/// As [`advance`].
+unsafe fn resume(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
+    let Some(_inside) = ending::enter() else {
+        return Err(PyRuntimeError::new_err("the interpreter is ending"));
+    };
+    let asked;
+    let mut current = if let Some(recent) = recent(py) {
+        recent
+    } else {
+        asked = running(py)?;
+        Guess::from(&asked)
+    };
+    let actual;
+    // SAFETY: promised by the caller; borrowed anew, since looking for the loop may run Python.
     let state = unsafe { &mut (*own).state };
-    if !state.event_loop.is_null() && state.event_loop != current.event_loop.as_ptr() {
-        return Err(PyRuntimeError::new_err(format!("{}() is attached to a different loop", state.name())));
-    }
-    if state.phase == Phase::Idle && !std::mem::take(&mut state.yielded) {
-        match current.shared().budget.spend() {
+    if !state.event_loop.is_null() && state.event_loop != current.event_loop {
+        actual = running(py)?;
+        current = Guess::from(&actual);
+        // SAFETY: as above.
+        let state = unsafe { &(*own).state };
+        if state.event_loop != current.event_loop {
+            let message = format!("{}() is attached to a different loop", state.name());
+            return Err(PyRuntimeError::new_err(message));
+        }
+    } else if state.phase == Phase::Idle && !std::mem::take(&mut state.yielded) {
+        match current.shared.budget.spend() {
             Verdict::Go => {}
-            Verdict::Watch => current.watch()?,
+            Verdict::Watch => {
+                actual = running(py)?;
+                current = Guess::from(&actual);
+                actual.watch()?;
+            }
             Verdict::Yield => {
                 state.yielded = true;
                 // SAFETY: attached.
@@ -189,46 +222,80 @@ pub(super) unsafe fn advance(py: Python<'_>, own: *mut Object) -> PyResult<Step>
             }
         }
     }
+    let mut out = Returned::EMPTY;
     // SAFETY: as above.
-    unsafe { poll(py, own, &current) }
+    let mut status = unsafe { poll(own, current.shared, &mut out)? };
+    if status == STATUS_PENDING {
+        let actual = running(py)?;
+        if actual.event_loop.as_ptr() != current.event_loop {
+            // SAFETY: as above. The wakes of that poll would come to another loop: the next poll's waker takes its place.
+            status = unsafe {
+                (*own).state.forget_wakes();
+                poll(own, actual.shared(), &mut out)?
+            };
+        }
+        if status == STATUS_PENDING {
+            // SAFETY: as above.
+            return Ok(unsafe { wait(own, &actual) });
+        }
+    }
+    // SAFETY: as above.
+    unsafe { conclude(py, own, status, out) }
 }
 
+/// Poll once; no Python runs.
+///
 /// # Safety
 /// As [`advance`].
-unsafe fn poll(py: Python<'_>, own: *mut Object, current: &Running<'_>) -> PyResult<Step> {
-    // SAFETY: promised by the caller; a poll runs no Python, so that the state may stay borrowed.
+unsafe fn poll(own: *mut Object, shared: &Arc<Shared>, out: &mut Returned) -> PyResult<u32> {
+    // SAFETY: promised by the caller.
     let state = unsafe { &mut (*own).state };
     let Some(returned) = &state.returned else {
         return Err(PyRuntimeError::new_err(format!("{}() was closed", state.name())));
     };
     let operation = returned.owner.cast::<Operation>();
-    let waker = PollWaker::new(current.shared(), own, state.letter.take());
+    let waker = PollWaker::new(shared, own, state.letter.take());
     let raw = waker.raw();
-    let mut out = Returned::EMPTY;
     // SAFETY: a live operation, polled by one thread at a time; the waker is borrowed, clones are the component's.
-    let status = unsafe { ((*operation).poll)(operation, &raw const raw, &raw mut out) };
+    let status = unsafe { ((*operation).poll)(operation, &raw const raw, out) };
     state.letter = waker.into_letter();
-    if status == STATUS_PENDING {
-        state.phase = Phase::Waiting;
-        state.blocking = true;
-        current.shared().budget.turned(); // its task gives way: that is all the loop needs
-        // SAFETY: live objects; from here on the object is part of cycles (task, coroutine, callback).
-        unsafe {
-            if state.event_loop.is_null() {
-                state.event_loop = ffi::Py_NewRef(current.event_loop.as_ptr());
-                ffi::PyObject_GC_Track(own.cast());
-            }
-            return Ok(Step::Yield(ffi::Py_NewRef(own.cast())));
+    Ok(status)
+}
+
+/// The task sleeps: it gets this object, as a future that is foreign to asyncio.
+///
+/// # Safety
+/// As [`advance`].
+unsafe fn wait(own: *mut Object, current: &Running<'_>) -> Step {
+    current.shared().budget.turned(); // the task gives way: that is all the loop needs
+    // SAFETY: live objects; from here on the object is part of cycles (task, coroutine, callback).
+    unsafe {
+        let state = &mut (*own).state;
+        (state.phase, state.blocking) = (Phase::Waiting, true);
+        if state.event_loop.is_null() {
+            state.event_loop = ffi::Py_NewRef(current.event_loop.as_ptr());
+            ffi::PyObject_GC_Track(own.cast());
         }
+        Step::Yield(ffi::Py_NewRef(own.cast()))
     }
-    let component = Arc::clone(&state.component);
-    if state.is_stream() && status == STATUS_OK {
-        state.phase = Phase::Idle;
-        state.asked = false;
-    } else {
-        // SAFETY: as above; the borrow of the state has ended.
-        unsafe { finish(own, Phase::Finished) };
-    }
+}
+
+/// A final poll: the operation is dropped, unless it is a stream that goes on.
+///
+/// # Safety
+/// As [`advance`].
+unsafe fn conclude(py: Python<'_>, own: *mut Object, status: u32, out: Returned) -> PyResult<Step> {
+    // SAFETY: promised by the caller; the borrow of the state ends before Python runs.
+    let component = unsafe {
+        let state = &mut (*own).state;
+        let component = Arc::clone(&state.component);
+        if state.is_stream() && status == STATUS_OK {
+            (state.phase, state.asked) = (Phase::Idle, false);
+        } else {
+            finish(own, Phase::Finished);
+        }
+        component
+    };
     match status {
         STATUS_OK => result(py, out, &component).map(Step::Return),
         STATUS_END => Err(PyStopAsyncIteration::new_err(())),

@@ -3,7 +3,7 @@
 //! It is the one native thread of the bridge that attaches to Python, and it never does while the interpreter ends: what
 //! is left of them is stopped and joined, detached, when Python exits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use super::event_loop::{Drain, Shared};
 
 struct Relay {
-    shared: Arc<Shared>,
+    shared: Weak<Shared>,
     thread: JoinHandle<()>,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn start(
     let thread = std::thread::Builder::new().name("symphony-relay".to_owned()).spawn(run)?;
     let mut relays = RELAYS.lock().unwrap_or_else(PoisonError::into_inner);
     relays.retain(|relay| !relay.thread.is_finished());
-    relays.push(Relay { shared: Arc::clone(shared), thread });
+    relays.push(Relay { shared: Arc::downgrade(shared), thread });
     Ok(())
 }
 
@@ -57,17 +57,14 @@ fn signal(event_loop: &Py<PyAny>, drain: &Py<Drain>) -> bool {
     called.flatten().is_some()
 }
 
-/// Python exits: no thread of this module attaches from here on.
-#[pyfunction]
-pub(super) fn stop_relays(py: Python<'_>) {
-    py.detach(|| {
-        let relays = std::mem::take(&mut *RELAYS.lock().unwrap_or_else(PoisonError::into_inner));
-        for relay in &relays {
-            relay.shared.close();
-            relay.shared.event.signal();
-        }
-        for relay in relays {
-            let _ = relay.thread.join(); // it does not panic; if it did, it is gone
-        }
-    });
+/// No thread of this module attaches from here on. Not while attached: they may be about to.
+pub(super) fn stop_relays() {
+    let relays = std::mem::take(&mut *RELAYS.lock().unwrap_or_else(PoisonError::into_inner));
+    for shared in relays.iter().filter_map(|relay| relay.shared.upgrade()) {
+        shared.close();
+        shared.event.signal();
+    }
+    for relay in relays {
+        let _ = relay.thread.join(); // it does not panic; if it did, it is gone
+    }
 }

@@ -65,7 +65,7 @@ class ModelLife:
             self._retire(name)
 
     def answer(self, component: str, request: str, args: list[Any]) -> object:
-        """A component's callout. It must not raise, and must not wait. ``NotImplemented`` for an unknown one."""
+        """A component's callout. It must neither raise nor wait. ``NotImplemented`` for an unknown one."""
         if self._closing:
             return None
         match (component, request, *args):
