@@ -68,9 +68,10 @@ format: $(VENV)/developing ## Format Rust and Python
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-soak: $(VENV)/developing ## Kill a bare writer 10,000 times, and host and interpreter in 200 runs (about half an hour)
+soak: $(VENV)/developing ## Kill a bare writer 10,000 times, host and interpreter in 200 runs, decode 40,000 damaged values (half an hour)
 	SYMPHONY_SOAK_ROUNDS=10000 cargo test --package symphony-pit-journal --test soak_test
 	SYMPHONY_SOAK_RUNS=200 $(BIN)/python -m pytest -q -s tests/integration/test_soak.py
+	SYMPHONY_VALUE_EXAMPLES=20000 $(BIN)/python -m pytest -q tests/python/test_hostile_values.py
 
 memcheck: tools ## Model-check the log's protocol: every interleaving of appenders and a reader (loom)
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --package symphony-pit-journal --lib model

@@ -1,6 +1,7 @@
-"""The durable codec: the same bytes for the same value in every process, classes as records, errors with their path.
+"""The durable codec: the same bytes for a value in every process, classes as records, errors with their path.
 
-That it is lossless, and never crashes on bytes that someone else wrote, is tested with the calls."""
+That it is lossless, and never crashes on bytes that someone else wrote, is tested together with the calls.
+"""
 
 from __future__ import annotations
 

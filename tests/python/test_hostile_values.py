@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.python, pytest.mark.property]
 
 register()
+
+# `make soak` sets more.
+EXAMPLES = int(os.environ.get("SYMPHONY_VALUE_EXAMPLES", "300"))
 
 
 class Trap:
@@ -302,7 +306,7 @@ def test_a_buffer_in_use_cannot_be_resized_and_is_free_afterwards(mirror: Any) -
     mutable.extend(b"x")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.binary(max_size=80))
 def test_bytes_of_someone_else_are_an_error_and_never_a_crash(data: bytes) -> None:
     try:
@@ -312,7 +316,7 @@ def test_bytes_of_someone_else_are_an_error_and_never_a_crash(data: bytes) -> No
     assert _host.decode(_host.encode(value)) is not NotImplemented
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(VALUES, st.data())
 def test_damaged_bytes_are_an_error_or_another_value(value: Any, data: st.DataObject) -> None:
     whole = bytearray(_host.encode(value))
