@@ -73,6 +73,7 @@ soak: $(VENV)/developing ## Kill a bare writer 10,000 times, host and interprete
 	SYMPHONY_SOAK_RUNS=200 $(BIN)/python -m pytest -q -s tests/integration/test_soak.py
 	SYMPHONY_SHUTDOWNS=1000 SYMPHONY_MANY_OPERATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 \
 	  tests/python/test_async_loops.py tests/python/test_async_many.py
+	SYMPHONY_VALUE_EXAMPLES=20000 $(BIN)/python -m pytest -q tests/python/test_hostile_values.py
 
 memcheck: tools ## Model-check the protocols of the log and of a loop's mailbox: every interleaving (loom)
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --package symphony-pit-journal --package symphony-mailbox --lib model

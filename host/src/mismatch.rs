@@ -56,19 +56,25 @@ impl Mismatch {
         self
     }
 
-    /// The exception: `steps[3].timeout: expected …`, from what Python code raised. What is no error, such as a
-    /// `KeyboardInterrupt`, passes as it is.
-    pub fn raise(self, py: Python<'_>, name: &str) -> PyErr {
-        let cause = match self.cause {
-            Some(error) if !error.is_instance_of::<PyException>(py) => return error,
-            cause => cause,
-        };
+    /// `steps[3].timeout: expected …`, with the name of the whole value in front.
+    pub fn message(&self, name: &str) -> String {
         let mut text = name.to_owned();
         for place in self.path.iter().rev() {
             text.push_str(place);
         }
         let joint = if text.is_empty() { "" } else { ": " };
         let _ = write!(text, "{joint}{}", self.what); // writing to a String cannot fail
+        text
+    }
+
+    /// The exception, from what Python code raised. What is no error, such as a
+    /// `KeyboardInterrupt`, passes as it is.
+    pub fn raise(self, py: Python<'_>, name: &str) -> PyErr {
+        let text = self.message(name);
+        let cause = match self.cause {
+            Some(error) if !error.is_instance_of::<PyException>(py) => return error,
+            cause => cause,
+        };
         let raised = errors::raise(py, "ConversionError", &text);
         raised.set_cause(py, cause);
         raised

@@ -95,17 +95,6 @@ def test_awaits(operations: Any) -> None:
     check(list(awaits.await_figures(bench, PlainFutures())))
 
 
-class PlainFiles:
-    """Stands in for the native baseline, whose build takes too long here."""
-
-    def hash_and_write(self, path: str, content: bytes) -> str:
-        Path(path).write_bytes(content)
-        pit = _host.open_pit(f"{path}-pit", [str(library) for library in core_components()])
-        name = str(pit.artifact_store.put(content))
-        pit.close()
-        return name
-
-
 @pytest.mark.usefixtures("_quick")
 def test_scale(tmp_path: Path) -> None:
     core = [str(path) for path in core_components()]

@@ -13,6 +13,8 @@ import re
 import subprocess
 import sys
 import threading
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -148,9 +150,8 @@ def test_a_panic_is_an_error_of_its_call_alone(shapes: Any) -> None:
 def test_what_cannot_cross_is_named_by_its_path(pit: Any) -> None:
     put = pit.artifact_store.put
     for metadata, message in [
-        ({"a": [1, object()]}, r'metadata\["a"\]\[1\]: expected a value that the Pit takes, got object'),
-        ({"a": 1 << 70}, r'metadata\["a"\]: expected an int of at most 64 bits'),
-        ({"a": "\ud800"}, r'metadata\["a"\]: expected str, got a str with a lone surrogate'),
+        ({"a": [1, object()]}, r"metadata\['a'\]\[1\]: a value of type object cannot cross"),
+        ({"a": "\ud800"}, r"metadata\['a'\]: expected str, got a str with a lone surrogate"),
     ]:
         with pytest.raises(ConversionError, match=message):
             put(b"x", name="n", metadata=metadata)
@@ -169,6 +170,7 @@ def test_values_come_back_as_they_were(pit: Any) -> None:
         "text": ["", "ä", "𝄞", "a\0b"],
         "bytes": [b"", b"\0\xff", bytearray(b"x")],
         "nested": {"a": {"b": [[], {}]}},
+        "kinds": [(1, 2), {3}, frozenset({4}), 2**70, date(2026, 1, 2), {(1, 2): Decimal("1.10")}],
     }
     pit.artifact_store.put(b"x", name="n", metadata=metadata)
     back = pit.artifact_store.list("n")[0]["metadata"]

@@ -1,20 +1,21 @@
-"""The durable codec is lossless, deterministic, and never crashes on bytes that someone else wrote."""
+"""The durable codec: the same bytes for a value in every process, classes as records, errors with their path.
+
+That it is lossless, and never crashes on bytes that someone else wrote, is tested together with the calls.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import subprocess
 import sys
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,67 +25,6 @@ from symphony.errors import ConversionError
 from symphony.values import Record
 
 pytestmark = [pytest.mark.python, pytest.mark.property]
-
-ZONES = st.sampled_from([None, UTC, timezone(timedelta(hours=-3, minutes=-30))])
-HASHABLE = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.integers(-(2**200), 2**200),
-    st.floats(allow_nan=False),
-    st.text(),
-    st.binary(),
-    st.complex_numbers(allow_nan=False),
-    st.dates(),
-    st.times(timezones=ZONES),
-    st.datetimes(timezones=ZONES),
-    st.timedeltas(),
-    st.uuids(),
-    st.decimals(allow_nan=False),
-    st.builds(range, st.integers(-9, 9), st.integers(-9, 9), st.integers(1, 4)),
-)
-VALUES = st.recursive(
-    st.one_of(HASHABLE, st.binary().map(bytearray)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.lists(inner, max_size=4).map(tuple),
-        st.dictionaries(HASHABLE, inner, max_size=4),
-        st.sets(HASHABLE, max_size=4),
-        st.frozensets(HASHABLE, max_size=4),
-    ),
-    max_leaves=12,
-)
-
-
-def same(left: Any, right: Any) -> bool:
-    """Equal in value and in type, all the way down."""
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, (list, tuple)):
-        return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(left, dict):
-        return len(left) == len(right) and all(
-            same(key, other) and same(left[key], right[other]) for key, other in zip(left, right, strict=True)
-        )
-    if isinstance(left, float):
-        return repr(left) == repr(right)
-    return bool(left == right)
-
-
-@settings(max_examples=150, deadline=None)
-@given(VALUES)
-def test_every_value_comes_back_with_its_type(value: Any) -> None:
-    encoded = _host.encode(value)
-    assert same(_host.decode(encoded), value)
-    assert _host.encode(_host.decode(encoded)) == encoded
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=60))
-def test_foreign_bytes_are_an_error_and_never_a_crash(data: bytes) -> None:
-    # Which error depends on the type that the bytes pretend to be; what counts is that it is an ordinary one.
-    with contextlib.suppress(ValueError, TypeError, KeyError, IndexError, OverflowError, ArithmeticError):
-        _host.decode(data)
 
 
 @given(st.integers(0, 400))
@@ -130,25 +70,8 @@ def test_classes_come_back_as_records_until_a_hint_names_them() -> None:
     assert _host.decode(_host.encode(Path("/a/b"))) == Path("/a/b")
 
 
-def test_arrays_keep_dtype_and_shape() -> None:
-    for array in (
-        numpy.arange(6, dtype="<f4").reshape(2, 3),
-        numpy.asfortranarray(numpy.arange(6, dtype=">i2").reshape(2, 3)),
-        numpy.zeros((0, 4)),
-        numpy.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
-    ):
-        back = _host.decode(_host.encode(array))
-        assert back.dtype == array.dtype
-        assert back.shape == array.shape
-        assert (back == array).all()
-        back.flags.writeable  # noqa: B018 (a step may change what it was given)
-    scalar = _host.decode(_host.encode(numpy.float32(1.5)))
-    assert scalar == 1.5
-    assert scalar.dtype == numpy.float32
-
-
 def test_what_has_no_durable_form_is_named_by_its_path() -> None:
-    with pytest.raises(ConversionError, match=r"\['a'\]\[1\]: a value of type object has no durable form"):
+    with pytest.raises(ConversionError, match=r"\['a'\]\[1\]: a value of type object cannot cross"):
         _host.encode({"a": [1, object()]})
     with pytest.raises(ConversionError, match=r"\.sizes\[0\]: a value of type object"):
         _host.encode(Page("u", [object()]))  # type: ignore[list-item]

@@ -33,19 +33,22 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.python
 
-CLASSES = [
+CLASSES: list[type[SymphonyError]] = [
     found
     for _, found in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(found, BaseException) and found.__module__ == errors.__name__
+    if issubclass(found, SymphonyError) and found.__module__ == errors.__name__
 ]
 PAGE = Path(__file__).parent.parent.parent / "docs" / "bridge.md"
 
 
-def test_every_error_is_of_the_one_tree_and_of_a_builtin_class_or_the_root_alone() -> None:
-    assert len(CLASSES) > 20
-    for kind in CLASSES:
-        assert issubclass(kind, SymphonyError)
-        assert kind.__doc__
+def test_the_module_holds_one_tree_of_errors() -> None:
+    public = [
+        found
+        for name, found in inspect.getmembers(errors, inspect.isclass)
+        if found.__module__ == errors.__name__
+    ]
+    assert public == CLASSES
+    assert all(kind.__doc__ for kind in CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +109,9 @@ def test_causes_are_a_chain_and_context_is_notes(mirror: Any) -> None:
     assert isinstance(links[3], OSError)
     assert links[3].errno == 2
     shown = "".join(traceback.format_exception(raised.value))
-    assert shown.index("the header is bad") < shown.index("direct cause") < shown.index("the index cannot be opened")
-    assert "fail_with_causes" in shown
+    places = [shown.index(str(link)) for link in links]
+    assert places == sorted(places, reverse=True)
+    assert "mirror.fail_with_causes()" in shown
 
 
 def test_a_panic_names_its_place_and_component_and_the_process_lives(mirror: Any) -> None:
@@ -115,7 +119,7 @@ def test_a_panic_names_its_place_and_component_and_the_process_lives(mirror: Any
         await mirror.panic_later("fell")
 
     for call in (lambda: mirror.panic("fell"), lambda: asyncio.run(later())):
-        with pytest.raises(PitPanic, match="^fell$") as raised:
+        with pytest.raises(PitPanic, match="fell") as raised:
             call()
         place, component = raised.value.__notes__
         assert re.fullmatch(r"location: .*mirror/src/lib\.rs:\d+:\d+", place)
@@ -175,7 +179,7 @@ print("waiting", flush=True)
 try:
     pit.pool_manager.acquire("m", timeout=60)
 except KeyboardInterrupt:
-    print("interrupted", pit.pool_manager.stats()["waiting"], flush=True)
+    print("interrupted", int(pit.pool_manager.stats()["waiting"]), flush=True)
     raise
 """
 
@@ -194,7 +198,10 @@ def test_an_interrupt_ends_a_wait_and_leaves_the_queue(tmp_path: Path, libraries
     assert child.returncode == -signal.SIGINT
 
 
-HANDLED = WAIT.replace("import sys\n", "import signal, sys\nsignal.signal(signal.SIGUSR1, lambda *_: print('handled', flush=True))\n")
+HANDLED = WAIT.replace(
+    "import sys\n",
+    "import signal, sys\nsignal.signal(signal.SIGUSR1, lambda *_: print('handled', flush=True))\n",
+)
 
 
 @pytest.mark.subprocess

@@ -8,12 +8,15 @@ import ctypes
 import gc
 import os
 import sys
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import pytest
 
 from symphony import _host
 from symphony.errors import SymphonyError
+from tests.fixtures.any_values import Level, Money, Page, Point, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +26,8 @@ pytestmark = [pytest.mark.memory, pytest.mark.python]
 
 # `make soak` sets a million.
 ROUNDS = int(os.environ.get("SYMPHONY_MEMORY_ROUNDS", "2000"))
+
+register()
 
 
 class Allocated(ctypes.Structure):
@@ -172,6 +177,36 @@ def test_calls_of_the_core_keep_nothing(pit: Any) -> None:
     gc.collect()
     assert (sys.getrefcount(argument), sys.getrefcount(argument[0])) == before[:2]
     assert sys.getallocatedblocks() - before[2] < 250
+
+
+def test_values_of_every_kind_keep_nothing(mirror: Any) -> None:
+    array = numpy.arange(5.0)
+    mutable = bytearray(b"content")
+    values = [
+        (1, {2}, frozenset({"three"}), 2**80),
+        {"day": date(2026, 1, 2), "zone": datetime(2026, 1, 2, tzinfo=UTC)},
+        [Page("url", [Level.HIGH]), Point("x", 2), Money(5, "EUR")],
+        [array, mutable, memoryview(b"x")[::2]],
+    ]
+    inner = (array, mutable, values[0])
+    before = [sys.getrefcount(value) for value in inner]
+    for value in values:
+        for call in (mirror.echo, mirror.echo_blocking):
+            assert not leaks(lambda call=call, value=value: call(value), 500)  # type: ignore[misc]
+    for call in (
+        lambda: mirror.echo([values, object()]),
+        lambda: mirror.echo({"a": (b"bytes", 2**90, mutable, Number(1))}),
+        lambda: mirror.plan([{"name": "a", "timeout": "soon"}]),
+        mirror.fail_with_causes,
+        lambda: mirror.wait(0.0),
+    ):
+        assert not leaks(failing(call), 500)
+    assert [sys.getrefcount(value) for value in inner] == before
+    mutable.extend(b"free again")
+
+
+class Number(int):
+    pass
 
 
 def test_awaits_keep_nothing(pit: Any) -> None:

@@ -1,7 +1,7 @@
-"""The types that neither the native codec nor the Pit's ABI has a tag for: each becomes a name and a plain value.
+"""The types that neither the native codec nor the Pit's ABI has a tag for, as a name and a plain value.
 
-The one table for records and for Pit calls. Decoding imports no class: those come back as records until a type
-hint or ``register_types`` names them. numpy is loaded only for a value that is one of its arrays.
+The one table for records and for Pit calls. Decoding imports no class: those come back as records until a
+type hint or ``register_types`` names them. numpy is loaded only for a value that is one of its arrays.
 """
 
 from __future__ import annotations
@@ -108,8 +108,9 @@ _REVIVE: dict[str, Callable[[Any], Any]] = {
 def reduce(value: Any) -> tuple[str, Any, Any] | None:
     """Name, plain value and nearest builtin value of an object, or None when its type has no such form.
 
-    Only the true type counts, whatever ``__class__`` says. The nearest builtin value is what a component reads
-    that knows nothing of the type: the fields of a record, the number of an ``IntEnum``, the bytes of an array.
+    Only the true type counts, whatever ``__class__`` says. The nearest builtin value is what a component
+    reads that knows nothing of the type: the fields of a record, the number of an ``IntEnum``, the bytes of
+    an array.
     """
     kind = type(value)
     exact = _EXACT.get(kind)
@@ -183,7 +184,7 @@ def _revive_record(record: Record) -> Any:
     try:
         return converter(registered.kind)(record, Mode(strict=False))
     except Mismatch:
-        return record  # the class has other fields now: nothing is lost, and a hint will say what does not fit
+        return record  # the class has other fields now; a hint will say what does not fit
 
 
 def _revive_array(name: str, plain: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Classes with named fields, whoever made them: how to read the fields of a value, and how to make one of them.
+"""Classes with named fields, whoever made them: the fields of a value, and a value made of fields.
 
 msgspec, attrs and pydantic are known by marks on the classes; none of them is imported here.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ class Field:
 class Family:
     """One kind of such classes.
 
-    ``take`` gives the fields of a value, ``fields`` those of a class, ``make`` calls the class as an author would,
-    ``restore`` makes a value as it once was: its checks have run, and do not run again where that can be helped.
-    ``takes_more`` tells whether values of a class may have fields that the class does not know.
+    ``take`` gives the fields of a value, ``fields`` those of a class, ``make`` calls the class as an author
+    would, ``restore`` makes a value as it once was: its checks have run, and do not run again where that can
+    be helped. ``takes_more`` tells whether values of a class may have fields that the class does not know.
     """
 
     take: Callable[[Any], dict[str, Any]]
@@ -113,7 +114,7 @@ def _attrs_default(attribute: Any) -> Callable[[], Any] | None:
     default = attribute.default
     if hasattr(default, "factory"):
         # One that takes the object itself cannot be asked for beforehand.
-        return None if default.takes_self else default.factory  # type: ignore[no-any-return]
+        return None if default.takes_self else default.factory
     return None if "NOTHING" in repr(default) else _constant(default)
 
 
@@ -132,7 +133,9 @@ def _make_attrs(kind: Any, fields: dict[str, Any]) -> Any:
 
 
 ATTRS = Family(
-    lambda value: {attribute.name: getattr(value, attribute.name) for attribute in type(value).__attrs_attrs__},
+    lambda value: {
+        attribute.name: getattr(value, attribute.name) for attribute in type(value).__attrs_attrs__
+    },
     _attrs_fields,
     _make_attrs,
     _set,
@@ -169,7 +172,7 @@ def _pydantic_fields(kind: Any) -> Mapping[str, Field]:
         name: Field(
             True,
             field.is_required(),
-            None if field.is_required() else lambda field=field: field.get_default(call_default_factory=True),
+            None if field.is_required() else partial(field.get_default, call_default_factory=True),
         )
         for name, field in kind.__pydantic_fields__.items()
     }

@@ -43,9 +43,9 @@ def register_types(
 ) -> type[T]:
     """Let values of a class cross the bridge, into Pit calls, step results and back, as that class.
 
-    Dataclasses, NamedTuples, enums, msgspec structs, attrs classes and pydantic models need no codec: they cross
-    by their fields anyway, and registered they also come back as themselves where no type hint names them. Any
-    other class needs ``encode`` and ``decode``. Usable as a decorator.
+    Dataclasses, NamedTuples, enums, msgspec structs, attrs classes and pydantic models need no codec: they
+    cross by their fields anyway, and registered they also come back as themselves where no type hint names
+    them. Any other class needs ``encode`` and ``decode``. Usable as a decorator.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def register_types(
     decode:
         Gives an equal value back.
     name:
-        What the class is called in records, by default ``module.Class``. Records outlive the code: give it where
-        the class may move.
+        What the class is called in records, by default ``module.Class``. Records outlive the code: give it
+        where the class may move.
 
     Returns
     -------
@@ -100,7 +100,8 @@ def _checked(
         raise InvalidInput(f"expected a class to register, got {type(kind).__name__}")
     if encode is None and not issubclass(kind, Enum) and family_of(kind) is None:
         raise InvalidInput(
-            f"{kind.__qualname__} has no fields to cross by", hint="give encode and decode, or make it a dataclass"
+            f"{kind.__qualname__} has no fields to cross by",
+            hint="give encode and decode, or make it a dataclass",
         )
     known = _BY_NAME.get(name)
     if known is not None and known.kind is not kind and not _same_source(known.kind, kind):
@@ -109,7 +110,7 @@ def _checked(
 
 
 def _same_source(old: type, new: type) -> bool:
-    """A module that is loaded anew makes its classes anew; the newer ones take the place of the older ones."""
+    """A module that is loaded anew makes its classes anew; the newer ones take the place of the others."""
     return (old.__module__, old.__qualname__) == (new.__module__, new.__qualname__)
 
 
