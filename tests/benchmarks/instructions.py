@@ -98,7 +98,17 @@ LEGS = {
         "<usize",
         "<core",
     ),
-    "the result to an object": ("",),
+    "the result to an object": (
+        "PyLong_From",
+        "PyFloat_From",
+        "PyBool_From",
+        "PyUnicode_",
+        "PyList_",
+        "unicode_decode",
+        "ascii_decode",
+        "symphony_host::types::",
+    ),
+    "allocating and freeing": ("",),
 }
 """What the functions of a call belong to, by how their names begin; the first that fits counts."""
 
