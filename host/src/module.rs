@@ -92,6 +92,7 @@ impl Pit {
         self.namespaces.bind(py).keys().iter().map(|key| key.to_string()).chain(own).collect()
     }
 
+    #[expect(clippy::unused_self, reason = "as PyO3 calls it")]
     fn __reduce__(&self) -> PyResult<()> {
         Err(bindings::unpicklable("a Pit"))
     }

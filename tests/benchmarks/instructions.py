@@ -1,6 +1,6 @@
 """Instructions that a Pit call takes, counted by callgrind: the same in every run, where a clock shows noise.
 
-.venv/bin/python tests/benchmarks/instructions.py [--write | --legs]
+.venv/bin/python tests/benchmarks/instructions.py [--write | --legs | --functions]
 
 Compares with ``instructions.json``, if that was counted with the same compiler, CPython and valgrind, and
 fails where a call has grown by 5 % or more. ``--write`` counts anew into the file; ``--legs`` shows where
@@ -69,6 +69,50 @@ pit.close()
 MARKER = "getppid"
 
 
+LEGS = {
+    "CPython calls the method": (
+        "_PyEval_",
+        "PyObject_Vectorcall",
+        "cfunction_vectorcall",
+        "_Py_CheckFunctionResult",
+    ),
+    "the bridge's entry": ("symphony_host::bindings",),
+    "arguments to values": (
+        "PyUnicode_AsUTF8AndSize",
+        "PyLong_AsLong",
+        "PyFloat_AsDouble",
+        "PyTuple_",
+        "PyList_Get",
+        "PyList_Size",
+        "symphony_host::types::to_raw",
+        "symphony_host::types::sequence",
+        "core::ptr::drop_in_place<symphony_host::types::Arena>",
+    ),
+    "the component": (
+        "symphony_shapes",
+        "symphony_pit",
+        "alloc::",
+        "core::",
+        "<alloc",
+        "<i64",
+        "<usize",
+        "<core",
+    ),
+    "the result to an object": (
+        "PyLong_From",
+        "PyFloat_From",
+        "PyBool_From",
+        "PyUnicode_",
+        "PyList_",
+        "unicode_decode",
+        "ascii_decode",
+        "symphony_host::types::",
+    ),
+    "allocating and freeing": ("",),
+}
+"""What the functions of a call belong to, by how their names begin; the first that fits counts."""
+
+
 def versions() -> dict[str, str]:
     """What the counts depend on."""
     rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.strip()
@@ -119,6 +163,21 @@ def totals(costs: dict[str, Counter[str]]) -> dict[str, int]:
     return {name: turn - empty for name, turn in turns.items()}
 
 
+def legs(costs: dict[str, Counter[str]]) -> str:
+    """A table of what each leg of a call takes, the loop around it not counted."""
+    empty = costs["an empty turn of the loop"]
+    calls = {name: cost - empty for name, cost in costs.items() if name.startswith("Pit call")}
+    rows = [["leg", *calls], ["---", *["---:"] * len(calls)]]
+    shares: dict[str, Counter[str]] = {name: Counter() for name in calls}
+    for name, cost in calls.items():
+        for function, count in cost.items():
+            leg = next(leg for leg, starts in LEGS.items() if function.startswith(starts))
+            shares[name][leg] += count
+    rows += [[leg, *[f"{shares[name][leg] / CALLS:,.0f}" for name in calls]] for leg in LEGS]
+    rows.append(["together", *[f"{shares[name].total() / CALLS:,.0f}" for name in calls]])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def compare(now: dict[str, int]) -> bool:
     """Print both counts side by side; whether nothing has grown too much."""
     kept = json.loads(KEPT.read_text())
@@ -139,12 +198,16 @@ def compare(now: dict[str, int]) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Count the instructions of Pit calls.")
     parser.add_argument("--write", action="store_true", help=f"keep the counts in {KEPT.name}")
-    parser.add_argument("--legs", action="store_true", help="show what each function costs in one call")
+    parser.add_argument("--legs", action="store_true", help="show what each leg of a call takes, as a table")
+    parser.add_argument("--functions", action="store_true", help="show what each function takes in one call")
     options = parser.parse_args()
     if shutil.which("valgrind") is None:
         sys.exit("valgrind is missing: install it (Debian: apt-get install valgrind)")
     costs = dict(counted())
     if options.legs:
+        print(legs(costs))
+        return
+    if options.functions:
         for name, cost in costs.items():
             print(f"{name}: {cost.total() / CALLS:,.0f}")
             for function, count in cost.most_common():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import doctest
 import inspect
 import math
 import os
@@ -15,6 +16,7 @@ import sys
 import threading
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,10 +34,9 @@ from symphony.errors import (
     PitWouldBlock,
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 pytestmark = pytest.mark.python
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "bridge.md"
 
 
 def test_methods_read_as_builtins(pit: Any) -> None:
@@ -49,6 +50,15 @@ def test_methods_read_as_builtins(pit: Any) -> None:
     assert repr(pit.pool_manager) == f"<Pit component symphony.pool_manager {_host.__version__}>"
     assert "A lease of a hot model" in str(method.__doc__)
     assert pit["symphony.pool_manager"] is pit.pool_manager
+
+
+def test_the_page_about_calls_shows_what_happens(pit: Any) -> None:
+    section = PAGE.read_text().partition("\n## Calls\n")[2].partition("\n## ")[0]
+    examples = doctest.DocTestParser().get_doctest(section, {"pit": pit}, PAGE.name, str(PAGE), 0)
+    assert len(examples.examples) > 8
+    report: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+    assert runner.run(examples, out=report.append).failed == 0, "".join(report)
 
 
 def test_help_shows_parameters_types_and_text(shapes: Any) -> None:
