@@ -1,15 +1,16 @@
 # Symphony: `make demo` shows the main job, `make test` runs every test. Everything is installed into .venv.
 
 PYTHON ?= python3
+VERSIONS := 3.11 3.12 3.13
 VENV := .venv
 BIN := $(VENV)/bin
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
-NATIVE := $(shell find host/src pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock
+NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock
 PACKAGING := pyproject.toml host/build_backend.py conductor_plugin/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-rust test-python lint format soak memcheck bench tools clean
+.PHONY: help demo install test test-rust test-python test-all lint format soak memcheck instructions bench tools clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +24,8 @@ install: tools $(VENV)/installed ## Build host, Pit and Conductor into .venv
 tools: ## Check that the tools are there
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Symphony needs Python 3.11 or newer as '$(PYTHON)': install it (Debian: apt-get install python3 python3-venv), or run make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys, sysconfig; sys.exit(bool(sysconfig.get_config_var("Py_GIL_DISABLED")))' || { \
+	  echo "Symphony does not support free-threaded builds of CPython such as '$(PYTHON)'" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "Symphony needs Python's venv module: install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@command -v cargo >/dev/null || { \
@@ -55,6 +58,13 @@ test-rust: $(VENV)/developing
 test-python: $(VENV)/developing
 	$(BIN)/python -m pytest -q -n auto
 
+test-all: tools ## Run the Python tests with every CPython from 3.11 to 3.13 that is installed
+	@for version in $(VERSIONS); do \
+	  python$$version -c '' 2>/dev/null || { echo "python$$version is not installed: left out"; continue; }; \
+	  echo "== python$$version"; \
+	  $(MAKE) --no-print-directory test-python PYTHON=python$$version VENV=.venv-$$version || exit 1; \
+	done
+
 lint: $(VENV)/developing ## Formatting, lints and types
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
@@ -68,16 +78,24 @@ format: $(VENV)/developing ## Format Rust and Python
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-soak: $(VENV)/developing ## Kill a bare writer 10,000 times, host and interpreter in 200 runs, decode 40,000 damaged values (half an hour)
+soak: $(VENV)/developing ## Kill a bare writer 10,000 times, host and interpreter in 200 runs; end 1,000 interpreters that await; repeat calls a million times (two hours)
 	SYMPHONY_SOAK_ROUNDS=10000 cargo test --package symphony-pit-journal --test soak_test
 	SYMPHONY_SOAK_RUNS=200 $(BIN)/python -m pytest -q -s tests/integration/test_soak.py
+	SYMPHONY_SHUTDOWNS=1000 SYMPHONY_MANY_OPERATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 \
+	  tests/python/test_async_loops.py tests/python/test_async_many.py
 	SYMPHONY_VALUE_EXAMPLES=20000 $(BIN)/python -m pytest -q tests/python/test_hostile_values.py
+	SYMPHONY_MEMORY_ROUNDS=1000000 $(BIN)/python -m pytest -q tests/python/test_memory.py --timeout=0
 
-memcheck: tools ## Model-check the log's protocol: every interleaving of appenders and a reader (loom)
-	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --package symphony-pit-journal --lib model
+memcheck: $(VENV)/developing ## Model-check log and mailbox (loom), run tests under valgrind and, with a nightly, sanitizers
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --package symphony-pit-journal --package symphony-mailbox --lib model
+	$(BIN)/python tests/memcheck/valgrind.py
+	tests/memcheck/sanitize
+
+instructions: $(VENV)/developing ## Count the instructions of Pit calls, and compare with what is kept (needs valgrind)
+	$(BIN)/python tests/benchmarks/instructions.py
 
 bench: $(VENV)/developing ## Run the benchmarks and write docs/benchmarks.md
 	$(BIN)/python tests/benchmarks/run.py --write docs/benchmarks.md
 
 clean: ## Remove what was built
-	rm -rf target $(VENV) host/python/symphony/_components host/python/symphony/_bin host/python/symphony/_include host/python/symphony/_host*.so
+	rm -rf target $(VENV) .venv-3.* host/python/symphony/_components host/python/symphony/_bin host/python/symphony/_include host/python/symphony/_host*.so

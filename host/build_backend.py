@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,19 @@ def _install(source: Path, target: Path) -> None:
     temporary.replace(target)
 
 
-def _build_native() -> None:
+def check_interpreter() -> None:
+    """Refuse, before minutes of compilation, an interpreter that the bridge cannot work in."""
     if sys.platform == "win32":
         sys.exit("Symphony does not support Windows yet.")
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        sys.exit(
+            "Symphony does not support free-threaded builds of CPython: the bridge relies on the global "
+            "interpreter lock. Use a build without the suffix t."
+        )
+
+
+def _build_native() -> None:
+    check_interpreter()
     packages = [f"--package=symphony-{name.replace('_', '-')}" for name in COMPONENTS]
     command = ["cargo", "build", "--release", "--locked", "--package=symphony-host", "--bin=symphonyd"]
     for arguments in (command, [*command[:4], "--lib", *packages]):

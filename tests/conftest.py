@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import symphony
+from tests.python import operations as component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROOT = Path(__file__).parent.parent
 COMPONENTS = Path(symphony.__file__).parent / "_components"
 CORE = ("arbitration_engine", "artifact_store", "dag_tracker", "pool_manager", "stale_manager")
 
@@ -30,4 +35,49 @@ def pit(tmp_path: Path, libraries: dict[str, Path]) -> Iterator[Any]:
 
     opened = _host.open_pit(str(tmp_path), [str(path) for path in libraries.values()])
     yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def operations_library() -> str:
+    """The library of a component whose operations are awaited in tests, built."""
+    return str(component.library())
+
+
+@pytest.fixture
+def operations(tmp_path: Path, operations_library: str) -> Iterator[Any]:
+    """That component, in a Pit of its own. Whatever a test awaits or drops is dropped when it ends."""
+    from symphony import _host
+
+    opened = _host.open_pit(str(tmp_path), [operations_library])
+    yield opened["test.operations"]
+    assert component.alive(opened["test.operations"]) == 0
+    opened.close()
+
+
+@pytest.fixture(params=list(component.LOOPS))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of event loop in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shapes_library() -> Path:
+    """The component of ``tests/fixtures/components/shapes``: a method for each shape of call."""
+    os.environ["RUST_BACKTRACE"] = "0"  # it panics on purpose, and a trace takes longer than all the rest
+    build = ["cargo", "build", "--quiet", "--package", "symphony-shapes"]
+    subprocess.run(build, check=True, cwd=ROOT, timeout=600)
+    metadata = subprocess.run(
+        ["cargo", "metadata", "--no-deps", "--format-version", "1"], check=True, cwd=ROOT, capture_output=True
+    )
+    return Path(json.loads(metadata.stdout)["target_directory"]) / "debug" / "libsymphony_shapes.so"
+
+
+@pytest.fixture
+def shapes(tmp_path: Path, shapes_library: Path) -> Iterator[Any]:
+    """The component with a method for each shape of call, in a Pit of its own."""
+    from symphony import _host
+
+    opened = _host.open_pit(str(tmp_path / "shapes"), [str(shapes_library)])
+    yield opened.shapes
     opened.close()

@@ -32,6 +32,8 @@ mod errors;
 #[cfg(feature = "python")]
 mod extensions;
 #[cfg(feature = "python")]
+mod gate;
+#[cfg(feature = "python")]
 mod interrupt;
 #[cfg(feature = "python")]
 mod mismatch;

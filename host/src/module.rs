@@ -5,15 +5,17 @@
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use symphony_pit_abi::{ABI_MAJOR, ABI_MINOR, watch_panics};
 use symphony_pit_journal::{Backend, Durability, Notifier, Options};
 
 use crate::errors;
+use crate::gate::{Gate, refuse_forked};
 use crate::pit_api::{self, CREATE_PATIENCE, Description};
 use crate::{async_support, bindings, codec};
 
@@ -54,7 +56,7 @@ fn text(path: &Path) -> String {
 #[pyclass(frozen, module = "symphony._host")]
 struct Pit {
     loaded: Arc<pit_api::Pit>,
-    closed: Arc<AtomicBool>,
+    gate: Arc<Gate>,
     namespaces: Py<PyDict>,
     by_id: Py<PyDict>,
 }
@@ -90,6 +92,11 @@ impl Pit {
         self.namespaces.bind(py).keys().iter().map(|key| key.to_string()).chain(own).collect()
     }
 
+    #[expect(clippy::unused_self, reason = "as PyO3 calls it")]
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(bindings::unpicklable("a Pit"))
+    }
+
     /// What `symphony pit list --json` shows.
     fn components<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let rows = PyList::empty(py);
@@ -113,12 +120,14 @@ impl Pit {
     }
 
     /// Bytes of the log that the oldest snapshot does not cover.
-    fn uncovered(&self) -> u64 {
-        self.loaded.uncovered()
+    fn uncovered(&self, py: Python<'_>) -> PyResult<u64> {
+        refuse_forked(py)?;
+        Ok(self.loaded.uncovered())
     }
 
     /// Wait until everything recorded so far is on the disk. Many who wait at once share one flush.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        refuse_forked(py)?;
         let flushed = py.detach(|| Ok(self.loaded.log()?.flush()?));
         flushed.map_err(|error| errors::from_load(py, &error))
     }
@@ -164,18 +173,19 @@ impl Pit {
 
     /// Answer what components ask for: `handler(component, name, args)` is called on the thread of `event_loop`.
     fn serve_callouts(&self, event_loop: &Bound<'_, PyAny>, handler: Bound<'_, PyAny>) -> PyResult<()> {
+        self.gate.pass(event_loop.py())?;
         async_support::serve_callouts(&self.loaded, event_loop, handler)
     }
 
     /// Give the lease back; further calls raise PitUnavailable.
     fn close(&self, py: Python<'_>) {
-        self.closed.store(true, Ordering::Relaxed);
+        self.gate.close();
         py.detach(|| self.loaded.close());
     }
 
     #[getter]
     fn closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+        self.gate.is_closed()
     }
 }
 
@@ -200,6 +210,7 @@ fn open_pit(
     flush_interval: Duration,
     log_backend: Option<&str>,
 ) -> PyResult<Pit> {
+    refuse_forked(py)?;
     let durability = match durability {
         "process" => Durability::Process { flush_interval },
         "machine" => Durability::Machine,
@@ -221,16 +232,16 @@ fn open_pit(
     let options = Options { segment_bytes: log_segment_bytes, notifier, durability, backend };
     let opened = py.detach(|| pit_api::Pit::open(&home, &libraries, options, create_timeout));
     let pit = opened.map_err(|error| errors::from_load(py, &error))?;
-    let closed = Arc::new(AtomicBool::new(false));
+    let gate = Arc::new(Gate::default());
     let (namespaces, by_id) = (PyDict::new(py), PyDict::new(py));
     for component in pit.components() {
-        let namespace = bindings::namespace(py, component, &closed)?;
+        let namespace = bindings::namespace(py, component, &gate)?;
         by_id.set_item(component.description.id(), &namespace)?;
         if !namespaces.contains(component.description.name())? {
             namespaces.set_item(component.description.name(), namespace)?;
         }
     }
-    Ok(Pit { loaded: Arc::new(pit), closed, namespaces: namespaces.unbind(), by_id: by_id.unbind() })
+    Ok(Pit { loaded: Arc::new(pit), gate, namespaces: namespaces.unbind(), by_id: by_id.unbind() })
 }
 
 fn unknown_setting(py: Python<'_>, name: &str, found: &str, known: &str) -> PyErr {
@@ -310,7 +321,19 @@ fn watch_parent(descriptor: RawFd) -> PyResult<()> {
     Ok(())
 }
 
+/// Statics of this module hold objects of the interpreter that imported it first; another one must not meet them.
+fn refuse_sub_interpreter() -> PyResult<()> {
+    // SAFETY: a module is made attached to the interpreter that imports it.
+    if unsafe { ffi::PyInterpreterState_Get() != ffi::PyInterpreterState_Main() } {
+        let message = "symphony._host does not support sub-interpreters: import it, and open the Pit, in the main \
+                       interpreter of a process";
+        return Err(PyImportError::new_err(message));
+    }
+    Ok(())
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    refuse_sub_interpreter()?;
     watch_panics();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("ABI", (ABI_MAJOR, ABI_MINOR))?;
@@ -323,5 +346,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(inspect, module)?)?;
     module.add_function(wrap_pyfunction!(lease_holder, module)?)?;
     module.add_function(wrap_pyfunction!(watch_parent, module)?)?;
+    async_support::register(module)?;
     Ok(())
 }

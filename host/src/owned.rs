@@ -24,6 +24,9 @@ unsafe impl Sync for Owned {}
 
 impl Drop for Owned {
     fn drop(&mut self) {
+        if symphony_pit_journal::forked() {
+            return; // what it would give back is the parent's
+        }
         // SAFETY: released once, not read afterwards.
         unsafe { self.returned.release() };
     }

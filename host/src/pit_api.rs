@@ -1,8 +1,8 @@
 //! Load, resolve, start and stop Pit components.
 //!
-//! `description` judges a library before any of its code runs, `component` is a running one, `host_table` what it gets from
-//! the host: the log, and by `timers`, `jobs` and `callouts` what no component does on its own. `past` brings back what
-//! a component knew, `compaction` shortens that.
+//! `description` judges a library before any of its code runs, `tables` what it says of itself; `component` is a running one,
+//! `host_table` what it gets from the host: the log, and by `timers`, `jobs` and `callouts` what no component does on its own.
+//! `past` brings back what a component knew, `compaction` shortens that.
 #![allow(unsafe_code)] // reads the ABI's tables and calls through them
 
 mod callouts;
@@ -15,6 +15,8 @@ mod host_table;
 mod jobs;
 mod order;
 mod past;
+mod questions;
+mod tables;
 mod timers;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use symphony_pit_abi::RawRecord;
-use symphony_pit_journal::{Log, Mark, Options, RecordView, Snapshot};
+use symphony_pit_journal::{Log, Mark, Options, RecordView, Snapshot, forked};
 
 pub use callouts::{Callout, Callouts};
 pub use compaction::{Compacted, compact};
@@ -31,6 +33,8 @@ pub use description::{Description, MethodView, ParamView};
 pub use error::LoadError;
 use host_table::Services;
 pub use past::{Disabled, disabled};
+pub use questions::Question;
+pub use tables::MAX_PARAMS;
 
 /// How long a component may take to come into being.
 pub const CREATE_PATIENCE: Duration = Duration::from_secs(30);
@@ -134,7 +138,12 @@ impl Pit {
     }
 
     /// Stop the components, callers first, and give the lease back; the log refuses whatever they do from now on.
+    ///
+    /// In a forked child nothing happens: all this is the parent's.
     pub fn close(&self) {
+        if forked() {
+            return;
+        }
         self.services.callouts.listen(None);
         for component in self.components.iter().rev() {
             component.stop();

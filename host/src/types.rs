@@ -10,8 +10,8 @@ mod from_pit;
 mod to_pit;
 
 pub(crate) use arena::Arena;
-pub(crate) use from_pit::from_raw;
-pub(crate) use to_pit::to_raw;
+pub(crate) use from_pit::{from_raw, scalar_object};
+pub(crate) use to_pit::{scalar, to_raw};
 
 /// Values nested deeper than this are refused; a cycle is found the same way.
 pub(crate) const MAX_DEPTH: usize = 100;

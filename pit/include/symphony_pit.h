@@ -8,12 +8,16 @@
  * Rules that hold everywhere
  *   Memory     What a caller passes is borrowed for the length of the call. What a callee returns is released by the
  *              function that comes with it. Neither side frees what the other one allocated.
- *   Threads    Every function may be called from any thread, also at the same time, unless it says otherwise.
+ *   Threads    Each function says in brackets where it is called: [any thread], also at the same time; [one at a time], from
+ *              any thread, but not before the call before it has returned; [start], by the one thread that brings a component
+ *              back, before any method is called.
+ *   Errors     Each function says how it fails, or that it cannot. An error's text and context go to `out`, where there is one.
  *   Locks      Under a lock of its own a component calls `append`, `log` and `now`, nothing else: no waker, no other
  *              component, no callout. A lock that a FAST method takes is never held across a system call.
  *   Text       UTF-8, not terminated, with its length.
  *   Time       Microseconds since the epoch, UTC.
- *   Growth     Structs grow at their end only and carry their size; what is optional is asked for by id and revision.
+ *   Growth     Structs that carry their size may grow at their end, the others stay as they are; what is optional is asked for
+ *              by id and revision. A new minor version adds, a new major one may change.
  *
  * Needs C11. Also usable from C++.
  */
@@ -66,6 +70,8 @@ enum symphony_status {
 };
 /* Answer of a poll whose operation is not done. */
 #define SYMPHONY_PENDING UINT32_MAX
+/* Answer of a poll of a stream that has no more items. */
+#define SYMPHONY_END (UINT32_MAX - 1)
 
 /* ----------------------------------------------------------------------------------------------------- values */
 
@@ -129,20 +135,24 @@ typedef struct symphony_value {
 typedef struct symphony_returned {
   symphony_value value;
   void *owner;
+  /* Give back what `value` points to; takes `owner` over. Cannot fail. [any thread] */
   void (*release)(void *owner);
 } symphony_returned;
 
 /* ------------------------------------------------------------------------------------- asynchronous operations */
 
-/* Wakes whoever polls. Call `wake` or `wake_by_ref` at most once per poll, from any thread, never under a lock. `clone` gives
- * a waker to keep; every clone is consumed by `wake` or given back by `drop`. */
+/* Wakes whoever polls: at most once per poll, never under a lock. A waker that is passed is borrowed. */
 typedef struct symphony_waker symphony_waker;
 struct symphony_waker {
   const void *data;
+  /* A waker to keep; it ends by one `wake` or `drop`. Cannot fail. [any thread] */
   symphony_waker (*clone)(const void *data);
-  void (*wake)(const void *data);        /* consumes */
-  void (*wake_by_ref)(const void *data); /* does not */
-  void (*drop)(const void *data);        /* consumes */
+  /* Wake, and end this clone. Cannot fail. [any thread] */
+  void (*wake)(const void *data);
+  /* Wake, and keep this waker. Cannot fail. [any thread] */
+  void (*wake_by_ref)(const void *data);
+  /* End this clone without waking. Cannot fail. [any thread] */
+  void (*drop)(const void *data);
 };
 
 /* What an ASYNC method returns: SYMPHONY_OK, a value SYMPHONY_NONE, `owner` pointing to this struct (which a component puts
@@ -151,8 +161,12 @@ typedef struct symphony_operation symphony_operation;
 struct symphony_operation {
   uint32_t size; /* sizeof(symphony_operation) */
   uint32_t reserved;
-  /* SYMPHONY_PENDING, after which the waker (borrowed for the call) or a clone is woken once; or a final status with `out`
-   * filled. Called by one thread at a time, not necessarily the same, and not again once final. Must not block. */
+  /* Go on with the work. SYMPHONY_PENDING, after which the waker (borrowed for the call) or a clone is woken once; or a final
+   * status with `out` filled, which the caller releases. Not called again once final. Must not block. Fails with any kind.
+   *
+   * The operation of a STREAM method gives one item with each SYMPHONY_OK, and is polled again when the next one is asked for,
+   * never ahead: who makes items faster than they are taken keeps a bounded number and waits. SYMPHONY_END (`out` is not read)
+   * or an error ends it. Dropped before its end, it is cancelled. [one at a time] */
   uint32_t (*poll)(symphony_operation *self, const symphony_waker *waker, symphony_returned *out);
 };
 
@@ -162,6 +176,7 @@ enum symphony_flag {
   SYMPHONY_FAST = 1,     /* never blocks; runs while Python's lock is held */
   SYMPHONY_BLOCKING = 2, /* may block; Python's lock is given up for it. Refused on a thread that runs an event loop. */
   SYMPHONY_ASYNC = 4,    /* returns an operation. By custom the twin of a BLOCKING method `x` is called `x_async`. */
+  SYMPHONY_STREAM = 8,    /* with SYMPHONY_ASYNC: the operation gives items, `async for` in Python; `returns` is an item's type */
   /* With BLOCKING: it waits for others, as its twin `x_async` with the same parameters does. On the main thread the host waits
    * for the twin's operation instead, and drops it when the user interrupts. Since 1.1. */
   SYMPHONY_WAITING = 16
@@ -175,8 +190,7 @@ typedef struct symphony_param {
   symphony_str default_literal;
 } symphony_param;
 
-/* A method. `call` gets the instance and one argument per parameter, defaults filled in; it fills `out` and answers a
- * symphony_status. It must not let an exception or a longjmp out. At most 12 parameters. */
+/* A method: a name of ASCII letters, digits and `_`, one of the flags, at most 12 parameters. */
 typedef struct symphony_method {
   uint32_t size; /* sizeof(symphony_method) */
   uint32_t flags;
@@ -185,6 +199,9 @@ typedef struct symphony_method {
   size_t param_count;
   symphony_str returns; /* a Python type expression */
   symphony_str doc;
+  /* Do it. One argument per parameter, defaults filled in, borrowed; fills `out`, which the caller releases, and answers a
+   * symphony_status. Must not let an exception or a longjmp out. Fails with any kind. Between `start` and `stop`.
+   * [any thread] */
   uint32_t (*call)(const void *instance, const symphony_value *args, size_t count, symphony_returned *out);
 } symphony_method;
 
@@ -213,22 +230,23 @@ typedef struct symphony_host {
   void *context;
   symphony_str data_dir; /* a folder that this component alone writes to; it may not exist yet */
 
-  /* Append one record: its position (≥ 0), or −3 too large (1 MiB), −4 the log is closed, −8 no space or read-only.
-   * Once it has returned, the record outlives the process. Payload borrowed. May be called under a lock, so that the order of
-   * records is the order of changes. Not before `start`. */
+  /* Append one record, whose revision is at most the entry's: its position (≥ 0). Once it has returned, the record outlives
+   * the process. Payload borrowed. May be called under a lock, so that the order of records is the order of changes. Not before
+   * `start`. Fails with −1 a revision beyond the entry's, −3 too large (1 MiB), −4 the log is closed, −8 no space or read-only:
+   * then nothing was appended. [any thread] */
   int64_t (*append)(void *context, uint16_t kind, uint16_t revision, int64_t time, const uint8_t *payload, size_t len);
 
-  /* The time. May be called under a lock. */
+  /* The time. May be called under a lock. Cannot fail. [any thread] */
   int64_t (*now)(void *context);
 
-  /* A line for the host's log; text borrowed. May be called under a lock. */
+  /* A line for the host's log; text borrowed. May be called under a lock. Cannot fail. [any thread] */
   void (*log)(void *context, uint32_t level, symphony_str text);
 
-  /* Wait until the record at `position` survives power loss, where `durable` promises that; else return at once. A status.
-   * Blocks: not under a lock, not in a FAST method. */
+  /* Wait until the record at `position` survives power loss, where `durable` promises that; else return at once. Blocks: not
+   * under a lock, not in a FAST method. Fails with SYMPHONY_IO: then what was appended may not survive it. [any thread] */
   uint32_t (*flush_to)(void *context, uint64_t position);
 
-  /* A table of further abilities, static; NULL where this host has it not. */
+  /* A table of further abilities by its id (borrowed), static. Fails with NULL where this host has it not. [any thread] */
   const void *(*extension)(void *context, symphony_str id);
 } symphony_host;
 
@@ -239,11 +257,13 @@ typedef struct symphony_host {
 typedef struct symphony_async {
   uint32_t size;
   uint32_t reserved;
-  /* Wake once at a time; the waker is borrowed, the host keeps a clone. A number for cancel_sleep. */
+  /* Wake once at a time; the waker is borrowed, the host keeps a clone. A number for cancel_sleep. Cannot fail: without a
+   * thread to wait on it wakes at once. [any thread] */
   uint64_t (*sleep_until)(void *context, int64_t when, const symphony_waker *waker);
-  /* Forget a timer; the number of one that has fired is ignored. */
+  /* Forget a timer; the number of one that has fired is ignored. Cannot fail. [any thread] */
   void (*cancel_sleep)(void *context, uint64_t timer);
-  /* Run `job` once with `data` on a thread that may block. With an error status it does not run. */
+  /* Run `job` once with `data`, which it takes over, on a thread that may block. Fails with SYMPHONY_EXHAUSTED: then it does
+   * not run, and `data` stays the caller's. [any thread] */
   uint32_t (*spawn_blocking)(void *context, void (*job)(void *data), void *data);
 } symphony_async;
 
@@ -255,7 +275,9 @@ typedef struct symphony_calls {
   uint32_t size;
   uint32_t reserved;
   /* Call a FAST or BLOCKING method of a component that the entry declares in `calls`. Arguments borrowed; missing ones at the
-   * end take their defaults; `out` is released by the caller. A status. Not under a lock. From `start` on. */
+   * end take their defaults; `out` is released by the caller. Not under a lock. From `start` on. Fails as the method does, with
+   * SYMPHONY_INVALID_ARGUMENT where it is not declared or not called so, SYMPHONY_NOT_FOUND without such a method.
+   * [any thread] */
   uint32_t (*call)(void *context, symphony_str component, symphony_str method, const symphony_value *args, size_t count,
                    symphony_returned *out);
 } symphony_calls;
@@ -268,9 +290,21 @@ typedef struct symphony_callout {
   uint32_t size;
   uint32_t reserved;
   /* Ask the engine for something that needs Python. Does not wait: the answer comes as a call of one of the component's
-   * methods. Arguments are copied. SYMPHONY_WOULD_BLOCK where no engine listens. Not under a lock. */
+   * methods. Arguments are copied. Not under a lock. Fails with SYMPHONY_WOULD_BLOCK where no engine listens. [any thread] */
   uint32_t (*callout)(void *context, symphony_str name, const symphony_value *args, size_t count);
 } symphony_callout;
+
+#define SYMPHONY_ASK_EXTENSION "symphony.ask/1"
+
+typedef struct symphony_ask {
+  uint32_t size;
+  uint32_t reserved;
+  /* Ask the engine for something that needs Python, and wait for it: `out` gets an operation of the host's, as an ASYNC method
+   * returns one, to poll with a waker of the component's. It gives what Python's coroutine returned, or the error that it
+   * raised. Released before its end, it cancels the coroutine. Arguments are copied. SYMPHONY_WOULD_BLOCK where no engine
+   * listens. Not under a lock. */
+  uint32_t (*ask)(void *context, symphony_str name, const symphony_value *args, size_t count, symphony_returned *out);
+} symphony_ask;
 
 /* -------------------------------------------------------------------------------------------------- the entry */
 
@@ -279,32 +313,39 @@ typedef struct symphony_entry {
   uint32_t size; /* sizeof(symphony_entry) */
   uint16_t abi_major;
   uint16_t abi_minor;
-  symphony_str id;      /* `acme.vectors`; its last part is the name in Python */
+  symphony_str id;      /* `acme.vectors`: ASCII letters, digits, `_`; its last part is the name in Python */
   symphony_str version; /* semver */
   symphony_str description;
   const symphony_method *methods; /* every component has `ping`, FAST, → None, and `stats`, → dict */
   size_t method_count;
   const symphony_str *calls; /* ids of the components that it calls; the edges between components form no cycle */
   size_t call_count;
-  uint16_t revision; /* highest record revision that it reads */
+  uint16_t revision; /* highest record revision that it reads; newer records are not shown to it */
   uint16_t reserved[3];
 
-  /* Make an empty instance, or return NULL with an error in `out`. Must return within 30 s. Writes nothing. */
+  /* Make an empty instance, the caller's until `destroy`. Must return within 30 s, on a thread of its own. Writes nothing.
+   * Fails with NULL and an error in `out`. [start] */
   void *(*create)(const symphony_host *host, symphony_returned *out);
-  /* The bytes of the newest snapshot, borrowed, before any replay. NULL where `snapshot` is NULL. */
+  /* Take over the newest snapshot, bytes borrowed, before any replay. NULL where `snapshot` is NULL. Fails with any kind: then
+   * the instance is destroyed, and a new one reads the records instead. [start] */
   uint32_t (*restore)(const void *instance, const uint8_t *bytes, size_t len, symphony_returned *out);
-  /* Called once per record of this component, in log order, by one thread, before `start`. NULL where it appends none. */
+  /* Apply one record of this component, in log order. NULL where it appends none. Fails with any kind: then the component is
+   * disabled until someone looks after it, and its records stay. [start] */
   uint32_t (*replay)(const void *instance, const symphony_record *record, symphony_returned *out);
-  /* All records are replayed: append and call from here on. May be NULL. */
+  /* All records are replayed: append and call from here on. May be NULL. Fails with any kind: then the Pit is not opened.
+   * [start] */
   uint32_t (*start)(const void *instance, symphony_returned *out);
-  /* The whole lasting state as SYMPHONY_BYTES, or SYMPHONY_NONE. Called between replay and destroy, by a process of its own
-   * that never calls `start`. May be NULL: then every record is replayed each time. */
+  /* The whole lasting state as SYMPHONY_BYTES, or SYMPHONY_NONE; the caller releases it. Called between replay and destroy, by
+   * a process of its own that never calls `start`. May be NULL: then every record is replayed each time. Fails with any kind:
+   * then there is no newer snapshot. [start] */
   uint32_t (*snapshot)(const void *instance, symphony_returned *out);
-  /* The end: append what was kept back, stop threads. Only operations are dropped afterwards. May be NULL. */
+  /* The end: append what was kept back, stop threads. May be NULL. Cannot fail. Called once, after `start`; operations are
+   * dropped afterwards. [one at a time] */
   void (*stop)(const void *instance);
-  /* Free the instance. No call and no operation is under way. */
+  /* Free the instance. No call and no operation is under way. Cannot fail. [one at a time] */
   void (*destroy)(void *instance);
-  /* A table of an ability of the component, static, or NULL. May be NULL itself. */
+  /* A table of an ability of the component by its id (borrowed), static. May be NULL itself. Fails with NULL where it has it
+   * not. [any thread] */
   const void *(*extension)(symphony_str id);
 } symphony_entry;
 

@@ -17,6 +17,8 @@ SIZES = ((100_000, 5), (1_000_000, 1))
 """Steps of a graph, and how often it is measured."""
 EDGES = 5
 """Dependencies of each step, but of the first ones."""
+STEPS = 10_000
+"""Steps that are started and finished one after the other, for what recording them takes."""
 _numbers = itertools.count()
 
 Graph = list[tuple[str, list[int]]]
@@ -91,8 +93,43 @@ def compare(
     )
 
 
+def _recorded(tracker: Any) -> str:
+    """A chain of steps, each started and finished: two records a step."""
+    run, before = _begin(tracker), ""
+    for at in range(STEPS):
+        key = f"s{at}"
+        tracker.start_step(run, key, "chain", 1, [before] if before else [])
+        tracker.finish_step(run, key, "chain", b"fingerprint", 0, b"=1")
+        before = key
+    return run
+
+
+def step_figure(tracker: Any) -> Figure:
+    """Recording that a step starts and how it ended, against two Pit calls that do nothing."""
+    records = tracker.stats()["records"]
+    run = _recorded(tracker)
+    assert tracker.stats()["records"] - records == 2 * STEPS + 1
+    assert [row[1] for row in tracker.recovered(run)] == tracker.order(run)
+    assert set(tracker.states(run).values()) == {"completed"}
+
+    def calls() -> None:
+        for _ in range(STEPS):
+            tracker.ping()
+            tracker.ping()
+
+    taken = [(seconds(lambda: _recorded(tracker)), seconds(calls)) for _ in range(5)]
+    return figure(
+        "start_step + finish_step, recorded",
+        "µs",
+        "two Pit calls",
+        [pair[0] / STEPS * 1e6 for pair in taken],
+        [pair[1] / STEPS * 1e6 for pair in taken],
+    )
+
+
 def graph_figures(tracker: Any) -> Iterator[Figure]:
-    """Figures of adding, validating and ordering a graph."""
+    """Figures of recording steps, and of adding, validating and ordering a graph."""
+    yield step_figure(tracker)
     for steps, repeats in SIZES:
         graph = made(steps)
         check(graph, by_graphlib(graph))

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.machinery
-import importlib.util
 import os
 import platform
 import subprocess
@@ -22,32 +20,18 @@ sys.path.insert(0, str(ROOT))
 from symphony import __version__, _host  # noqa: E402
 from symphony.core_components import core_components  # noqa: E402
 from tests.benchmarks import artifacts  # noqa: E402
-from tests.benchmarks.calls import call_figures, pool_figure  # noqa: E402
+from tests.benchmarks.awaits import await_figures  # noqa: E402
+from tests.benchmarks.calls import call_figures, other_ways, pool_figure  # noqa: E402
 from tests.benchmarks.commands import command_figures  # noqa: E402
 from tests.benchmarks.graphs import graph_figures  # noqa: E402
 from tests.benchmarks.leases import lease_figures  # noqa: E402
 from tests.benchmarks.measure import Figure, figure, percentile  # noqa: E402
+from tests.benchmarks.native_build import imported, native_libraries  # noqa: E402
 from tests.benchmarks.steps import machine_figures, step_figures  # noqa: E402
+from tests.benchmarks.values import value_figures  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def native_library() -> Path:
-    """Build the native side and return it: a Pit component and a Python module in one library."""
-    command = ["cargo", "build", "--release", "--quiet", "--package=symphony-bench"]
-    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "PYO3_PYTHON": sys.executable})
-    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return target / "release" / "libsymphony_bench.so"
-
-
-def imported(library: Path) -> Any:
-    loader = importlib.machinery.ExtensionFileLoader("symphony_bench", str(library))
-    spec = importlib.util.spec_from_file_location("symphony_bench", library, loader=loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
 
 
 def log_figure(direct: Any, folder: str) -> Figure:
@@ -66,12 +50,24 @@ def log_figure(direct: Any, folder: str) -> Figure:
     )
 
 
-def artifact_figures(direct: Any) -> Iterator[Figure]:
+def log_replay_figure(direct: Any, folder: str) -> Figure:
+    replays, readings = direct.log_replay(folder, 1_000_000, 128, 5)
+    return figure(
+        "replay of 1,000,000 records of 128 bytes by the log, from Rust",
+        "ms",
+        "reading its files once",
+        [value * 1e3 for value in replays],
+        [value * 1e3 for value in readings],
+        target="≤ 10",
+    )
+
+
+def artifact_figures() -> Iterator[Figure]:
     core = [str(path) for path in core_components()]
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
         few, many = _host.open_pit(folder, core), _host.open_pit(other, core)
-        yield artifacts.small_figure(few.artifact_store, Path(folder))
-        yield from artifacts.large_figures(few.artifact_store, direct, Path(folder))
+        yield from artifacts.small_figures(few.artifact_store, Path(folder))
+        yield from artifacts.large_figures(few.artifact_store, Path(folder))
         yield from artifacts.many_figures(few.artifact_store, many.artifact_store)
         few.close()
         many.close()
@@ -79,11 +75,14 @@ def artifact_figures(direct: Any) -> Iterator[Figure]:
 
 
 def figures() -> Iterator[Figure]:
-    library = native_library()
+    library, shapes = native_libraries()
     direct = imported(library)
     with tempfile.TemporaryDirectory() as folder:
-        pit = _host.open_pit(folder, [*map(str, core_components()), str(library)])
-        yield from call_figures(pit["symphony.bench"], direct)
+        pit = _host.open_pit(folder, [*map(str, core_components()), str(shapes), str(library)])
+        yield from call_figures(pit.shapes, direct)
+        yield from other_ways(pit.shapes, library)
+        yield from value_figures(pit.shapes)
+        yield from await_figures(pit["symphony.bench"], direct)
         yield pool_figure(pit.pool_manager)
         yield from lease_figures(pit)
         yield from step_figures(pit)
@@ -93,9 +92,11 @@ def figures() -> Iterator[Figure]:
         pit = _host.open_pit(folder, [str(path) for path in core_components()], durability="machine")
         yield from machine_figures(pit)
         pit.close()
-    yield from artifact_figures(direct)
+    yield from artifact_figures()
     with tempfile.TemporaryDirectory() as folder:
         yield log_figure(direct, folder)
+    with tempfile.TemporaryDirectory() as folder:
+        yield log_replay_figure(direct, folder)
     yield from command_figures()
 
 

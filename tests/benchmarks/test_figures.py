@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from symphony import _host
 from symphony.core_components import core_components
-from tests.benchmarks import artifacts, calls, commands, graphs, leases, steps
+from tests.benchmarks import artifacts, awaits, calls, commands, graphs, leases, steps, values
+from tests.python.operations import alive
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tests.benchmarks.measure import Figure
 
 pytestmark = [pytest.mark.performance, pytest.mark.python]
@@ -32,10 +37,13 @@ def check(figures: list[Figure]) -> None:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "CALLS", 100)
     monkeypatch.setattr(calls, "REPEATS", 2)
+    for name, value in (("READY", 100), ("SINGLE", 10), ("FLIGHT", 20), ("REPEATS", 2)):
+        monkeypatch.setattr(awaits, name, value)
     monkeypatch.setattr(steps, "RUNS", 2)
     monkeypatch.setattr(steps, "CONCURRENT", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
     monkeypatch.setattr(commands, "REPEATS", 1)
+    monkeypatch.setattr(graphs, "STEPS", 100)
     monkeypatch.setattr(graphs, "SIZES", ((2_000, 1), (3_000, 1)))
     monkeypatch.setattr(leases, "QUEUED", 50)
     monkeypatch.setattr(leases, "REPEATS", 1)
@@ -57,15 +65,34 @@ def test_calls_and_steps(tmp_path: Path) -> None:
     lasting.close()
 
 
-class PlainFiles:
+@pytest.mark.usefixtures("_quick")
+def test_values_and_the_way_over_a_socket(shapes: Any) -> None:
+    check(list(values.value_figures(shapes)))
+    check([calls.latency_figure(shapes), calls.socket_figure(shapes)])
+
+
+class PlainFutures:
     """Stands in for the native baseline, whose build takes too long here."""
 
-    def hash_and_write(self, path: str, content: bytes) -> str:
-        Path(path).write_bytes(content)
-        pit = _host.open_pit(f"{path}-pit", [str(library) for library in core_components()])
-        name = str(pit.artifact_store.put(content))
-        pit.close()
-        return name
+    async def future_ready(self, number: int) -> int:
+        await asyncio.sleep(0)
+        return number
+
+    def complete_future(
+        self, loop: asyncio.AbstractEventLoop, set_result: Callable[[int], None], number: int
+    ) -> None:
+        loop.call_soon_threadsafe(set_result, number)
+
+
+@pytest.mark.usefixtures("_quick")
+def test_awaits(operations: Any) -> None:
+    bench = SimpleNamespace(
+        ready=operations.ready,
+        completed=operations.threaded,
+        never=lambda: operations.gate("never"),
+        pending=lambda: alive(operations),
+    )
+    check(list(awaits.await_figures(bench, PlainFutures())))
 
 
 @pytest.mark.usefixtures("_quick")
@@ -74,8 +101,8 @@ def test_scale(tmp_path: Path) -> None:
     pit, other = _host.open_pit(str(tmp_path / "a"), core), _host.open_pit(str(tmp_path / "b"), core)
     check(list(graphs.graph_figures(pit.dag_tracker)))
     check(list(leases.lease_figures(pit)))
-    check([artifacts.small_figure(pit.artifact_store, tmp_path)])
-    check(list(artifacts.large_figures(pit.artifact_store, PlainFiles(), tmp_path)))
+    check(list(artifacts.small_figures(pit.artifact_store, tmp_path)))
+    check(list(artifacts.large_figures(pit.artifact_store, tmp_path)))
     check(list(artifacts.many_figures(pit.artifact_store, other.artifact_store)))
     pit.close()
     other.close()

@@ -221,9 +221,11 @@ def test_the_death_of_the_host_costs_no_recorded_step(real: Real) -> None:
 
 
 def test_the_death_of_the_interpreter_costs_no_recorded_step(real: Real) -> None:
+    real.run("half")
+    interpreter = real.json("host", "status")[1]["interpreter"]["pid"]
     process = real.start(*real.naps(12, 0.1))
     wait_for(lambda: 3 in real.executed())
-    os.kill(real.json("host", "status")[1]["interpreter"]["pid"], signal.SIGKILL)
+    os.kill(interpreter, signal.SIGKILL)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, json.loads(out)["result"]) == (0, list(range(12)))
     assert "the managed interpreter" in err
@@ -246,6 +248,9 @@ def test_the_pit_is_called_through_the_host(real: Real) -> None:
     assert real.json("pit", "call", "symphony.artifact_store.list")[1] == {"value": []}
     code, document = real.json("pit", "call", "artifact_store.fnd", "x")
     assert (code, document["error"]["exit"]) == (3, 3)
+    assert document["error"]["hint"] == "did you mean 'find'?"
+    code, document = real.json("pit", "call", "artifact_stroe.find", "x")
+    assert (code, document["error"]["hint"]) == (3, "did you mean 'artifact_store'?")
 
 
 def test_a_reader_that_goes_away_is_no_error(real: Real) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ HEADERS = ROOT / "pit" / "include"
 AWKWARD = ROOT / "tests" / "fixtures" / "components" / "awkward.c"
 
 PLUGIN = """
+from itertools import pairwise
 from pathlib import Path
 import symphony
 
@@ -196,7 +198,7 @@ class TestArtifacts:
         assert "23 (23 B)" in shown
         assert [line.split()[0] for line in shown.splitlines()[-2:]] == ["1", "2"]
 
-    @pytest.mark.parametrize("verb", ["show", "get", "verify"])
+    @pytest.mark.parametrize("verb", ["show", "get", "verify", "cool", "warm"])
     def test_an_unknown_artifact_is_named_with_the_closest(self, real: Real, verb: str) -> None:
         code, kind, text = real.error("artifacts", verb, "report/mian")
         assert (code, kind) == (3, "NotFound")
@@ -218,10 +220,34 @@ class TestArtifacts:
             real("artifacts", "get", "big", capture_output=False, stdout=piped)
         assert (tmp_path / "piped").read_bytes() == target.read_bytes()
 
-    def test_a_file_that_cannot_be_written_is_named(self, real: Real, tmp_path: Path) -> None:
+    def test_a_target_that_cannot_be_written_is_named(self, real: Real, tmp_path: Path) -> None:
         code, _, text = real.error("artifacts", "get", "big", "-o", str(tmp_path / "no" / "big"))
-        assert code == 9
-        assert "No such file or directory" in text
+        assert (code, text) == (2, f"there is no folder {tmp_path / 'no'} | mkdir -p {tmp_path / 'no'}")
+        target = tmp_path / "kept"
+        target.write_text("mine")
+        code, kind, text = real.error("artifacts", "get", "report/main", "-o", str(target))
+        assert (code, kind, text) == (6, "Conflict", f"{target} is there already | --force replaces it")
+        assert target.read_text() == "mine"
+        assert real("artifacts", "get", "report/main", "-o", str(target), "--force").returncode == 0
+        assert target.read_text() == "the final walnut report"
+        for special in (str(tmp_path), "/dev/null"):
+            assert real.error("artifacts", "get", "big", "-o", special)[0] == 2
+        assert not Path("/dev/null").is_file()
+
+    def test_an_ambiguous_beginning_names_those_that_it_could_be(self, real: Real) -> None:
+        store = "import sys, symphony\nwith symphony.open_pit(sys.argv[1]) as pit:\n"
+        fill = store + " for number in range(2000): pit.artifact_store.put(b'%d' % number)"
+        other = Real(real.folder / "many")
+        other.folder.mkdir()
+        subprocess.run([sys.executable, "-c", fill, str(other.home)], check=True)
+        rows = other.json("pit", "call", "artifact_store.inventory")[1]["value"]
+        ids = sorted(row["id"] for row in rows)
+        first, second = next((a, b) for a, b in pairwise(ids) if a[:4] == b[:4])
+        code, kind, text = other.error("artifacts", "show", first[:4])
+        assert (code, kind) == (2, "InvalidInput")
+        assert text == f"{first[:4]} is the beginning of several ids | {first}, {second}"
+        assert other.json("artifacts", "show", first[:12])[1]["id"] == first
+        other("host", "stop")
 
     def test_search_ranks_what_it_finds(self, real: Real) -> None:
         code, rows = real.json("artifacts", "search", "walnut", "report")
@@ -254,6 +280,39 @@ class TestArtifacts:
                 file.write(b"\x00")
             path.chmod(mode)
         assert real.json("artifacts", "verify", "big")[0] == 0
+
+    def test_named_artifacts_are_cooled_and_warmed(self, real: Real) -> None:
+        code, document = real.json("artifacts", "cool", "big", "figures")
+        assert code == 0
+        big, figures = document["artifacts"]
+        assert (big["id"], big["cold"], big["reason"]) == (self._id(real, "big"), True, "")
+        assert (figures["cold"], figures["reason"]) == (False, "smaller than 4 KiB")
+        assert (document["checked"], document["cooled"]) == (2, 1)
+        assert document["saved"] == big["size"] - big["bytes"] > 9_000_000
+        assert real.json("artifacts", "show", "big")[1]["cold"] == big["bytes"]
+        with (real.folder / "cold").open("wb") as piped:
+            real("artifacts", "get", "big", capture_output=False, stdout=piped)
+        assert (real.folder / "cold").read_bytes() == bytes(range(256)) * 40_000
+        assert real.json("artifacts", "verify", "big")[0] == 0
+        done = real("artifacts", "cool", "figures")
+        assert done.stdout.endswith("stays as it is: smaller than 4 KiB\n")
+        assert "1 artifact looked at, 0 cooled, 0 B saved" in done.stderr
+        done = real("artifacts", "warm", "big", "figures")
+        assert [line.split("  ")[1] for line in done.stdout.splitlines()] == ["warm, 9.8 MiB", "was not cold"]
+        assert real.json("artifacts", "warm", "big")[1][0]["warmed"] is False
+
+    def test_idle_artifacts_are_cooled_together(self, real: Real) -> None:
+        assert real.json("artifacts", "cool", "--idle", "1")[1]["checked"] == 0
+        code, document = real.json("artifacts", "cool", "--idle", "0")
+        assert (code, document["checked"], document["cooled"], document["damaged"]) == (0, 7, 1, [])
+        assert "7 artifacts looked at, 0 cooled" in real("artifacts", "cool", "--idle", "0").stderr
+        assert real("artifacts", "warm", "big").returncode == 0
+
+    @pytest.mark.parametrize("arguments", [(), ("big", "--idle", "1"), ("--idle", "-1"), ("--idle", "x")])
+    def test_what_is_to_be_cooled_must_be_said(self, real: Real, arguments: tuple[str, ...]) -> None:
+        code, _, text = real.error("artifacts", "cool", *arguments)
+        assert code == 2
+        assert "--idle" in text or "--help" in text
 
     def _id(self, real: Real, name: str) -> str:
         return str(real.json("artifacts", "show", name)[1]["id"])

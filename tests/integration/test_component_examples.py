@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from symphony import _host
+from tests.fixtures.rust_component import build
 
 pytestmark = [pytest.mark.integration, pytest.mark.python, pytest.mark.subprocess]
 
@@ -44,17 +44,7 @@ def counter_c(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def counter_rust() -> Path:
     """The example in Rust, with nothing but the SDK."""
-    subprocess.run(
-        ["cargo", "build", "--quiet", "--package", "acme-counter"], check=True, cwd=ROOT, timeout=600
-    )
-    metadata = subprocess.run(
-        ["cargo", "metadata", "--no-deps", "--format-version", "1"],
-        check=True,
-        cwd=ROOT,
-        capture_output=True,
-    )
-
-    return Path(json.loads(metadata.stdout)["target_directory"]) / "debug" / "libacme_counter.so"
+    return build("acme-counter")
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,59 @@ def test_a_component_whose_method_table_is_cut_short_is_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("defines", "expected", "found"),
+    [
+        ({"ID": '"../../escape.it"'}, "expected an id such as acme.vectors", r'found "\.\./\.\./escape\.it"'),
+        ({"ID": '"lonely"'}, "expected an id such as acme.vectors", 'found "lonely"'),
+        ({"ID": '"acme."'}, "expected an id such as acme.vectors", r'found "acme\."'),
+        ({"ID": '"acme.\\xff"'}, "expected an id as UTF-8 text", "found"),
+        ({"NAME": '"two words"'}, "expected a method's name that is one in Python", 'found "two words"'),
+        ({"NAME": '"__class__"'}, "expected a method's name that is one in Python", 'found "__class__"'),
+        ({"SECOND": "NAME"}, "expected methods of different names", "found two called ping"),
+        ({"FLAGS": "0"}, "expected ping to be one of FAST, BLOCKING and ASYNC", "found the flags 0x0"),
+        ({"FLAGS": "3"}, "expected ping to be one of FAST, BLOCKING and ASYNC", "found the flags 0x3"),
+        ({"DOC": '"a\\0b"'}, "expected the doc of ping as UTF-8 text without zeros", "found"),
+        (
+            {"PARAMS": ",".join(f'PARAM("p{at}","")' for at in range(13))},
+            "expected at most 12 parameters of ping",
+            "found 13",
+        ),
+        (
+            {"PARAMS": 'PARAM("a","1"),PARAM("b","")'},
+            "expected a default of ping's b, since one before it has one",
+            "found none",
+        ),
+        (
+            {"PARAMS": 'PARAM("a",""),PARAM("a","")'},
+            "expected parameters of ping with different names",
+            "found two called a",
+        ),
+        (
+            {"SNAPSHOT": "snapshot"},
+            "expected snapshot and restore, or neither",
+            "found snapshot without restore",
+        ),
+    ],
+)
+def test_tables_that_break_the_rules_are_refused(
+    tmp_path: Path, defines: dict[str, str], expected: str, found: str
+) -> None:
+    library = tmp_path / "odd.so"
+    options = [f"-D{name}={value}" for name, value in defines.items()]
+    command = ["cc", "-shared", "-fPIC", "-I", str(HEADERS), *options, "-o", str(library)]
+    subprocess.run([*command, str(FIXTURES / "odd_table.c")], check=True)
+    with pytest.raises(Incompatible, match=f"{expected}.*{found}"):
+        _host.describe(str(library))
+
+
+def test_an_entry_that_has_grown_at_its_end_is_taken(tmp_path: Path) -> None:
+    library = compile_awkward(tmp_path / "grown.so", entry_size="sizeof(symphony_entry)+64")
+    pit = _host.open_pit(str(tmp_path / "home"), [library])
+    assert pit.awkward.ping() is None
+    pit.close()
+
+
+@pytest.mark.parametrize(
     ("create", "message"),
     [
         ("FAILS", "component test.awkward failed to start: the model file is missing"),

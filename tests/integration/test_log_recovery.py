@@ -16,6 +16,34 @@ from symphony.errors import PitCorrupt, PitError, PitInvalidArgument
 
 pytestmark = [pytest.mark.integration, pytest.mark.python, pytest.mark.subprocess]
 
+FILL = """
+import itertools, resource, sys
+from symphony import _host
+from symphony.errors import PitIO
+
+home, backend, *libraries = sys.argv[1:]
+pit = _host.open_pit(home, libraries, log_backend=backend)
+tracker = pit.dag_tracker
+unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+# Files beyond this size are refused as space on a full disk is: when it is reserved, or written.
+resource.setrlimit(resource.RLIMIT_FSIZE, (5 << 19, unlimited[1]))
+for filled in itertools.count():
+    try:
+        tracker.accept_run(f"run-{filled}", b"", b"x" * 900_000)
+    except PitIO as error:
+        print(error)
+        break
+assert len(tracker.live_runs()) == filled
+for _ in range(3):
+    try:
+        tracker.accept_run("refused", b"", b"y" * 900_000)
+    except PitIO:
+        pass
+resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+tracker.accept_run("small", b"", b"z")
+print(filled, flush=True)
+"""
+
 ROOT = Path(__file__).parent.parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
 
@@ -114,6 +142,47 @@ def test_a_record_of_our_own_that_is_refused_is_an_error(tmp_path: Path, build: 
         _host.open_pit(str(tmp_path), [build(name, replay="FAILS")])
 
 
+def test_a_record_newer_than_its_component_is_not_shown_to_it(tmp_path: Path, build: Any) -> None:
+    counted(tmp_path, build(revision="2"), 2)
+    pit = _host.open_pit(str(tmp_path), [build(revision="1"), build("acme.other")])
+    assert [row["id"] for row in pit.components()] == ["acme.other"]
+    [(_, reason, note)] = pit.disabled()
+    assert "failed to read its records: one is of revision 2, it reads up to 1" in reason
+    pit.close()
+    Path(note).unlink()
+    assert look(tmp_path, build(revision="2")) == (2, 2)
+
+
+def test_a_record_newer_than_its_component_is_not_appended_by_it_either(tmp_path: Path, build: Any) -> None:
+    library = build(revision="1", appended="2")
+    pit = _host.open_pit(str(tmp_path), [library])
+    assert pit.call("acme.count", "count", []) == -1
+    pit.close()
+    assert look(tmp_path, library) == (0, 0)
+
+
+def test_records_of_our_own_newer_than_the_release_keep_the_pit_closed(tmp_path: Path, build: Any) -> None:
+    name = "symphony.count"
+    counted(tmp_path, build(name, revision="2"), 1, name)
+    with pytest.raises(PitError, match="one is of revision 2, it reads up to 1"):
+        _host.open_pit(str(tmp_path), [build(name, revision="1")])
+
+
+def test_records_of_a_component_that_reads_none_are_no_silent_loss(tmp_path: Path, build: Any) -> None:
+    counted(tmp_path, build(), 2)
+    pit = _host.open_pit(str(tmp_path), [build(replay_by="NULL")])
+    assert "failed to read its records: it has no replay" in pit.disabled()[0][1]
+    pit.close()
+
+
+def test_a_snapshot_of_a_component_that_makes_none_any_more_costs_no_record(
+    tmp_path: Path, build: Any
+) -> None:
+    counted(tmp_path, build(), 5)
+    _host.compact(str(tmp_path), [build()])
+    assert look(tmp_path, build(snapshots="0")) == (5, 5)
+
+
 def test_a_component_that_calls_a_disabled_one_is_left_out_too(tmp_path: Path, build: Any) -> None:
     counted(tmp_path, build(), 1)
     caller = build("acme.caller", calls='SYMPHONY_STR("acme.count")')
@@ -182,6 +251,24 @@ def test_the_back_end_and_the_durability_can_be_chosen(tmp_path: Path, build: An
     pit.flush()
     pit.close()
     assert look(tmp_path, build()) == (1, 1)
+
+
+@pytest.mark.parametrize("backend", ["mmap", "pwrite"])
+def test_a_full_disk_is_an_error_of_the_call_and_harms_nothing_before_it(
+    tmp_path: Path, libraries: dict[str, Path], backend: str
+) -> None:
+    components = [str(path) for path in libraries.values()]
+    done = in_a_process(FILL, str(tmp_path), backend, *components)
+    assert done.returncode == 0, done.stderr
+    message, filled = done.stdout.splitlines()
+    assert message == "the log could not be extended: the disk is full or read-only"
+    assert int(filled) == {"mmap": 18, "pwrite": 2}[backend]  # a whole segment, or up to the limit
+    pit = _host.open_pit(str(tmp_path), components)
+    assert pit.damage() == []
+    assert sorted(pit.dag_tracker.live_runs()) == sorted(
+        [*(f"run-{at}" for at in range(int(filled))), "small"]
+    )
+    pit.close()
 
 
 def test_unknown_settings_are_refused_with_the_known_ones(tmp_path: Path) -> None:

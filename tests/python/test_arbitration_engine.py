@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +68,7 @@ def test_what_is_free_is_granted_and_the_rest_waits(engine: Any) -> None:
     second = engine.request("cpu", "b")
     assert (second["decision"], second["wait_estimate"]) == ("deferred", None)
     assert engine.status(second["ticket"])["position"] == 0
+    assert [(row["conflict"], row["demand"]) for row in engine.conflicts()] == [("CPU saturation", 2.0)]
     engine.release(first["ticket"])
     assert engine.status(second["ticket"])["state"] == "granted"
     assert engine.request("cpu", "c")["wait_estimate"] >= 0
@@ -101,6 +104,53 @@ def test_priorities_by_name_and_number_decide_the_order(engine: Any) -> None:
         engine.request("cpu", owner, priority=owner)
     engine.request("cpu", "seven", priority=7)
     assert drain(engine, held) == ["CRITICAL", "HIGH", "seven", "NORMAL", "LOW", "BACKGROUND"]
+
+
+@pytest.mark.parametrize(("rate", "first"), [(1e6, "patient"), (0.0, "pushy")])
+def test_waiting_raises_a_priority_by_the_ageing_rate(engine: Any, rate: float, first: str) -> None:
+    engine.set_policy("cpu", ageing_rate=rate)
+    held = engine.request("cpu", "x")["ticket"]
+    engine.request("cpu", "patient", priority="BACKGROUND")
+    time.sleep(0.003)  # 3,000 at the high rate
+    engine.request("cpu", "pushy", priority="NORMAL")
+    assert drain(engine, held)[0] == first
+
+
+TICKETS: dict[str, dict[str, str]] = {
+    "waiting": {"cancel": "cancelled"},
+    "granted": {"release": "released"},
+    "released": {},
+    "cancelled": {},
+    "denied": {},
+    "expired": {},
+}
+
+
+@pytest.mark.parametrize("event", ["release", "cancel"])
+@pytest.mark.parametrize("state", TICKETS)
+def test_every_pair_of_ticket_state_and_event(engine: Any, state: str, event: str) -> None:
+    engine.define("cpu", 2, "cpu")
+    held = engine.request("cpu", "a", 2.0)["ticket"]
+    ticket = engine.request("cpu", "b", 2.0, max_wait=60 if state != "expired" else 0.002)["ticket"]
+    if state == "granted":
+        ticket = held
+    elif state == "released":
+        engine.release(held)
+        ticket = held
+    elif state == "cancelled":
+        engine.cancel(ticket)
+    elif state == "denied":
+        engine.define("cpu", 1, "cpu")
+    elif state == "expired":
+        time.sleep(0.003)
+    assert engine.status(ticket)["state"] == state
+    expected = TICKETS[state].get(event)
+    if expected is None:
+        with pytest.raises(PitConflict, match=f"ticket {ticket} is {state}: to {event} it is not possible"):
+            getattr(engine, event)(ticket)
+    else:
+        getattr(engine, event)(ticket)
+    assert engine.status(ticket)["state"] == (expected or state)
 
 
 def test_owners_who_always_wait_get_equal_shares(engine: Any) -> None:
@@ -208,6 +258,32 @@ def test_strategies_are_chosen_by_policy(engine: Any) -> None:
         orders.append("".join(drain(engine, held)))
     assert all(sorted(order) == sorted("ab" * 20) for order in orders)
     assert len(set(orders)) > 1
+
+
+@pytest.mark.parametrize("strategy", ["round_robin", "weighted_random"])
+def test_the_same_requests_get_the_same_decisions(
+    tmp_path: Path, libraries: dict[str, Path], strategy: str
+) -> None:
+    def decisions(home: str, seed: int) -> list[tuple[str, str, str]]:
+        pit: Any = _host.open_pit(
+            str(tmp_path / home), [str(libraries[name]) for name in ("arbitration_engine", "pool_manager")]
+        )
+        engine = pit.arbitration_engine
+        engine.define("cpu", 1, "cpu", strategy, seed)
+        engine.set_policy("cpu", strategy, ageing_rate=0.0, seed=seed)  # time does not count
+        chance = random.Random(7)
+        held = engine.request("cpu", "x")["ticket"]
+        for _ in range(60):
+            engine.request("cpu", chance.choice("abc"), priority=chance.choice(["HIGH", "NORMAL", "LOW"]))
+        drain(engine, held)
+        rows = [(row["owner"], row["decision"], row["reason"]) for row in engine.audit(limit=1000)]
+        pit.close()
+        return rows
+
+    first = decisions("one", 1)
+    assert len(first) == 121
+    assert decisions("two", 1) == first
+    assert (decisions("three", 2) == first) == (strategy != "weighted_random")
 
 
 def test_the_audit_tells_why(engine: Any) -> None:

@@ -264,7 +264,12 @@ def test_content_can_come_in_parts(store: Any, size: int) -> None:
     assert store.write(writer, content[:middle]) == middle
     assert store.write(writer, content[middle:]) == size
     assert store.stats()["writers"] == 1
-    artifact = store.commit_writer(writer, "streamed", "text/plain", {"k": 1}, "step", ["t"])
+    source = store.put(b"source", "streamed")
+    said = ("text/plain", {"k": 1}, "step", ["t"], [source], 1, "in parts", "ada")
+    artifact = store.commit_writer(writer, "streamed", *said)
+    row = store.versions("streamed")[1]
+    assert (row["parent"], row["message"], row["author"]) == (1, "in parts", "ada")
+    assert store.lineage(artifact)["inputs"] == [source]
     assert artifact == store.put(content)
     assert store.get(artifact) == content
     assert store.stats()["writers"] == 0
@@ -291,13 +296,24 @@ def test_a_writer_without_parts_gives_empty_content_and_an_aborted_one_nothing(
 def test_an_event_loop_uses_the_async_twins(store: Any) -> None:
     async def main() -> None:
         content = os.urandom(LARGE * 2)
-        artifact = await store.put_async(content, "big", "text/plain", "step")
+        first = await store.put_async(b"first", "big")
+        said = ("text/plain", {"k": [1]}, "step", ["t"], [first], 1, "larger", "ada")
+        artifact = await store.put_async(content, "big", *said)
         assert store.find("big") == artifact
+        row = store.versions("big")[1]
+        assert [
+            row[key] for key in ("media_type", "metadata", "step", "tags", "parent", "message", "author")
+        ] == [*said[:4], *said[5:]]
+        assert store.lineage(artifact)["inputs"] == [first]
         assert await store.verify_async(artifact) is True
         writer = store.open_writer()
         for part in (content[:LARGE], content[LARGE:]):
             await store.write_async(writer, part)
-        assert await store.commit_writer_async(writer, "streamed") == artifact
+        assert (
+            await store.commit_writer_async(writer, "streamed", metadata={"k": 2}, author="ada") == artifact
+        )
+        row = store.versions("streamed")[0]
+        assert (row["metadata"], row["author"]) == ({"k": 2}, "ada")
         assert [row["id"] for row in await store.search_async("streamed")] == [artifact]
         for method, args in (("verify", (artifact,)), ("search", ()), ("write", (0, b""))):
             with pytest.raises(PitWouldBlock, match=f"{method}_async"):
@@ -454,7 +470,7 @@ def test_a_closed_pit_leaves_memoryviews_readable(tmp_path: Path, libraries: dic
 
 def test_the_store_answers(store: Any) -> None:
     assert store.ping() is None
-    assert set(store.stats()) == {"contents", "names", "bytes", "trashed", "writers"}
+    assert set(store.stats()) == {"contents", "names", "bytes", "trashed", "writers", "cold", "saved"}
 
 
 @pytest.fixture(scope="module")
@@ -470,7 +486,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory, libraries: dict[str, Path])
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["put", "large", "trash", "restore", "empty", "delete"]), st.integers(0, 4)
+            st.sampled_from(["put", "large", "trash", "restore", "empty", "delete", "cool", "warm"]),
+            st.integers(0, 4),
         ),
         max_size=20,
     )
@@ -505,6 +522,8 @@ def test_the_store_keeps_exactly_what_was_put_and_not_deleted(
         elif action == "delete" and artifact in kept:
             store.delete(artifact)
             del kept[artifact]
+        elif action in ("cool", "warm") and artifact in kept:
+            getattr(store, action)(artifact)
     assert {row["id"]: bytes(store.read(row["id"])) for row in store.inventory()} == kept
     assert {row["id"] for row in store.list_trash()} == set(trashed)
     assert store.verify_all()["damaged"] == []

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import doctest
 import inspect
+import math
 import os
+import pickle
+import pydoc
+import re
 import subprocess
 import sys
 import threading
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,41 +28,133 @@ from symphony.errors import (
     PitConflict,
     PitInvalidArgument,
     PitNotFound,
+    PitPanic,
     PitTimeout,
     PitUnavailable,
     PitWouldBlock,
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 pytestmark = pytest.mark.python
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "bridge.md"
 
 
 def test_methods_read_as_builtins(pit: Any) -> None:
     method = pit.pool_manager.try_acquire
     assert inspect.isbuiltin(method)
     assert str(inspect.signature(method)) == "(model, slots=1)"
+    assert method.__name__ == "try_acquire"
     assert method.__qualname__ == "PoolManager.try_acquire"
     assert method.__module__ == "symphony.pit"
+    assert repr(method).startswith("<built-in method try_acquire of symphony.pit.PoolManager object at ")
+    assert repr(pit.pool_manager) == f"<Pit component symphony.pool_manager {_host.__version__}>"
     assert "A lease of a hot model" in str(method.__doc__)
     assert pit["symphony.pool_manager"] is pit.pool_manager
 
 
-def test_arguments_are_checked_as_in_python(pit: Any) -> None:
+def test_the_page_about_calls_shows_what_happens(pit: Any) -> None:
+    section = PAGE.read_text().partition("\n## Calls\n")[2].partition("\n## ")[0]
+    examples = doctest.DocTestParser().get_doctest(section, {"pit": pit}, PAGE.name, str(PAGE), 0)
+    assert len(examples.examples) > 8
+    report: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+    assert runner.run(examples, out=report.append).failed == 0, "".join(report)
+
+
+def test_help_shows_parameters_types_and_text(shapes: Any) -> None:
+    shown = pydoc.plain(pydoc.render_doc(shapes.padded))
+    assert "padded(text, width=4, fill='.')" in shown
+    assert "The text, filled up to a width." in shown
+    assert "padded(text: str, width: int = 4, fill: str = '.') -> str" in shown
+    shown = pydoc.plain(pydoc.render_doc(shapes))
+    assert "Every shape of call" in shown
+    assert "padded(text, width=4, fill='.')" in shown
+
+
+def test_every_shape_of_call_gives_its_result(shapes: Any) -> None:
+    assert shapes.ping() is None
+    assert shapes.add("ab", 3) == shapes.add("ab", number=3) == shapes.add(number=3, text="ab") == 5
+    assert shapes.four(1, 2.5, True, "abc") == 7.5
+    assert shapes.five(1, 2, 3, 4) == shapes.five(1, 2, c=3, d=4, e=5) == 15
+    assert shapes.padded("ab") == shapes.padded(text="ab") == "ab.."
+    assert shapes.padded("ab", 3) == shapes.padded("ab", width=3) == "ab."
+    assert shapes.padded("ab", fill="-") == "ab--"
+    assert shapes.padded("ab", 5, "-") == shapes.padded(fill="-", width=5, text="ab") == "ab---"
+    assert shapes.add(*["ab"], **{"num" + "ber": 3}) == 5
+    assert shapes.ping(**{}) is None
+    assert shapes.block(0.0) == shapes.block(seconds=0.0) == 0.0
+    assert asyncio.run(_awaited(shapes.echo_async, "x")) == "x"
+
+
+async def _awaited(method: Any, *args: Any) -> Any:
+    return await method(*args)
+
+
+class Number(int):
+    """An int of a class of its own."""
+
+
+def test_scalars_come_back_as_they_were(shapes: Any) -> None:
+    for value in (
+        *(None, True, False, 0, -1, 2**31, -(2**63), 2**63 - 1, 2**64 - 1),
+        *(0.5, -0.0, math.inf, "", "ä𝄞\0", "a" * 5_000, b"", b"\0\xff" * 9),
+    ):
+        back = shapes.echo(value)
+        assert type(back) is type(value)
+        assert repr(back) == repr(value)
+    assert math.isnan(shapes.echo(math.nan))
+    assert shapes.add("ab", Number(4)) == 6
+    assert shapes.four(1, 2, False, "") == 3.0
+
+
+def test_arguments_are_checked_as_in_python(pit: Any, shapes: Any) -> None:
     pool = pit.pool_manager
     pool.register("a", memory=5, provider="p")
     assert pool.models()[0] | {"memory": 5, "provider": "p", "instances": 1} == pool.models()[0]
-    with pytest.raises(TypeError, match=r"register\(\) missing required argument: 'model' \(pos 1\)"):
-        pool.register()
-    with pytest.raises(TypeError, match=r"register\(\) takes at most 8 arguments \(9 given\)"):
-        pool.register(1, 2, 3, 4, 5, 6, 7, 8, 9)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'modell'"):
-        pool.register(modell="a")
-    with pytest.raises(TypeError, match="multiple values for argument 'model'"):
-        pool.register("a", model="a")
-    with pytest.raises(PitInvalidArgument, match="model: expected str, got int"):
-        pool.register(3)
+    malformed: list[tuple[Any, str]] = [
+        (lambda: shapes.ping(1), r"ping() takes no arguments (1 given)"),
+        (lambda: shapes.echo(1, 2), r"echo() takes at most 1 argument (2 given)"),
+        (lambda: shapes.add("a", 1, 2), r"add() takes at most 2 arguments (3 given)"),
+        (lambda: shapes.add(), r"add() missing required argument: 'text' (pos 1)"),
+        (lambda: shapes.add("a"), r"add() missing required argument: 'number' (pos 2)"),
+        (lambda: shapes.add(number=1), r"add() missing required argument: 'text' (pos 1)"),
+        (lambda: shapes.five(1, 2, 3), r"five() missing required argument: 'd' (pos 4)"),
+        (lambda: shapes.five(1, 2, 3, 4, 5, 6), r"five() takes at most 5 arguments (6 given)"),
+        (lambda: shapes.add("a", 1, nmber=2), r"add() got an unexpected keyword argument 'nmber'"),
+        (lambda: shapes.add("a", text="b"), r"add() got multiple values for argument 'text'"),
+    ]
+    for call, message in malformed:
+        with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+            call()
+    unfitting: list[tuple[Any, str]] = [
+        (lambda: shapes.add(3, 4), "text: expected str, got int"),
+        (lambda: shapes.add("a", number="b"), "number: expected int, got str"),
+        (lambda: shapes.add("a", None), "number: expected int, got None"),
+        (lambda: shapes.add("a", True), "number: expected int, got bool"),
+        (lambda: shapes.padded("a", -1), "width: expected int of at least 0, got -1"),
+        (lambda: pool.register(3), "model: expected str, got int"),
+    ]
+    for call, message in unfitting:
+        with pytest.raises(PitInvalidArgument, match=f"^{re.escape(message)}$"):
+            call()
+
+
+@pytest.mark.parametrize("of", [lambda shapes: shapes.add, lambda shapes: shapes, None])
+def test_what_belongs_to_a_process_is_not_pickled(pit: Any, shapes: Any, of: Any) -> None:
+    thing = pit if of is None else of(shapes)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError, match=r"cannot pickle .* a Pit lives in one process"):
+            pickle.dumps(thing, protocol)
+    if of is not None:
+        assert copy.copy(shapes.add) is copy.deepcopy(shapes.add) is shapes.add
+
+
+def test_a_panic_is_an_error_of_its_call_alone(shapes: Any) -> None:
+    for call, said in ((shapes.panic, "it panicked"), (shapes.block_and_panic, "it panicked detached")):
+        with pytest.raises(PitPanic, match=said) as raised:
+            call()
+        assert "component: symphony.shapes" in raised.value.__notes__
+        assert shapes.add("ab", 3) == 5
 
 
 def test_what_cannot_cross_is_named_by_its_path(pit: Any) -> None:
@@ -104,10 +203,18 @@ def test_errors_have_their_kind(pit: Any) -> None:
         pit.dagtracker  # noqa: B018
 
 
-def test_a_closed_pit_refuses_calls(pit: Any) -> None:
+def test_a_closed_pit_refuses_calls(pit: Any, shapes: Any) -> None:
     pit.close()
-    with pytest.raises(PitUnavailable, match="closed"):
-        pit.dag_tracker.ping()
+    for call in (
+        pit.dag_tracker.ping,
+        lambda: pit.pool_manager.try_acquire("m"),
+        lambda: pit.pool_manager.try_acquire(model="m"),
+        lambda: pit.pool_manager.acquire("m"),
+        lambda: pit.pool_manager.acquire_async("m"),
+    ):
+        with pytest.raises(PitUnavailable, match=r"^the Pit is closed$"):
+            call()
+    assert shapes.add("ab", 3) == 5  # of another Pit
 
 
 @pytest.mark.subprocess

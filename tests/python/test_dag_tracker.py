@@ -49,10 +49,10 @@ def end(tracker: Any, run: str, key: str, state: int = 0) -> None:
     tracker.finish_step(run, key, "", b"", state, b"=")
 
 
-def do(tracker: Any, run: str, *keys: str) -> None:
+def do(tracker: Any, run: str, *keys: str, state: int = 0) -> None:
     for key in keys:
         start(tracker, run, key)
-        end(tracker, run, key)
+        end(tracker, run, key, state)
 
 
 @st.composite
@@ -151,23 +151,48 @@ def test_critical_path_and_ranks_are_longest_paths(tracker: Any, edges: Edges, d
     assert tracker.remaining_time(run, 1, durations=seconds) == pytest.approx(work)
 
 
+GONE = {"failed": "skipped", "skipped by failure": "skipped", "cancelled": "cancelled"}
+"""What a hard edge makes of the next step, by how a step ended without a result."""
+
+
 @pytest.mark.property
 @quick
 @given(edges=graphs(acyclic=True), data=st.data())
 def test_the_ready_set_is_what_a_simulation_says(tracker: Any, edges: Edges, data: st.DataObject) -> None:
     run = new_run(tracker)
     priority = {step: data.draw(st.integers(-2, 2)) for step in edges}
-    tracker.add_many(run, [[step, needs, "", priority[step]] for step, needs in edges.items()])
+    kinds = {
+        (need, step): data.draw(st.sampled_from(["hard", "hard", "soft", "optional"]))
+        for step, needs in edges.items()
+        for need in needs
+    }
+    tracker.add_many(
+        run,
+        [
+            [
+                step,
+                [[need, kinds[need, step]] for need in needs] + [["nowhere", "optional"]],
+                "",
+                priority[step],
+            ]
+            for step, needs in edges.items()
+        ],
+    )
     state = dict.fromkeys(edges, "waiting")
     graph, place = reference(edges), {step: at for at, step in enumerate(edges)}
     while True:
         for step in nx.topological_sort(graph):
-            if state[step] == "waiting" and any(state[need] in ("failed", "gone") for need in edges[step]):
-                state[step] = "gone"
+            lost = [
+                GONE[state[need]]
+                for need in edges[step]
+                if kinds[need, step] == "hard" and state[need] in GONE
+            ]
+            if state[step] == "waiting" and lost:
+                state[step] = "cancelled" if "cancelled" in lost else "skipped by failure"
         ready = [
             step
             for step in edges
-            if state[step] == "waiting" and all(state[need] == "completed" for need in edges[step])
+            if state[step] == "waiting" and all(state[need] != "waiting" for need in edges[step])
         ]
         ready.sort(key=lambda step: (-priority[step], place[step]))
         assert tracker.ready(run) == ready
@@ -175,11 +200,14 @@ def test_the_ready_set_is_what_a_simulation_says(tracker: Any, edges: Edges, dat
         if not ready:
             break
         step = data.draw(st.sampled_from(ready))
-        state[step] = data.draw(st.sampled_from(["completed", "completed", "failed"]))
-        start(tracker, run, step)
-        end(tracker, run, step, 0 if state[step] == "completed" else 1)
-    names = {"completed": "completed", "failed": "failed", "gone": "skipped"}
-    assert tracker.states(run) == {step: names[now] for step, now in state.items()}
+        state[step] = data.draw(st.sampled_from(["completed", "completed", "failed", "skipped"]))
+        if state[step] == "skipped":
+            tracker.skip_step(run, step)
+        else:
+            start(tracker, run, step)
+            end(tracker, run, step, 0 if state[step] == "completed" else 1)
+    told = {"skipped by failure": "skipped"}
+    assert tracker.states(run) == {step: told.get(now, now) for step, now in state.items()}
 
 
 def test_all_errors_are_told_together(tracker: Any) -> None:
@@ -292,6 +320,121 @@ def test_only_legal_transitions_of_steps(tracker: Any) -> None:
     assert tracker.states(run) == {"a": "completed", "b": "skipped"}
 
 
+RUN_WAYS: dict[str, Callable[[Any, str], Any]] = {
+    "pending": lambda tracker, run: None,
+    "running": lambda tracker, run: start(tracker, run, "first"),
+    "paused": lambda tracker, run: tracker.pause(run),
+    "waiting_for_input": lambda tracker, run: tracker.wait_for_input(run, "q"),
+    "completed": lambda tracker, run: tracker.finish_run(run, "completed", b""),
+    "failed": lambda tracker, run: tracker.finish_run(run, "failed", b""),
+    "cancelled": lambda tracker, run: tracker.finish_run(run, "cancelled", b""),
+}
+ENDS = {"completed": "completed", "failed": "failed", "cancelled": "cancelled"}
+RUN_EVENTS: dict[str, Callable[[Any, str], Any]] = {
+    "start": lambda tracker, run: start(tracker, run, "s"),
+    "pause": lambda tracker, run: tracker.pause(run),
+    "resume": lambda tracker, run: tracker.resume(run),
+    "wait": lambda tracker, run: tracker.wait_for_input(run, "other"),
+    "provide": lambda tracker, run: tracker.provide_input(run, "q", b"="),
+    "completed": lambda tracker, run: tracker.finish_run(run, "completed", b""),
+    "failed": lambda tracker, run: tracker.finish_run(run, "failed", b""),
+    "cancelled": lambda tracker, run: tracker.finish_run(run, "cancelled", b""),
+}
+RUN_TABLE: dict[str, dict[str, str]] = {
+    "pending": {"start": "running", "pause": "paused", "wait": "waiting_for_input", **ENDS},
+    "running": {"start": "running", "pause": "paused", "wait": "waiting_for_input", **ENDS},
+    "paused": {"resume": "running", "wait": "paused", "provide": "paused", **ENDS},
+    "waiting_for_input": {
+        "start": "waiting_for_input",
+        "pause": "paused",
+        "wait": "waiting_for_input",
+        "provide": "running",
+        **ENDS,
+    },
+    "completed": {},
+    "failed": {},
+    "cancelled": {},
+}
+
+
+@pytest.mark.parametrize("event", RUN_EVENTS)
+@pytest.mark.parametrize("state", RUN_TABLE)
+def test_every_pair_of_run_state_and_event(tracker: Any, state: str, event: str) -> None:
+    run = new_run(tracker)
+    if (state, event) == ("paused", "provide"):
+        tracker.wait_for_input(run, "q")
+    RUN_WAYS[state](tracker, run)
+    assert tracker.run_info(run)["state"] == state
+    expected = RUN_TABLE[state].get(event)
+    if expected is None:
+        with pytest.raises(PitConflict):
+            RUN_EVENTS[event](tracker, run)
+    else:
+        RUN_EVENTS[event](tracker, run)
+    assert tracker.run_info(run)["state"] == (expected or state)
+
+
+STEP_WAYS: dict[str, Callable[[Any, str], Any]] = {
+    "pending": lambda tracker, run: tracker.add_step(run, "s", dependencies=["first"]),
+    "queued": lambda tracker, run: None,
+    "running": lambda tracker, run: start(tracker, run, "s"),
+    "completed": lambda tracker, run: do(tracker, run, "s"),
+    "failed": lambda tracker, run: do(tracker, run, "s", state=1),
+    "skipped": lambda tracker, run: tracker.skip_step(run, "s"),
+    "cancelled": lambda tracker, run: tracker.cancel_step(run, "s"),
+}
+STEP_EVENTS: dict[str, Callable[[Any, str], Any]] = {
+    "start": lambda tracker, run: start(tracker, run, "s"),
+    "fail_attempt": lambda tracker, run: tracker.fail_attempt(run, "s", 1, "boom", 0),
+    "complete": lambda tracker, run: end(tracker, run, "s", 0),
+    "fail": lambda tracker, run: end(tracker, run, "s", 1),
+    "reuse": lambda tracker, run: end(tracker, run, "s", 2),
+    "skip": lambda tracker, run: tracker.skip_step(run, "s"),
+    "cancel": lambda tracker, run: tracker.cancel_step(run, "s"),
+    "retry": lambda tracker, run: tracker.retry_step(run, "s"),
+}
+STEP_TABLE: dict[str, dict[str, str]] = {
+    "pending": {"reuse": "completed", "skip": "skipped", "cancel": "cancelled"},
+    "queued": {
+        "start": "running",
+        "fail": "failed",
+        "reuse": "completed",
+        "skip": "skipped",
+        "cancel": "cancelled",
+    },
+    "running": {
+        "start": "running",
+        "fail_attempt": "queued",
+        "complete": "completed",
+        "fail": "failed",
+        "skip": "skipped",
+        "cancel": "cancelled",
+    },
+    "completed": {},
+    "failed": {"retry": "queued"},
+    "skipped": {"retry": "queued"},
+    "cancelled": {"retry": "queued"},
+}
+
+
+@pytest.mark.parametrize("event", STEP_EVENTS)
+@pytest.mark.parametrize("state", STEP_TABLE)
+def test_every_pair_of_step_state_and_event(tracker: Any, state: str, event: str) -> None:
+    run = new_run(tracker)
+    tracker.add_step(run, "first")
+    if state != "pending":
+        tracker.add_step(run, "s")
+    STEP_WAYS[state](tracker, run)
+    assert tracker.states(run)["s"] == state
+    expected = STEP_TABLE[state].get(event)
+    if expected is None:
+        with pytest.raises(PitConflict, match=f"step s is {state}: .* is not possible"):
+            STEP_EVENTS[event](tracker, run)
+    else:
+        STEP_EVENTS[event](tracker, run)
+    assert tracker.states(run)["s"] == (expected or state)
+
+
 def test_runs_pause_ask_and_end(tracker: Any) -> None:
     run = new_run(tracker)
 
@@ -344,6 +487,19 @@ def test_batches_of_outcomes(tracker: Any) -> None:
     time = tracker.finish_many(run, [[key, "n", b"f", 0, payload] for key in keys])
     assert tracker.recovered(run) == [[1, key, b"f", 0, payload, time] for key in keys]
     assert tracker.ready(run) == ["join"]
+
+
+def test_a_start_is_one_record_and_an_end_is_one_that_is_delivered(tracker: Any) -> None:
+    run = new_run(tracker)
+    records = tracker.stats()["records"]
+    start(tracker, run, "a")
+    assert (tracker.stats()["records"], tracker.recovered(run)) == (records + 1, [])
+    tracker.fail_attempt(run, "a", 1, "boom", 0)
+    assert (tracker.stats()["records"], tracker.recovered(run)) == (records + 2, [])
+    start(tracker, run, "a")
+    end(tracker, run, "a")
+    assert tracker.stats()["records"] == records + 4
+    assert [record[1] for record in tracker.recovered(run)] == ["a"]
 
 
 def test_steps_that_the_workflow_starts_become_the_graph(tracker: Any) -> None:
@@ -407,6 +563,45 @@ def test_decisions_on_failures(tracker: Any) -> None:
         tracker.decide_retry(run, "a", 1, "error", {"tries": 3})
 
 
+@pytest.mark.parametrize(
+    ("backoff", "delays"),
+    [("constant", [4, 4, 4, 4]), ("linear", [4, 8, 12, 15]), ("exponential", [4, 8, 15, 15])],
+)
+def test_backoff_grows_as_named_up_to_its_cap(tracker: Any, backoff: str, delays: list[float]) -> None:
+    run = new_run(tracker)
+    policy = {"max_attempts": 5, "backoff": backoff, "delay": 4.0, "max_delay": 15.0}
+    tracker.add_step(run, "a", policy=policy)
+    for attempt, delay in enumerate(delays, 1):
+        tracker.start_step(run, "a", "", attempt, [])
+        before = tracker.command(run, "what time is it")
+        decision = tracker.decide_retry(run, "a", attempt, "error")
+        assert (decision["action"], decision["delay"]) == ("retry", delay)
+        since = decision["retry_at"] - int(delay * 1_000_000)
+        assert before <= since <= tracker.command(run, "and now")
+    tracker.start_step(run, "a", "", 5, [])
+    assert tracker.decide_retry(run, "a", 5, "error")["action"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("kind", "policy", "action"),
+    [
+        ("timeout", {"max_attempts": 2, "retry_on": ["timeout"]}, "retry"),
+        ("error", {"max_attempts": 2, "retry_on": ["timeout"]}, "fail"),
+        ("ValueError", {"max_attempts": 2, "give_up_on": ["ValueError"]}, "fail"),
+        ("cancelled", {"max_attempts": 2, "on_error": "skip"}, "fail"),
+        ("error", {"on_error": "skip"}, "skip"),
+        ("error", {"on_error": "fallback", "fallback": "b"}, "fallback"),
+    ],
+)
+def test_the_kind_of_error_and_the_policy_decide(
+    tracker: Any, kind: str, policy: dict[str, Any], action: str
+) -> None:
+    run = new_run(tracker)
+    tracker.add_step(run, "a", policy=policy)
+    start(tracker, run, "a")
+    assert tracker.decide_retry(run, "a", 1, kind)["action"] == action
+
+
 def test_a_due_backoff_is_ready_again(tracker: Any) -> None:
     run = new_run(tracker)
     tracker.add_step(run, "a", policy={"max_attempts": 2, "delay": 0.0})
@@ -438,6 +633,24 @@ def test_a_finished_run_keeps_no_graph(tracker: Any) -> None:
     tracker.finish_run(run, "failed", b"={}")
     assert tracker.stats()["graph_bytes"] == before
     assert tracker.run_info(run)["steps"] == {"pending": 4_999, "queued": 1}
+
+
+def test_a_step_that_is_there_already_leaves_nothing_that_a_restart_would_miss(
+    tmp_path: Path, libraries: dict[str, Path]
+) -> None:
+    paths = [str(libraries["dag_tracker"])]
+    pit: Any = _host.open_pit(str(tmp_path), paths)
+    run = new_run(pit.dag_tracker)
+    start(pit.dag_tracker, run, "unfolded")
+    assert pit.dag_tracker.add_step(run, "unfolded", dependencies=["nobody"]) is False
+    start(pit.dag_tracker, run, "next")
+    assert pit.dag_tracker.add_step(run, "last", dependencies=["nobody", "next"])
+    states = pit.dag_tracker.states(run)
+    pit.close()
+    pit = _host.open_pit(str(tmp_path), paths)
+    assert pit.dag_tracker.states(run) == states
+    assert pit.dag_tracker.validate(run)[0]["dependency"] == "nobody"
+    pit.close()
 
 
 DYING = """

@@ -87,6 +87,12 @@ for _ in range(3):
     pool.release(pool.try_acquire("kept"))
 pool.charge("kept", 0.25, 100)
 pool.try_acquire("kept")
+pool.register("free", instances=9)
+pool.warm("free")
+pool.warmed("free", 0.1)
+for _ in range(7):
+    pool.release(pool.try_acquire("free"))
+pool.checked("free", True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -209,18 +215,47 @@ def test_terms_that_mean_nothing_are_refused(pool: Any, terms: dict[str, Any], m
 
 def test_a_second_registration_changes_the_terms_and_keeps_the_state(pool: Any) -> None:
     heat(pool, memory=5)
-    pool.register("m", "acme", 7, 2, backup="spare", keep_warm=1.5)
+    pool.register("m", "acme", 7, 2, 0.5, "spare", 1.5, 4)
     found = row(pool)
-    assert {
-        key: found[key] for key in ("provider", "memory", "instances", "backup", "keep_warm", "state")
-    } == {
+    terms = {
         "provider": "acme",
         "memory": 7,
         "instances": 2,
+        "cost_per_call": 0.5,
         "backup": "spare",
         "keep_warm": 1.5,
+        "failure_threshold": 4,
         "state": "hot",
     }
+    assert {key: found[key] for key in terms} == terms
+
+
+def test_more_instances_serve_who_waits_and_fewer_tell_who_wants_too_many(pool: Any) -> None:
+    async def main() -> None:
+        heat(pool)
+        pool.try_acquire("m")
+        waiting = asyncio.create_task(pool.acquire_async("m"))
+        await asyncio.sleep(0)
+        pool.register("m", instances=3)
+        assert await waiting
+        large = asyncio.create_task(pool.acquire_async("m", slots=3))
+        await asyncio.sleep(0)
+        pool.register("m", instances=2)
+        with pytest.raises(PitInvalidArgument, match="slots: expected 1 to 2"):
+            await large
+        assert pool.stats()["waiting"] == 0
+
+    asyncio.run(main())
+
+
+def test_a_failed_model_is_not_forgotten_while_it_is_leased(pool: Any) -> None:
+    heat(pool)
+    lease = pool.try_acquire("m")
+    pool.failed("m", "broken")
+    with pytest.raises(PitConflict, match="m is failed, leased or waited for"):
+        pool.unregister("m")
+    pool.release(lease)
+    pool.unregister("m")
 
 
 def test_the_higher_priority_then_the_longer_wait_comes_first(pool: Any) -> None:
@@ -345,6 +380,29 @@ def test_the_least_recently_used_idle_model_is_asked_to_go(pit: Any, pool: Any) 
     assert served(pit, program()) == [("model.unload", ["c"]), ("model.load", ["new"])]
 
 
+def test_another_cap_sends_idle_models_away_or_lets_waiting_ones_in(pit: Any, pool: Any) -> None:
+    async def program() -> None:
+        pool.configure(memory_limit=20)
+        for model in "ab":
+            heat(pool, model, memory=10)
+            pool.release(pool.try_acquire(model))
+        pool.configure(memory_limit=10)
+        await asyncio.sleep(0.005)
+        assert pool.cool("a")
+        pool.cooled("a")
+        held = pool.try_acquire("b")
+        waiting = asyncio.create_task(pool.acquire_async("a"))
+        await asyncio.sleep(0.005)
+        pool.configure(memory_limit=20)
+        await asyncio.sleep(0.005)
+        assert pool.warm("a")
+        pool.warmed("a", 0.1)
+        pool.release(await waiting)
+        pool.release(held)
+
+    assert served(pit, program()) == [("model.unload", ["a"]), ("model.load", ["a"])]
+
+
 def test_what_never_fits_the_memory_is_refused_at_once(pool: Any) -> None:
     pool.configure(memory_limit=10)
     pool.register("m", memory=11)
@@ -394,6 +452,13 @@ def test_health_checks_fail_a_model_at_its_threshold_and_a_good_one_resets_the_c
         assert (row(pool)["state"], row(pool)["reason"]) == ("failed", "2 health checks failed: no answer")
 
     assert served(pit, program()) == [("model.health", ["m"])]
+
+
+def test_a_bad_answer_about_a_model_that_is_not_loaded_is_refused_and_not_counted(pool: Any) -> None:
+    pool.register("m", failure_threshold=3)
+    with pytest.raises(PitConflict, match="m is cold"):
+        pool.checked("m", False)
+    assert row(pool)["failures"] == 0
 
 
 def test_a_backup_serves_for_a_failed_model_also_to_those_who_wait(pool: Any) -> None:
@@ -473,6 +538,25 @@ def test_counters_tell_what_happened(pool: Any) -> None:
     assert shown == {"models": 1, "hot": 1, "resident_bytes": 10, "leases": 1, "hits": 1, "misses": 1}
 
 
+def test_the_time_that_leases_waited_is_measured(pool: Any) -> None:
+    async def main() -> None:
+        heat(pool)
+        held = pool.try_acquire("m")
+        for seconds in (0.02, 0.002):
+            waiting = asyncio.create_task(pool.acquire_async("m"))
+            await asyncio.sleep(seconds)
+            pool.release(held)
+            held = await waiting
+        found, stats = row(pool), pool.stats()
+        assert (found["waits"], found["hits"]) == (2, 1)
+        assert found["wait_max"] >= 0.02
+        assert found["wait_seconds"] >= found["wait_max"] + 0.002
+        assert (stats["waits"], stats["wait_max"]) == (2, found["wait_max"])
+        assert stats["wait_seconds"] == found["wait_seconds"]
+
+    asyncio.run(main())
+
+
 def test_registrations_limits_use_and_cost_outlive_a_killed_process(
     tmp_path: Path, libraries: dict[str, Path]
 ) -> None:
@@ -491,7 +575,8 @@ def test_registrations_limits_use_and_cost_outlive_a_killed_process(
     ]
     assert (found["calls"], found["cost"], found["units"]) == (3, 1.75, 100.0)
     assert (found["state"], found["leased"]) == ("cold", 0)
-    assert [one["name"] for one in pool.models()] == ["kept"]
+    assert [one["name"] for one in pool.models()] == ["free", "kept"]
+    assert row(pool, "free")["calls"] == 7
     assert pool.stats()["spent"] == 1.75
     pool.register("large", memory=1001)
     with pytest.raises(PitExhausted, match="1000"):

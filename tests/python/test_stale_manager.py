@@ -189,6 +189,19 @@ def test_what_is_needed_since_the_plan_stays(pit: Any) -> None:
         store.get(loose)
 
 
+def test_what_is_needed_since_the_step_comes_back_at_the_commit(pit: Any) -> None:
+    store, stale = pit.artifact_store, pit.stale_manager
+    loose, source, again = store.put(b"loose"), store.put(b"source"), store.put(b"again")
+    sweep = stale.begin_sweep(future(pit))["sweep"]
+    assert stale.step(sweep)["deleted"] == 3
+    made = store.put(b"made from it", "made", inputs=[source])
+    store.put(b"again")
+    assert stale.commit(sweep) == {"deleted": 1, "bytes": len(b"loose")}
+    assert ids(pit) == {source, again, made}
+    with pytest.raises(PitNotFound):
+        store.get(loose)
+
+
 def test_a_killed_sweep_is_found_and_its_trash_restored(tmp_path: Path, libraries: dict[str, Path]) -> None:
     paths = [str(path) for path in libraries.values()]
     command = [sys.executable, "-c", SWEEP_AND_WAIT, str(tmp_path), *paths]

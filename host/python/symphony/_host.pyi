@@ -40,9 +40,12 @@ class Pit(CorePit):
     def serve_callouts(
         self, event_loop: AbstractEventLoop, handler: Callable[[str, str, list[Any]], object]
     ) -> None:
-        """Answer what components ask for: ``handler(component, name, args)`` is called on the loop's thread.
+        """Answer what components ask for: ``handler(component, name, args)`` is called in the loop.
 
-        It must not raise. Whoever serves last is the one that is asked.
+        A component that waits for the answer (``symphony.ask/1``) gets what the handler returns, or what the
+        coroutine that it returns gives or raises; the coroutine is cancelled when the component gives up.
+        ``NotImplemented`` says that the name is unknown. Where a component does not wait, the handler must
+        not raise. Whoever serves last is the one that is asked, until its loop is closed.
         """
     def close(self) -> None:
         """Give the lease back; further calls raise PitUnavailable."""
@@ -88,6 +91,9 @@ def compact(home: str, libraries: list[str]) -> list[tuple[str, int, int]]:
 
 def inspect(home: str) -> dict[str, Any]:
     """What is in the log of a home, without its lease and without changing anything."""
+
+def async_counts() -> dict[str, int]:
+    """Operations ``created`` and ``dropped``, ``signals`` sent to loops, wakes ``late`` for a closed one."""
 
 def lease_holder(home: str) -> int | None:
     """Process that holds the Pit lease of a home, if any."""

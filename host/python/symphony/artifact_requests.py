@@ -5,7 +5,6 @@ Answers are plain JSON; times are ISO 8601 in UTC, content comes in parts. Used 
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
 from collections.abc import Awaitable, Callable
@@ -23,6 +22,8 @@ Requests = dict[str, Callable[..., Awaitable[Any]]]
 
 # Base64 makes it a third more, and a line has at most 16 MiB.
 PART: Final = 8 << 20
+# Names that an unknown one is compared with: among a million that would take seconds.
+COMPARED: Final = 10_000
 _ID: Final = re.compile(r"[0-9a-f]{64}\Z")
 _ID_PREFIX: Final = re.compile(r"[0-9a-f]{4,63}\Z")
 _TIMES: Final = ("created", "last_access", "now", "since", "started", "finished")
@@ -34,6 +35,7 @@ class ArtifactRequests:
     def __init__(self, pit: CorePit) -> None:
         self._store = pit.artifact_store
         self._stale = pit.stale_manager
+        self._fetched: tuple[str, memoryview] | None = None  # the artifact that is being fetched part by part
 
     def methods(self) -> Requests:
         """The requests by their names."""
@@ -43,6 +45,8 @@ class ArtifactRequests:
             "artifacts.get": self._get,
             "artifacts.search": self._search,
             "artifacts.verify": self._verify,
+            "artifacts.cool": self._cool,
+            "artifacts.warm": self._warm,
             "artifacts.plan": self._plan,
             "artifacts.sweep": self._sweep,
             "artifacts.sweep_step": self._sweep_step,
@@ -62,8 +66,11 @@ class ArtifactRequests:
 
     async def _get(self, artifact: str, offset: int = 0, limit: int = PART) -> Any:
         found = self._resolve(artifact)
-        content = self._store.read(found)
+        held = self._fetched
+        content = held[1] if held and held[0] == found and offset else await self._store.read_async(found)
         end = min(offset + max(1, min(limit, PART)), len(content))
+        # The next part is of the same bytes, which a cold artifact would have to be decompressed for again.
+        self._fetched = (found, content) if end < len(content) else None
         return {
             "id": found,
             "size": len(content),
@@ -84,10 +91,35 @@ class ArtifactRequests:
     async def _verify(self, artifact: str = "", after: str = "", limit: int = 1000) -> Any:
         """One artifact, or a page of all: how many were checked, which are damaged, where to go on."""
         if not artifact:
-            return await asyncio.to_thread(self._store.verify_all, after, limit)
+            return await self._store.verify_all_async(after, limit)
         found = self._resolve(artifact)
         good = await self._store.verify_async(found)
         return {"checked": 1, "damaged": [] if good else [found], "next": None}
+
+    async def _cool(
+        self, artifact: str = "", idle: float = 0.0, after: str = "", limit: int = 1000
+    ) -> dict[str, Any]:
+        """One artifact, or of a page of all those idle for so many seconds: kept compressed from now on."""
+        if not artifact:
+            return {**await self._store.cool_all_async(idle, after, limit), "artifacts": []}
+        found = self._resolve(artifact)
+        row = await self._store.cool_async(found)
+        cooled = not row["reason"]
+        return {
+            "checked": 1,
+            "cooled": int(cooled),
+            "saved": row["size"] - row["bytes"] if cooled else 0,
+            "damaged": [],
+            "next": None,
+            "artifacts": [{"id": found, **row}],
+        }
+
+    async def _warm(self, artifact: str) -> dict[str, Any]:
+        """Kept as it was put again."""
+        found = self._resolve(artifact)
+        info = self._store.info(found)
+        await self._store.warm_async(found)
+        return {"id": found, "size": info["size"], "warmed": info["cold"] is not None}
 
     # Retention.
 
@@ -134,7 +166,7 @@ class ArtifactRequests:
                 raise InvalidInput(f"{what} is the beginning of several ids", hint=f"{ids[0]}, {ids[1]}")
             if ids:
                 return str(ids[0])
-        names = [row["name"] for row in self._store.list()]
+        names = [row["name"] for row in self._store.list(limit=COMPARED)]
         hint = did_you_mean(what, names, "symphony artifacts list")
         raise NotFound(f"there is no artifact {what!r}", hint=hint)
 

@@ -23,7 +23,7 @@ from symphony.channel import LINE_LIMIT, Channel, UnknownMethod
 from symphony.compaction import keep_compact
 from symphony.core_components import core_components
 from symphony.engine.engine import Engine, log_line
-from symphony.errors import Incompatible, InvalidInput
+from symphony.errors import Incompatible, InvalidInput, NotFound
 from symphony.model_requests import ModelRequests
 from symphony.pit_access import OpenPit, open_pit
 from symphony.plugins import PluginHost
@@ -173,9 +173,13 @@ class Interpreter:
         return json_value(self._configured.pit.native.components(), "pit.list")
 
     async def _pit_call(self, component: str, method: str, args: list[Any] | None = None) -> dict[str, Any]:
-        # A method may wait: in a thread it cannot hold up the runs.
-        call = self._configured.pit.native.call
-        value = await asyncio.to_thread(call, component, method, args or [])
+        native = self._configured.pit.native
+        try:
+            # A method may wait: in a thread it cannot hold up the runs.
+            value = await asyncio.to_thread(native.call, component, method, args or [])
+        except NotFound as error:
+            error.hint = _closest(native.components(), component, method)
+            raise
         if inspect.isawaitable(value):
             value = await value
         return {"value": json_value(value, "value")}
@@ -195,6 +199,14 @@ class Interpreter:
             self._ready.pit.close()
         self.stopped.set()
         return {}
+
+
+def _closest(components: list[dict[str, Any]], component: str, method: str) -> str:
+    """A hint for who called a method that is not there."""
+    known = [item for item in components if component in (item["name"], item["id"])]
+    if known:
+        return did_you_mean(method, [item["name"] for item in known[0]["methods"]])
+    return did_you_mean(component, [item["name"] for item in components])
 
 
 async def _serve() -> None:

@@ -27,6 +27,7 @@ _TYPES: Final = {
 # By the sign that shows the need of each, in the order of the import statements.
 _IMPORTS: Final = (
     (r"\bbuiltins\.", "import builtins", 0),
+    (r"\bAsyncGenerator\[", "from collections.abc import AsyncGenerator", 0),
     (r"\bCoroutine\[", "from collections.abc import Coroutine", 0),
     (r"\bAny\b", "from typing import Any, Protocol", 0),
     (r"\A(?!.*\bAny\b)", "from typing import Protocol", 0),
@@ -100,7 +101,9 @@ def _method(method: Mapping[str, Any], taken: set[str]) -> str:
     if arguments.vararg:
         given += ["*args: Any", "**kwargs: Any"]
     result = _type(parsed.returns, taken)
-    if "ASYNC" in method["flags"]:
+    if "STREAM" in method["flags"]:
+        result = f"AsyncGenerator[{result}, None]"
+    elif "ASYNC" in method["flags"]:
         result = f"Coroutine[Any, Any, {result}]"
     line = f"    def {parsed.name}({', '.join(['self', *given])}) -> {result}:"
     if len(line) > WIDTH:

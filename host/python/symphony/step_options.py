@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 from symphony.errors import InvalidInput
 from symphony.values.signatures import did_you_mean
+
+_LONGEST_BACKOFF: Final = 300.0
+_MOST_ATTEMPTS: Final = 2**32 - 1  # the DAG Tracker counts so far
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,17 @@ class StepOptions:
     model: str | None = None
     version: str | None = None
     backoff: float = 1.0
+
+    @property
+    def retry_policy(self) -> dict[str, Any]:
+        """What the DAG Tracker decides by when an attempt has failed."""
+        return {
+            "max_attempts": min(self.retries + 1, _MOST_ATTEMPTS),
+            "delay": min(float(self.backoff), _LONGEST_BACKOFF),
+            "max_delay": _LONGEST_BACKOFF,
+            # A value that cannot be recorded will not be recordable the next time.
+            "give_up_on": ["ConversionError"],
+        }
 
     @classmethod
     def checked(cls, step: str, options: dict[str, Any]) -> StepOptions:

@@ -15,7 +15,7 @@ use crate::runs::{End, Filter, resume_hint};
 use crate::subprocess::Phase;
 
 /// What the interpreter answers as it is, and the fields that it takes.
-const FORWARDED: [(&str, &[&str]); 17] = [
+const FORWARDED: [(&str, &[&str]); 19] = [
     ("workflows.list", &[]),
     ("pit.list", &[]),
     ("pit.call", &["component", "method", "args"]),
@@ -29,6 +29,8 @@ const FORWARDED: [(&str, &[&str]); 17] = [
     ("artifacts.get", &["artifact", "offset", "limit"]),
     ("artifacts.search", &["query", "tags", "metadata", "media_type", "limit"]),
     ("artifacts.verify", &["artifact", "after", "limit"]),
+    ("artifacts.cool", &["artifact", "idle", "after", "limit"]),
+    ("artifacts.warm", &["artifact"]),
     ("artifacts.plan", &["limit", "decision"]),
     ("artifacts.sweep", &[]),
     ("artifacts.sweep_step", &["sweep", "batch"]),

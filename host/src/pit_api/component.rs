@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use symphony_pit_abi as abi;
 use symphony_pit_abi::{HostTable, RawRecord, Returned};
+use symphony_pit_journal::forked;
 
 use super::LoadError;
 use super::description::Description;
@@ -16,7 +17,7 @@ use super::host_table::{Context, Services};
 /// What an instance's host table points to, and the table. Boxed, so that none of it moves.
 struct Given {
     table: HostTable,
-    _context: Box<Context>,
+    context: Box<Context>,
     _data_dir: Box<str>,
 }
 
@@ -32,7 +33,7 @@ pub struct Component {
     /// Between `start` and `stop`.
     started: AtomicBool,
     /// Declared after the instance's last use: dropped after `destroy`.
-    _given: Box<Given>,
+    given: Box<Given>,
 }
 
 // SAFETY: the ABI demands that an instance may be used from any thread.
@@ -62,10 +63,10 @@ impl Component {
         let id = description.id();
         let number = services.number(id)?;
         let calls = description.calls().collect();
-        let context = Box::new(Context { services: Arc::clone(services), id, number, calls });
+        let (services, revision) = (Arc::clone(services), description.revision());
+        let context = Box::new(Context { services, id, number, revision, calls });
         let data_dir = data_dir(home, id).to_string_lossy().into_owned().into_boxed_str();
-        let given =
-            Box::new(Given { table: context.table(&data_dir), _context: context, _data_dir: data_dir });
+        let given = Box::new(Given { table: context.table(&data_dir), context, _data_dir: data_dir });
         let given = Box::into_raw(given);
         let (send, receive) = mpsc::channel();
         let (table, create) = (given as usize, description.entry.create);
@@ -94,7 +95,7 @@ impl Component {
         if instance.is_null() {
             return Err(failure(id, "start", abi::ErrorKind::Internal as u32, out));
         }
-        Ok(Self { description, instance, started: AtomicBool::new(false), _given: given })
+        Ok(Self { description, instance, started: AtomicBool::new(false), given })
     }
 
     fn checked(&self, action: &'static str, status: u32, out: Returned) -> Result<(), LoadError> {
@@ -112,19 +113,31 @@ impl Component {
             Some(restore) => unsafe {
                 restore(self.instance, snapshot.as_ptr(), snapshot.len(), &raw mut out)
             },
-            None => abi::STATUS_OK,
+            None => return Err(self.cannot("read its snapshot", "it has no restore")),
         };
         self.checked("read its snapshot", status, out)
     }
 
+    /// A record that is newer than the library, as after a step back to an older one, is not even shown to it.
     pub(super) fn replay(&self, record: &RawRecord) -> Result<(), LoadError> {
+        const ACTION: &str = "read its records";
+        let known = self.description.revision();
+        if record.revision > known {
+            let newer = format!("one is of revision {}, it reads up to {known}", record.revision);
+            return Err(self.cannot(ACTION, &newer));
+        }
         let mut out = Returned::EMPTY;
         let status = match self.description.entry.replay {
             // SAFETY: an instance of this entry, a record borrowed for the call.
             Some(replay) => unsafe { replay(self.instance, record, &raw mut out) },
-            None => abi::STATUS_OK,
+            None => return Err(self.cannot(ACTION, "it has no replay")),
         };
-        self.checked("read its records", status, out)
+        self.checked(ACTION, status, out)
+    }
+
+    fn cannot(&self, action: &'static str, why: &str) -> LoadError {
+        let error = abi::Error::corrupt(why);
+        LoadError::Component { id: self.description.id().to_owned(), action, error }
     }
 
     /// The whole lasting state, where the component makes snapshots; only before `start`.
@@ -173,6 +186,11 @@ impl Component {
 
 impl Drop for Component {
     fn drop(&mut self) {
+        if forked() {
+            // Its threads are the parent's, and its locks, as those of the services, may be held by them for ever.
+            std::mem::forget(Arc::clone(&self.given.context.services));
+            return;
+        }
         self.stop();
         // SAFETY: made by `create`, destroyed once; calls and operations hold an Arc, so none is under way.
         unsafe { (self.description.entry.destroy)(self.instance) };

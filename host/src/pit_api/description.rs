@@ -7,7 +7,7 @@ use libloading::Library;
 use symphony_pit_abi as abi;
 use symphony_pit_abi::{ABI_MAJOR, ABI_MINOR, ENTRY_SYMBOL, Entry, MAGIC, Method, Str};
 
-use super::LoadError;
+use super::{LoadError, tables};
 use crate::shared_object;
 
 /// A method of a loaded component.
@@ -59,10 +59,11 @@ impl MethodView {
 
     /// The names of the flags that are set, upper case.
     pub fn flags(self) -> Vec<&'static str> {
-        const NAMES: [(u32, &str); 4] = [
+        const NAMES: [(u32, &str); 5] = [
             (abi::FLAG_FAST, "FAST"),
             (abi::FLAG_BLOCKING, "BLOCKING"),
             (abi::FLAG_ASYNC, "ASYNC"),
+            (abi::FLAG_STREAM, "STREAM"),
             (abi::FLAG_WAITING, "WAITING"),
         ];
         NAMES.into_iter().filter(|(flag, _)| self.raw.flags & flag != 0).map(|(_, name)| name).collect()
@@ -136,15 +137,8 @@ impl Description {
         }
         // SAFETY: checked above, static, never unloaded.
         let entry = unsafe { &*entry };
-        let described = Self { path: path.to_owned(), entry };
-        // The first method's size tells where the second one begins, so it is compared before more are read.
-        for method in described.methods() {
-            if method.raw.size as usize != size_of::<Method>() {
-                let expected = format!("methods of {} bytes", size_of::<Method>());
-                return Err(refuse(&expected, format!("{} bytes", method.raw.size)));
-            }
-        }
-        Ok(described)
+        tables::check(entry).map_err(|fault| refuse(&fault.expected, fault.found))?;
+        Ok(Self { path: path.to_owned(), entry })
     }
 
     /// `symphony.pool_manager`

@@ -4,8 +4,9 @@ use std::ffi::c_void;
 use std::sync::{Arc, OnceLock, Weak};
 
 use symphony_pit_abi::{
-    ASYNC_EXTENSION, AsyncTable, CALLOUT_EXTENSION, CALLS_EXTENSION, CalloutTable, CallsTable, Error,
-    ErrorKind, FLAG_ASYNC, HostTable, RawValue, RawWaker, Returned, STATUS_OK, Str, ValueRef,
+    ASK_EXTENSION, ASYNC_EXTENSION, AskTable, AsyncTable, CALLOUT_EXTENSION, CALLS_EXTENSION, CalloutTable,
+    CallsTable, Error, ErrorKind, FLAG_ASYNC, HostTable, RawValue, RawWaker, Returned, STATUS_OK, Str,
+    ValueRef,
 };
 use symphony_pit_journal::{Error as LogError, Log};
 
@@ -14,6 +15,7 @@ use super::component::Component;
 use super::defaults;
 use super::error::LoadError;
 use super::jobs::Jobs;
+use super::questions::question;
 use super::timers::Timers;
 
 /// What the components of one Pit share.
@@ -72,6 +74,8 @@ pub(super) struct Context {
     pub id: &'static str,
     /// Number of the component in the log.
     pub number: u16,
+    /// Highest record revision that the component reads.
+    pub revision: u16,
     pub calls: Vec<&'static str>,
 }
 
@@ -155,6 +159,9 @@ unsafe extern "C" fn append(
 ) -> i64 {
     // SAFETY: the component passes its own context, and a payload borrowed for the call.
     let (context, payload) = unsafe { (context(own), borrowed(payload, len)) };
+    if revision > context.revision {
+        return -1; // it could not be read back
+    }
     let Some(log) = &context.services.log else { return -4 };
     match log.append(context.number, kind, revision, time, payload) {
         Ok(position) => position.cast_signed(),
@@ -179,9 +186,10 @@ unsafe extern "C" fn log(own: *mut c_void, level: u32, text: Str) {
     }
 }
 
-unsafe extern "C" fn flush_to(own: *mut c_void, position: u64) -> u32 {
+unsafe extern "C" fn flush_to(own: *mut c_void, _position: u64) -> u32 {
+    // A flush covers all that was appended before it, so it need not know which record is waited for.
     // SAFETY: the component passes its own context.
-    match unsafe { context(own) }.services.log.as_ref().map(|log| log.flush_to(position)) {
+    match unsafe { context(own) }.services.log.as_ref().map(Log::flush_if_durable) {
         Some(Err(_)) => ErrorKind::Io as u32,
         _ => STATUS_OK,
     }
@@ -192,11 +200,13 @@ unsafe extern "C" fn extension(_own: *mut c_void, id: Str) -> *const c_void {
         AsyncTable { size: size::<AsyncTable>(), reserved: 0, sleep_until, cancel_sleep, spawn_blocking };
     static CALLS: CallsTable = CallsTable { size: size::<CallsTable>(), reserved: 0, call };
     static CALLOUT: CalloutTable = CalloutTable { size: size::<CalloutTable>(), reserved: 0, callout };
+    static ASK: AskTable = AskTable { size: size::<AskTable>(), reserved: 0, ask };
     // SAFETY: text borrowed for the call.
     match unsafe { borrowed(id.ptr, id.len) } {
         id if id == ASYNC_EXTENSION.as_bytes() => (&raw const ASYNC).cast(),
         id if id == CALLS_EXTENSION.as_bytes() => (&raw const CALLS).cast(),
         id if id == CALLOUT_EXTENSION.as_bytes() => (&raw const CALLOUT).cast(),
+        id if id == ASK_EXTENSION.as_bytes() => (&raw const ASK).cast(),
         _ => std::ptr::null(),
     }
 }
@@ -252,7 +262,31 @@ unsafe extern "C" fn callout(own: *mut c_void, name: Str, args: *const RawValue,
     let (context, callout) = unsafe {
         let args = borrowed(args, count).iter().map(|raw| ValueRef::new(raw).to_owned()).collect();
         let context = context(own);
-        (context, Callout { component: context.id, name: name.as_str().to_owned(), args })
+        (context, Callout { component: context.id, name: name.as_str().to_owned(), args, question: None })
     };
     if context.services.callouts.post(callout) { STATUS_OK } else { ErrorKind::WouldBlock as u32 }
+}
+
+unsafe extern "C" fn ask(
+    own: *mut c_void,
+    name: Str,
+    args: *const RawValue,
+    count: usize,
+    out: *mut Returned,
+) -> u32 {
+    // SAFETY: as above.
+    let (context, name, args) = unsafe {
+        let args = borrowed(args, count).iter().map(|raw| ValueRef::new(raw).to_owned()).collect();
+        (context(own), name.as_str().to_owned(), args)
+    };
+    let (question, mut operation) = question(&context.services);
+    let callout = Callout { component: context.id, name, args, question: Some(question) };
+    if context.services.callouts.post(callout) {
+        // SAFETY: the caller's slot.
+        unsafe { out.write(operation) };
+        return STATUS_OK;
+    }
+    // SAFETY: released once, never polled.
+    unsafe { operation.release() };
+    ErrorKind::WouldBlock as u32
 }

@@ -12,6 +12,30 @@ use symphony_pit_abi::{RawValue, ValueRef};
 use super::MAX_DEPTH;
 use crate::extensions;
 
+/// The object of a scalar that no one has to release: a new reference, or null with an exception. None for the rest, which
+/// [`from_raw`] reads.
+///
+/// # Safety
+/// As for [`from_raw`].
+#[inline]
+pub(crate) unsafe fn scalar_object(raw: &RawValue) -> Option<*mut ffi::PyObject> {
+    // SAFETY: promised by the caller; the tag says which field is set.
+    unsafe {
+        Some(match raw.tag {
+            0 => {
+                let none = ffi::Py_None();
+                ffi::Py_INCREF(none);
+                none
+            }
+            1 => ffi::PyBool_FromLong((raw.data.uint & 0xff).try_into().unwrap_or(1)),
+            2 => ffi::PyLong_FromLongLong(raw.data.int),
+            3 => ffi::PyLong_FromUnsignedLongLong(raw.data.uint),
+            4 => ffi::PyFloat_FromDouble(raw.data.float),
+            _ => return None,
+        })
+    }
+}
+
 /// A new reference, or null with an exception set.
 ///
 /// # Safety
@@ -24,11 +48,10 @@ pub(crate) unsafe fn from_raw(raw: &RawValue, depth: usize) -> *mut ffi::PyObjec
     }
     // SAFETY (whole block): the tag says which field is set, spans hold what the component promised.
     unsafe {
+        if let Some(object) = scalar_object(raw) {
+            return object;
+        }
         match raw.tag {
-            1 => ffi::PyBool_FromLong((raw.data.uint & 0xff).try_into().unwrap_or(1)),
-            2 => ffi::PyLong_FromLongLong(raw.data.int),
-            3 => ffi::PyLong_FromUnsignedLongLong(raw.data.uint),
-            4 => ffi::PyFloat_FromDouble(raw.data.float),
             5 => {
                 let span = raw.data.span;
                 ffi::PyUnicode_DecodeUTF8(span.ptr.cast::<c_char>(), span.len.cast_signed(), ptr::null())

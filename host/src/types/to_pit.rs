@@ -13,6 +13,70 @@ use super::{MAX_DEPTH, buffers, too_deep};
 use crate::extensions::{self, Reduced};
 use crate::mismatch::{Mismatch, key_place, unknown_type};
 
+/// What is converted without a look inside: None, or exactly a str, int of 64 bits, float, bool or bytes. None for the rest,
+/// which [`to_raw`] converts or refuses. The fast path of calls: it cannot panic.
+///
+/// # Safety
+/// `object` is live as long as the value; attached to Python.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a part of each entry of a method")]
+pub(crate) unsafe fn scalar(object: *mut ffi::PyObject) -> Option<RawValue> {
+    // SAFETY (whole function): promised by the caller.
+    unsafe {
+        let kind = ffi::Py_TYPE(object);
+        if kind == &raw mut ffi::PyUnicode_Type {
+            return text(object);
+        }
+        if kind == &raw mut ffi::PyLong_Type {
+            let mut overflow: c_int = 0;
+            let value = ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow);
+            return (overflow == 0).then(|| RawValue::int(value));
+        }
+        if object == ffi::Py_None() {
+            return Some(RawValue::NONE);
+        }
+        if kind == &raw mut ffi::PyFloat_Type {
+            return Some(RawValue::float(ffi::PyFloat_AsDouble(object)));
+        }
+        if kind == &raw mut ffi::PyBool_Type {
+            return Some(RawValue::bool(object == ffi::Py_True()));
+        }
+        if kind == &raw mut ffi::PyBytes_Type {
+            return Some(bytes(object));
+        }
+        None
+    }
+}
+
+/// The text of a str, cached by CPython in the object itself; None where it holds a lone surrogate.
+///
+/// # Safety
+/// As [`scalar`], with a str.
+#[inline]
+unsafe fn text(object: *mut ffi::PyObject) -> Option<RawValue> {
+    let mut size = 0;
+    // SAFETY: promised by the caller.
+    unsafe {
+        let text = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut size);
+        if text.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        Some(RawValue::span(Tag::Str, text.cast(), size.unsigned_abs()))
+    }
+}
+
+/// # Safety
+/// As [`scalar`], with bytes.
+#[inline]
+unsafe fn bytes(object: *mut ffi::PyObject) -> RawValue {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let start = ffi::PyBytes_AsString(object).cast_const().cast();
+        RawValue::span(Tag::Bytes, start, ffi::PyBytes_Size(object).unsigned_abs())
+    }
+}
+
 /// Convert an argument. With `detached`, what other threads may write to meanwhile is copied.
 ///
 /// # Safety
@@ -26,38 +90,17 @@ pub(crate) unsafe fn to_raw(
 ) -> Result<RawValue, Mismatch> {
     // SAFETY (whole function): promised by the caller; every call is to CPython with objects that it gave us.
     unsafe {
-        if object == ffi::Py_None() {
-            return Ok(RawValue::NONE);
-        }
-        if object == ffi::Py_True() || object == ffi::Py_False() {
-            return Ok(RawValue::bool(object == ffi::Py_True()));
+        if let Some(value) = scalar(object) {
+            if depth > 0 && (value.tag == Tag::Str as u32 || value.tag == Tag::Bytes as u32) {
+                arena.keep(object);
+            }
+            return Ok(value);
         }
         if ffi::PyLong_CheckExact(object) != 0 {
-            let mut overflow: c_int = 0;
-            let value = ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow);
-            return if overflow == 0 { Ok(RawValue::int(value)) } else { large(object, arena) };
+            return large(object, arena);
         }
         if ffi::PyUnicode_CheckExact(object) != 0 {
-            let mut size = 0;
-            let text = ffi::PyUnicode_AsUTF8AndSize(object, &raw mut size);
-            if text.is_null() {
-                ffi::PyErr_Clear();
-                return Err(Mismatch::new("expected str, got a str with a lone surrogate"));
-            }
-            if depth > 0 {
-                arena.keep(object);
-            }
-            return Ok(RawValue::span(Tag::Str, text.cast(), size.unsigned_abs()));
-        }
-        if ffi::PyFloat_CheckExact(object) != 0 {
-            return Ok(RawValue::float(ffi::PyFloat_AsDouble(object)));
-        }
-        if ffi::PyBytes_CheckExact(object) != 0 {
-            if depth > 0 {
-                arena.keep(object);
-            }
-            let start = ffi::PyBytes_AsString(object).cast_const().cast();
-            return Ok(RawValue::span(Tag::Bytes, start, ffi::PyBytes_Size(object).unsigned_abs()));
+            return Err(Mismatch::new("expected str, got a str with a lone surrogate"));
         }
         compound(object, arena, detached, depth)
     }

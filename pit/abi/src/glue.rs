@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::layout::{HostTable, Param, RawRecord, RawValue, Returned, STATUS_OK};
 use crate::panic;
@@ -49,15 +49,26 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
+#[inline]
 fn finish(result: std::thread::Result<Result<Returned>>, out: *mut Returned) -> u32 {
-    let (status, returned) = match result {
-        Ok(Ok(returned)) => (STATUS_OK, returned),
-        Ok(Err(error)) => (error.kind as u32, Returned::from_error(error)),
-        Err(panic) => (ErrorKind::Panic as u32, Returned::from_error(Error::panicked(&*panic))),
+    let error = match result {
+        Ok(Ok(returned)) => {
+            // SAFETY: `out` is the caller's slot, valid for a write.
+            unsafe { out.write(returned) };
+            return STATUS_OK;
+        }
+        Ok(Err(error)) => error,
+        Err(panic) => Error::panicked(&*panic),
     };
-    // SAFETY: `out` is the caller's slot, valid for a write.
-    unsafe { out.write(returned) };
-    status
+    fail(error, out)
+}
+
+#[cold]
+fn fail(error: Error, out: *mut Returned) -> u32 {
+    let kind = error.kind as u32;
+    // SAFETY: as above.
+    unsafe { out.write(Returned::from_error(error)) };
+    kind
 }
 
 /// # Safety

@@ -20,7 +20,7 @@ use crate::view::ValueRef;
 /// The host of one component instance.
 #[derive(Clone, Copy)]
 pub struct Host {
-    table: &'static HostTable,
+    pub(crate) table: &'static HostTable,
 }
 
 // SAFETY: the functions of the table may be called from any thread.
@@ -58,6 +58,9 @@ impl Host {
             (self.table.append)(self.table.context, kind, revision, time, payload.as_ptr(), payload.len())
         };
         u64::try_from(position).map_err(|_| match -position {
+            1 => Error::invalid(format!(
+                "a record of revision {revision}, newer than the component says it reads"
+            )),
             3 => Error::new(
                 ErrorKind::Exhausted,
                 format!("a record of {} bytes is larger than the log takes", payload.len()),
@@ -84,7 +87,7 @@ impl Host {
 
     /// # Safety
     /// `T` is the table that the id stands for.
-    unsafe fn extension<T>(&self, id: &'static str) -> Result<&'static T> {
+    pub(crate) unsafe fn extension<T>(&self, id: &'static str) -> Result<&'static T> {
         // SAFETY: as above.
         let table = unsafe { (self.table.extension)(self.table.context, Str::new(id)) }.cast::<T>();
         // SAFETY: promised by the caller; tables live as long as the instance.

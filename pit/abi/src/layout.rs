@@ -17,6 +17,8 @@ pub const FLAG_FAST: u32 = 1;
 pub const FLAG_BLOCKING: u32 = 2;
 /// The method returns an [`Operation`].
 pub const FLAG_ASYNC: u32 = 4;
+/// With [`FLAG_ASYNC`]: each final poll of the operation gives one item, and it is polled again for the next.
+pub const FLAG_STREAM: u32 = 8;
 /// With [`FLAG_BLOCKING`]: the method waits for others, as its twin `NAME_async` of the same parameters does. On the main
 /// thread the bridge waits for the twin instead, so that Ctrl-C ends it.
 pub const FLAG_WAITING: u32 = 16;
@@ -25,6 +27,8 @@ pub const FLAG_WAITING: u32 = 16;
 pub const STATUS_OK: u32 = 0;
 /// Status of a poll whose operation is not done.
 pub const STATUS_PENDING: u32 = u32::MAX;
+/// Status of a poll of a stream that has no more items.
+pub const STATUS_END: u32 = u32::MAX - 1;
 
 /// Borrowed UTF-8 text; static where it stands in an entry.
 #[repr(C)]
@@ -230,6 +234,8 @@ pub const ASYNC_EXTENSION: &str = "symphony.async/1";
 pub const CALLS_EXTENSION: &str = "symphony.calls/1";
 /// Id of [`CalloutTable`].
 pub const CALLOUT_EXTENSION: &str = "symphony.callout/1";
+/// Id of [`AskTable`].
+pub const ASK_EXTENSION: &str = "symphony.ask/1";
 
 /// Timers and threads of the host.
 #[repr(C)]
@@ -261,6 +267,15 @@ pub struct CalloutTable {
     pub reserved: u32,
     /// Post a request: context, name, arguments, count. [`STATUS_OK`], or would-block where no engine listens.
     pub callout: unsafe extern "C" fn(*mut c_void, Str, *const RawValue, usize) -> u32,
+}
+
+/// Questions to the Python engine, whose answer is waited for.
+#[repr(C)]
+pub struct AskTable {
+    pub size: u32,
+    pub reserved: u32,
+    /// Ask: context, name, arguments, count, the operation to poll. Dropped before its end, it cancels Python's task.
+    pub ask: unsafe extern "C" fn(*mut c_void, Str, *const RawValue, usize, *mut Returned) -> u32,
 }
 
 /// An asynchronous operation, handed out as `Returned { value: NONE, owner: *mut Operation, release: drop }`.

@@ -6,6 +6,7 @@
 //! type into an entry (`glue`). It must not know any component, nor Python.
 #![allow(unsafe_code)] // pointers from the other side of the ABI are read here, and only here
 
+mod ask;
 mod buffer;
 mod error;
 mod glue;
@@ -22,12 +23,12 @@ pub use error::{Error, ErrorKind, Result};
 pub use glue::{Component, Instance, Record, call, create, destroy, replay, restore, snapshot, start, stop};
 pub use host::{Host, Sleep};
 pub use layout::{
-    ABI_MAJOR, ABI_MINOR, ASYNC_EXTENSION, AsyncTable, CALLOUT_EXTENSION, CALLS_EXTENSION, CalloutTable,
-    CallsTable, Data, ENTRY_SYMBOL, Entry, FLAG_ASYNC, FLAG_BLOCKING, FLAG_FAST, FLAG_WAITING, HostTable,
-    Level, ListKind, MAGIC, Method, Operation, Param, RawRecord, RawValue, RawWaker, Returned, STATUS_OK,
-    STATUS_PENDING, Span, Str, Tag,
+    ABI_MAJOR, ABI_MINOR, ASK_EXTENSION, ASYNC_EXTENSION, AskTable, AsyncTable, CALLOUT_EXTENSION,
+    CALLS_EXTENSION, CalloutTable, CallsTable, Data, ENTRY_SYMBOL, Entry, FLAG_ASYNC, FLAG_BLOCKING,
+    FLAG_FAST, FLAG_STREAM, FLAG_WAITING, HostTable, Level, ListKind, MAGIC, Method, Operation, Param,
+    RawRecord, RawValue, RawWaker, Returned, STATUS_END, STATUS_OK, STATUS_PENDING, Span, Str, Tag,
 };
-pub use operation::{Boxed, operation, raw_waker, waker};
+pub use operation::{PolledItem, operation, raw_waker, stream, waker};
 pub use panic::watch as watch_panics;
 pub use returned::with_raw;
 pub use value::{Extension, Returning, Value};

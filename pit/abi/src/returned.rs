@@ -133,10 +133,22 @@ fn read_causes(causes: ValueRef<'_>) -> Option<Box<Error>> {
 }
 
 impl Returned {
+    /// Scalars need no owner; the rest is boxed until it is released.
+    #[inline]
     pub fn from_value(value: Value) -> Self {
-        if matches!(value, Value::None | Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_)) {
-            return Self { value: flatten(&value, &mut Vec::new()), ..Self::EMPTY };
-        }
+        let scalar = match &value {
+            Value::None => RawValue::NONE,
+            Value::Bool(value) => RawValue::bool(*value),
+            Value::Int(value) => RawValue::int(*value),
+            Value::UInt(value) => RawValue::uint(*value),
+            Value::Float(value) => RawValue::float(*value),
+            _ => return Self::owning(value),
+        };
+        std::mem::forget(value); // it owns nothing, which the compiler does not see
+        Self { value: scalar, ..Self::EMPTY }
+    }
+
+    fn owning(value: Value) -> Self {
         let mut owned = Box::new(Owned { _arena: Vec::with_capacity(cells(&value)), _value: value });
         let Owned { _value: value, _arena: arena } = &mut *owned;
         let mut raw = flatten(value, arena);

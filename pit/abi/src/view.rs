@@ -22,6 +22,7 @@ impl<'a> ValueRef<'a> {
         Self { raw: &RawValue::NONE }
     }
 
+    #[inline]
     pub fn is_none(self) -> bool {
         self.raw.tag == Tag::None as u32
     }
@@ -64,6 +65,7 @@ impl<'a> ValueRef<'a> {
         }
     }
 
+    #[inline]
     fn is(self, tag: Tag) -> bool {
         self.raw.tag == tag as u32
     }
@@ -76,12 +78,14 @@ impl<'a> ValueRef<'a> {
         }
     }
 
+    #[inline]
     pub fn as_bool(self) -> Option<bool> {
         // SAFETY: the tag says which field is set; as an integer, since the other side may have set any bits.
         self.is(Tag::Bool).then_some(unsafe { self.raw.data.uint } & 0xff != 0)
     }
 
     /// An int of either sign, or a handle's number.
+    #[inline]
     pub fn as_u64(self) -> Option<u64> {
         if self.is(Tag::UInt) || self.is(Tag::Handle) {
             // SAFETY: the tag says which field is set.
@@ -90,6 +94,7 @@ impl<'a> ValueRef<'a> {
         self.as_i64().and_then(|value| value.try_into().ok())
     }
 
+    #[inline]
     pub fn as_i64(self) -> Option<i64> {
         // SAFETY: the tag says which field is set.
         unsafe {
@@ -103,6 +108,7 @@ impl<'a> ValueRef<'a> {
         self.base()?.as_i64()
     }
 
+    #[inline]
     pub fn as_f64(self) -> Option<f64> {
         if self.is(Tag::Float) {
             // SAFETY: the tag says which field is set.
@@ -112,6 +118,7 @@ impl<'a> ValueRef<'a> {
         self.as_i64().map(|value| value as f64).or_else(|| self.base()?.as_f64())
     }
 
+    #[inline]
     fn bytes_of(self) -> &'a [u8] {
         // SAFETY: only called for str, bytes and big ints, whose span is set.
         let span = unsafe { self.raw.data.span };
@@ -122,13 +129,15 @@ impl<'a> ValueRef<'a> {
         unsafe { std::slice::from_raw_parts(span.ptr.cast(), span.len) }
     }
 
+    #[inline]
     pub fn as_str(self) -> Option<&'a str> {
         if self.is(Tag::Str) {
-            return std::str::from_utf8(self.bytes_of()).ok();
+            return text(self.bytes_of());
         }
         self.base()?.as_str()
     }
 
+    #[inline]
     pub fn as_bytes(self) -> Option<&'a [u8]> {
         if self.is(Tag::Bytes) || self.is(Tag::Buffer) {
             return Some(self.bytes_of());
@@ -245,6 +254,21 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
+/// The other side may be wrong, so that its text is checked; most is ASCII, and known as that with less work.
+#[inline]
+fn text(bytes: &[u8]) -> Option<&str> {
+    if bytes.is_ascii() {
+        // SAFETY: ASCII is UTF-8.
+        return Some(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
+    std::str::from_utf8(bytes).ok()
+}
+
+#[cold]
+fn missing(index: usize) -> Error {
+    Error::invalid(format!("argument {index} is missing"))
+}
+
 /// The arguments of a call, one per parameter of the method table.
 #[derive(Clone, Copy)]
 pub struct Args<'a> {
@@ -257,11 +281,9 @@ impl<'a> Args<'a> {
         Self { values, names }
     }
 
+    #[inline]
     pub fn get(&self, index: usize) -> Result<ValueRef<'a>> {
-        self.values
-            .get(index)
-            .map(|raw| ValueRef { raw })
-            .ok_or_else(|| Error::invalid(format!("argument {index} is missing")))
+        self.values.get(index).map(|raw| ValueRef { raw }).ok_or_else(|| missing(index))
     }
 
     fn expect<T>(

@@ -45,6 +45,7 @@ fn layout() -> Vec<(String, u64)> {
         abi::AsyncTable as "symphony_async" { size, reserved, sleep_until, cancel_sleep, spawn_blocking }
         abi::CallsTable as "symphony_calls" { size, reserved, call }
         abi::CalloutTable as "symphony_callout" { size, reserved, callout }
+        abi::AskTable as "symphony_ask" { size, reserved, ask }
         abi::Entry as "symphony_entry" {
             magic, size, abi_major, abi_minor, id, version, description, methods, method_count, calls, call_count,
             revision, reserved, create, restore, replay, start, snapshot, stop, destroy, extension
@@ -57,6 +58,7 @@ fn values() -> Vec<(String, u64)> {
     constants! {
         "SYMPHONY_PIT_ABI_MAJOR" = abi::ABI_MAJOR, "SYMPHONY_PIT_ABI_MINOR" = abi::ABI_MINOR,
         "SYMPHONY_OK" = abi::STATUS_OK, "SYMPHONY_PENDING" = abi::STATUS_PENDING,
+        "SYMPHONY_END" = abi::STATUS_END,
         "SYMPHONY_INVALID_ARGUMENT" = ErrorKind::InvalidArgument, "SYMPHONY_NOT_FOUND" = ErrorKind::NotFound,
         "SYMPHONY_EXHAUSTED" = ErrorKind::Exhausted, "SYMPHONY_CONFLICT" = ErrorKind::Conflict,
         "SYMPHONY_WOULD_BLOCK" = ErrorKind::WouldBlock, "SYMPHONY_CANCELLED" = ErrorKind::Cancelled,
@@ -71,18 +73,20 @@ fn values() -> Vec<(String, u64)> {
         "SYMPHONY_KIND_LIST" = ListKind::List, "SYMPHONY_KIND_TUPLE" = ListKind::Tuple,
         "SYMPHONY_KIND_SET" = ListKind::Set, "SYMPHONY_KIND_FROZENSET" = ListKind::FrozenSet,
         "SYMPHONY_FAST" = abi::FLAG_FAST, "SYMPHONY_BLOCKING" = abi::FLAG_BLOCKING,
-        "SYMPHONY_ASYNC" = abi::FLAG_ASYNC, "SYMPHONY_WAITING" = abi::FLAG_WAITING,
+        "SYMPHONY_ASYNC" = abi::FLAG_ASYNC, "SYMPHONY_STREAM" = abi::FLAG_STREAM,
+        "SYMPHONY_WAITING" = abi::FLAG_WAITING,
         "SYMPHONY_DEBUG" = Level::Debug, "SYMPHONY_INFO" = Level::Info, "SYMPHONY_WARNING" = Level::Warning,
         "SYMPHONY_SEVERE" = Level::Error,
     }
 }
 
-fn texts() -> [(&'static str, &'static str); 4] {
+fn texts() -> [(&'static str, &'static str); 5] {
     [
         ("SYMPHONY_PIT_MAGIC", std::str::from_utf8(&abi::MAGIC).unwrap()),
         ("SYMPHONY_ASYNC_EXTENSION", abi::ASYNC_EXTENSION),
         ("SYMPHONY_CALLS_EXTENSION", abi::CALLS_EXTENSION),
         ("SYMPHONY_CALLOUT_EXTENSION", abi::CALLOUT_EXTENSION),
+        ("SYMPHONY_ASK_EXTENSION", abi::ASK_EXTENSION),
     ]
 }
 
@@ -145,6 +149,36 @@ fn every_name_of_the_header_is_compared() {
         ];
         assert!(known || other.contains(&word), "{word} is in the header and in no comparison");
     }
+}
+
+#[test]
+fn every_function_of_the_header_says_where_it_is_called_and_how_it_fails() {
+    let header = std::fs::read_to_string(include().join("symphony_pit.h")).unwrap();
+    let (mut comment, mut inside, mut functions) = (String::new(), false, 0);
+    for line in header.lines() {
+        if line.trim_start().starts_with("/*") {
+            comment.clear();
+            inside = true;
+        }
+        if inside {
+            comment.push_str(line);
+            inside = !line.contains("*/");
+            continue;
+        }
+        if let Some((_, rest)) = line.split_once("(*") {
+            functions += 1;
+            let name = rest.split(')').next().unwrap();
+            let tagged =
+                ["[any thread]", "[one at a time]", "[start]"].iter().any(|tag| comment.contains(tag));
+            assert!(tagged, "{name}: on which thread? {comment}");
+            assert!(
+                comment.contains("Fails ") || comment.contains("Cannot fail"),
+                "{name}: errors? {comment}"
+            );
+            comment.clear();
+        }
+    }
+    assert_eq!(functions, 25, "a new function is counted here");
 }
 
 #[test]

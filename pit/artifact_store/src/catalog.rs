@@ -1,20 +1,19 @@
 //! Which contents there are, and what is known of them. Changes by [`Catalog::apply`] alone, also in a replay.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use symphony_pit::record::{Reader, Writer};
-use symphony_pit::{Error, Record, Result, Value};
+use symphony_pit::{Error, Result, Value};
 
-use crate::content::Place;
 use crate::hash::{Hash, hex};
-use crate::records::{Access, Event, Naming, REVISION};
+use crate::place::{Kept, Place};
+use crate::records::{Access, Event, Naming};
 
 /// One content.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
-    pub place: Place,
-    pub size: u64,
+    pub kept: Kept,
     pub created: i64,
     pub accesses: u64,
     pub last_access: i64,
@@ -57,8 +56,13 @@ pub(crate) struct Catalog {
     pub bytes: u64,
     /// Changes so far that concern the search index.
     pub changes: u64,
-    /// Deleted since the start of the process or in its replay: their files may be left over.
-    pub deleted: Vec<(Hash, Place)>,
+    /// Deleted since the start of the process or in its replay: the index may not have seen it.
+    pub deleted: Vec<Hash>,
+    /// Files that content has left in that time: a process that was killed may not have removed them.
+    pub left: Vec<(Hash, Kept)>,
+    /// How many contents are cold, and the bytes that this saves.
+    pub cold: u64,
+    pub saved: u64,
     /// Bytes of each pack, and of those the ones that nothing names any more.
     pub packs: BTreeMap<u32, (u64, u64)>,
 }
@@ -112,15 +116,48 @@ impl Catalog {
         }
     }
 
-    fn forget_place(&mut self, place: Place, size: u64) {
-        if let Place::Pack { pack, .. } = place {
-            self.packs.entry(pack).or_default().1 += size;
+    /// Account for content that has come to a place.
+    fn enter(&mut self, kept: Kept) {
+        if let Place::Pack { pack, .. } = kept.place {
+            self.packs.entry(pack).or_default().0 += kept.bytes();
         }
+        if kept.cold.is_some() {
+            self.cold += 1;
+            self.saved += kept.saved();
+        }
+    }
+
+    /// Account for content that is at this place no more.
+    fn leave(&mut self, hash: &Hash, kept: Kept) {
+        match kept.place {
+            Place::Pack { pack, .. } => self.packs.entry(pack).or_default().1 += kept.bytes(),
+            Place::File => self.left.push((*hash, kept)),
+        }
+        if kept.cold.is_some() {
+            self.cold -= 1;
+            self.saved -= kept.saved();
+        }
+    }
+
+    /// What lies in a pack.
+    pub fn contents_of(&self, pack: u32) -> Vec<(Hash, Kept)> {
+        let here = |(hash, stored): &(&Hash, &Stored)| {
+            matches!(stored.kept.place, Place::Pack { pack: own, .. } if own == pack)
+                && self.extra(hash).archived.is_none()
+        };
+        self.contents.iter().filter(here).map(|(hash, stored)| (*hash, stored.kept)).collect()
+    }
+
+    /// Whether the content lies there, and nowhere else.
+    pub fn lies(&self, hash: &Hash, kept: Kept) -> bool {
+        self.contents.get(hash).is_some_and(|stored| stored.kept == kept)
+            && self.extra(hash).archived.is_none()
     }
 
     pub fn apply(&mut self, event: Event, time: i64) {
         match event {
-            Event::Stored { hash, size, place } => self.store(hash, size, place, time),
+            Event::Stored { hash, size, place } => self.store(hash, Kept { place, size, cold: None }, time),
+            Event::Cooled { hash, place, bytes } => self.cool(hash, place, bytes, time),
             Event::Named(naming) => self.name(naming, time),
             Event::Tagged { hash, added, removed } => {
                 let tags = &mut self.extras.entry(hash).or_default().tags;
@@ -163,31 +200,37 @@ impl Catalog {
                 self.touch(&hash);
             }
             Event::Archived { hash, folder } => {
-                if let Some(place) = self.contents.get(&hash).map(|stored| (stored.place, stored.size)) {
-                    self.forget_place(place.0, place.1);
+                if let Some(stored) = self.contents.get_mut(&hash) {
+                    let kept = stored.kept;
+                    stored.kept.cold = None; // as it lies in the folder
+                    self.leave(&hash, kept);
                 }
                 self.extras.entry(hash).or_default().archived = Some(folder);
             }
         }
     }
 
-    fn store(&mut self, hash: Hash, size: u64, place: Place, time: i64) {
-        if let Place::Pack { pack, .. } = place {
-            self.packs.entry(pack).or_default().0 += size;
-        }
-        let moved = self.contents.get_mut(&hash).map(|known| std::mem::replace(&mut known.place, place));
+    fn store(&mut self, hash: Hash, kept: Kept, time: i64) {
+        self.enter(kept);
+        let moved = self.contents.get_mut(&hash).map(|known| std::mem::replace(&mut known.kept, kept));
         if let Some(old) = moved {
             let archived = self.extras.get_mut(&hash).and_then(|extra| extra.archived.take()).is_some();
             if !archived {
-                self.forget_place(old, size);
+                self.leave(&hash, old);
             }
             return;
         }
         let (accesses, last_access, named, trashed) = (0, time, Vec::new(), false);
-        let stored = Stored { place, size, created: time, accesses, last_access, changed: 0, named, trashed };
+        let stored = Stored { kept, created: time, accesses, last_access, changed: 0, named, trashed };
         self.contents.insert(hash, stored);
-        self.bytes += size;
+        self.bytes += kept.size;
         self.touch(&hash);
+    }
+
+    fn cool(&mut self, hash: Hash, place: Place, bytes: NonZeroU64, time: i64) {
+        if let Some(size) = self.contents.get(&hash).map(|stored| stored.kept.size) {
+            self.store(hash, Kept { place, size, cold: Some(bytes) }, time);
+        }
     }
 
     fn name(&mut self, mut naming: Naming, time: i64) {
@@ -196,10 +239,16 @@ impl Catalog {
             self.names.get_key_value(text.as_str()).map_or_else(|| text.into(), |(name, _)| Arc::clone(name));
         let versions = self.names.entry(Arc::clone(&name)).or_default();
         let number = versions.last().map_or(0, |version| version.number) + 1;
+        if versions.is_empty() {
+            versions.reserve_exact(1); // most names have one version, and a growing list takes room for four
+        }
         versions.push(Version { number, naming, created: time });
         if let Some(stored) = self.contents.get_mut(&hash)
             && !stored.named.contains(&name)
         {
+            if stored.named.is_empty() {
+                stored.named.reserve_exact(1);
+            }
             stored.named.push(name);
         }
         self.touch(&hash);
@@ -222,10 +271,10 @@ impl Catalog {
     fn delete(&mut self, hash: &Hash) {
         self.changes += 1;
         let Some(stored) = self.contents.remove(hash) else { return };
-        self.bytes -= stored.size;
+        self.bytes -= stored.kept.size;
         let extra = self.extras.remove(hash).unwrap_or_default();
         if extra.archived.is_none() {
-            self.forget_place(stored.place, stored.size);
+            self.leave(hash, stored.kept);
         }
         for input in extra.made.iter().flat_map(|(_, inputs)| inputs) {
             if let Some(extra) = self.extras.get_mut(input) {
@@ -240,124 +289,6 @@ impl Catalog {
                 }
             }
         }
-        self.deleted.push((*hash, stored.place));
+        self.deleted.push(*hash);
     }
-
-    /// Text and filters of one content, for the search index.
-    pub fn searchable(&self, hash: &Hash) -> Option<Searchable> {
-        let stored = self.contents.get(hash).filter(|stored| !stored.trashed)?;
-        let extra = self.extra(hash);
-        let mut found = Searchable {
-            names: String::new(),
-            tags: extra.tags.iter().flat_map(|tag| [tag.as_str(), " "]).collect(),
-            metadata: String::new(),
-            media_type: String::new(),
-            place: stored.place,
-            size: if extra.archived.is_some() { 0 } else { stored.size },
-        };
-        words(&extra.metadata, &mut found.metadata);
-        for (name, version) in self.versions_of(hash) {
-            found.names.push_str(name);
-            found.names.push(' ');
-            found.names.push_str(&version.naming.message);
-            found.names.push(' ');
-            words(&version.naming.metadata, &mut found.metadata);
-            found.media_type.clone_from(&version.naming.media_type);
-        }
-        Some(found)
-    }
-
-    /// The shortest log that leads to this state, and the numbers that no event carries.
-    pub fn snapshot(&self) -> Vec<u8> {
-        let mut events: Vec<(i64, Event)> = Vec::new();
-        for (hash, stored) in &self.contents {
-            let (hash, extra) = (*hash, self.extra(hash));
-            events.push((stored.created, Event::Stored { hash, size: stored.size, place: stored.place }));
-            if stored.accesses > 0 {
-                let access = Access { hash, count: stored.accesses, last: stored.last_access };
-                events.push((0, Event::Accessed { accesses: vec![access] }));
-            }
-            if !extra.tags.is_empty() {
-                let added = extra.tags.iter().cloned().collect();
-                events.push((0, Event::Tagged { hash, added, removed: Vec::new() }));
-            }
-            if extra.mark.is_some() {
-                events.push((0, Event::Marked { hash, value: extra.mark }));
-            }
-            if extra.metadata != Value::None {
-                events.push((0, Event::Annotated { hash, metadata: extra.metadata.clone() }));
-            }
-            if let Some(folder) = &extra.archived {
-                events.push((0, Event::Archived { hash, folder: folder.clone() }));
-            }
-            if let Some((reason, time)) = &extra.trash {
-                events.push((*time, Event::Trashed { hashes: vec![hash], reason: reason.clone() }));
-            }
-            for (step, inputs) in &extra.made {
-                events.push((0, Event::Made { hash, step: step.clone(), inputs: inputs.clone() }));
-            }
-        }
-        let numbers: Vec<(&str, u32)> =
-            self.names.iter().flat_map(|(name, all)| all.iter().map(move |v| (&**name, v.number))).collect();
-        for (name, version) in self.names.iter().flat_map(|(name, all)| all.iter().map(move |v| (name, v))) {
-            let naming = Naming { name: name.to_string(), ..version.naming.clone() };
-            events.push((version.created, Event::Named(naming)));
-        }
-        Writer::default()
-            .each(events.iter(), |writer, (time, event)| {
-                writer.i64(*time).u32(event.kind().into()).bytes(&event.encode())
-            })
-            .each(numbers.into_iter(), |writer, (name, number)| writer.str(name).u32(number))
-            .each(self.packs.iter(), |writer, (pack, (all, dead))| writer.u32(*pack).u64(*all).u64(*dead))
-            .u64(self.changes)
-            .finish()
-    }
-
-    pub fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
-        let mut reader = Reader::new(snapshot);
-        let events = reader.each(|reader| Ok((reader.i64()?, reader.u32()?, reader.bytes()?)))?;
-        for (time, kind, payload) in events {
-            let kind = u16::try_from(kind).unwrap_or(u16::MAX);
-            self.apply(
-                Event::decode(&Record { position: 0, time, kind, revision: REVISION, payload })?,
-                time,
-            );
-        }
-        let numbers = reader.each(|reader| Ok((reader.str()?, reader.u32()?)))?;
-        for (version, (_, number)) in self.names.values_mut().flatten().zip(numbers) {
-            version.number = number;
-        }
-        let packs = reader.each(|reader| Ok((reader.u32()?, (reader.u64()?, reader.u64()?))))?;
-        self.packs = packs.into_iter().collect();
-        self.changes = reader.u64()?;
-        Ok(())
-    }
-}
-
-/// What the index is told of a content.
-pub(crate) struct Searchable {
-    pub names: String,
-    pub tags: String,
-    pub metadata: String,
-    pub media_type: String,
-    pub place: Place,
-    pub size: u64,
-}
-
-/// Every text and number in a value.
-fn words(value: &Value, text: &mut String) {
-    match value.base() {
-        Value::Str(word) => text.push_str(word),
-        Value::Int(number) => text.push_str(&number.to_string()),
-        Value::Float(number) => text.push_str(&number.to_string()),
-        Value::List(items) | Value::Tuple(items) | Value::Set(items) | Value::FrozenSet(items) => {
-            items.iter().for_each(|item| words(item, text));
-        }
-        Value::Map(pairs) => pairs.iter().for_each(|(key, value)| {
-            words(key, text);
-            words(value, text);
-        }),
-        _ => return,
-    }
-    text.push(' ');
 }

@@ -1,15 +1,20 @@
 //! The component: its method table, and what of it lasts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use symphony_pit::{Buffer, Component, Error, Host, Record, Result, ToPit, Value, ValueRef, pit_component};
+use symphony_pit::{Buffer, Component, Error, Host, Record, Result, ToPit, Value, pit_component};
 
+use crate::about::{About, checked};
 use crate::catalog::{Catalog, Version};
-use crate::content::Place;
+use crate::deleting::Emptied;
+use crate::finding::{filter, reach, version_row};
 use crate::hash::{Hash, hex, parse, parse_all};
+use crate::moving::{Cooled, CooledAll};
+use crate::place::{Kept, Place};
 use crate::records::Event;
-use crate::store::{About, Emptied, Store, version_row};
+use crate::store::Store;
 
 /// See the module documentation of the crate.
 pub(crate) struct ArtifactStore {
@@ -29,6 +34,7 @@ struct Inventoried {
     referenced: bool,
     mark: Option<f64>,
     archived: bool,
+    cold: bool,
 }
 
 #[derive(ToPit)]
@@ -45,18 +51,11 @@ struct Location {
     path: String,
     offset: u64,
     size: u64,
+    cold: bool,
 }
 
 fn texts(items: &[&str]) -> Vec<String> {
     items.iter().map(|item| (*item).to_owned()).collect()
-}
-
-/// Metadata: a dict, or none.
-fn metadata(value: ValueRef<'_>) -> Result<Value> {
-    if value.is_none() || value.as_map().is_some() {
-        return Ok(value.to_owned());
-    }
-    Err(Error::invalid(format!("metadata: expected dict, got {}", value.type_name())))
 }
 
 fn find_version<'a>(catalog: &'a Catalog, name: &str, version: Option<u32>) -> Option<&'a Version> {
@@ -67,47 +66,10 @@ fn find_version<'a>(catalog: &'a Catalog, name: &str, version: Option<u32>) -> O
     }
 }
 
-impl ArtifactStore {
-    fn about(
-        name: &str,
-        media_type: &str,
-        metadata_value: ValueRef<'_>,
-        step: &str,
-        tags: Option<Vec<&str>>,
-        inputs: Option<Vec<&str>>,
-    ) -> Result<About> {
-        Ok(About {
-            name: name.to_owned(),
-            media_type: media_type.to_owned(),
-            metadata: metadata(metadata_value)?,
-            step: step.to_owned(),
-            tags: texts(&tags.unwrap_or_default()),
-            inputs: parse_all(&inputs.unwrap_or_default())?,
-            ..About::default()
-        })
-    }
-
-    /// Deleting what something else points to would break it.
-    fn check_unreferenced(&self, hashes: &[Hash]) -> Result<()> {
-        let state = self.store.lock();
-        match hashes.iter().find(|hash| state.catalog.is_referenced(hash)) {
-            None => Ok(()),
-            Some(hash) => {
-                let names: Vec<&str> = state.catalog.versions_of(hash).map(|(name, _)| name).collect();
-                let message = format!("artifact {} is referenced", hex(hash));
-                Err(Error::conflict(message).with("names", names.join(", ")).with("made from it", {
-                    let consumers = &state.catalog.extra(hash).consumers;
-                    consumers.iter().map(hex).collect::<Vec<_>>().join(", ")
-                }))
-            }
-        }
-    }
-}
-
 #[pit_component(
     id = "symphony.artifact_store",
     description = "Everything that runs produce, addressed by content",
-    revision = 2
+    revision = 3
 )]
 impl ArtifactStore {
     /// Do nothing: shows that the component answers.
@@ -116,7 +78,8 @@ impl ArtifactStore {
         Ok(())
     }
 
-    /// Counters: contents, names, bytes (of contents, each once), trashed, writers (open ones).
+    /// Counters: contents, names, bytes (of contents, each once), trashed, writers (open ones), cold (compressed contents) and
+    /// saved (bytes that these do not take).
     #[pit_method]
     fn stats(&self) -> Result<BTreeMap<String, u64>> {
         let writers = self.store.incoming.len() as u64;
@@ -128,6 +91,8 @@ impl ArtifactStore {
             ("bytes", state.catalog.bytes),
             ("trashed", trashed),
             ("writers", writers),
+            ("cold", state.catalog.cold),
+            ("saved", state.catalog.saved),
         ];
         Ok(counters.map(|(name, value)| (name.to_owned(), value)).into())
     }
@@ -142,36 +107,38 @@ impl ArtifactStore {
     fn put(
         &self,
         content: &[u8],
-        #[default("")] name: &str,
-        #[default("")] media_type: &str,
-        #[default(None)] metadata: ValueRef<'_>,
-        #[default("")] step: &str,
-        #[default(None)] tags: Option<Vec<&str>>,
-        #[default(None)] inputs: Option<Vec<&str>>,
+        #[default("")] name: String,
+        #[default("")] media_type: String,
+        #[default(None)] metadata: Value,
+        #[default("")] step: String,
+        #[default(None)] tags: Option<Vec<String>>,
+        #[default(None)] inputs: Option<Vec<String>>,
         #[default(None)] parent: Option<u32>,
-        #[default("")] message: &str,
-        #[default("")] author: &str,
+        #[default("")] message: String,
+        #[default("")] author: String,
     ) -> Result<String> {
-        let about = About {
-            parent: parent.unwrap_or(0),
-            message: message.to_owned(),
-            author: author.to_owned(),
-            ..Self::about(name, media_type, metadata, step, tags, inputs)?
-        };
+        let about = About::new(name, media_type, metadata, step, tags, inputs, parent, message, author)?;
         self.store.put(content, about).map(|hash| hex(&hash))
     }
 
     /// As put, on a thread that may block.
     #[pit_method]
+    #[expect(clippy::too_many_arguments, reason = "as put")]
     async fn put_async(
         self: Arc<Self>,
         content: Vec<u8>,
         #[default("")] name: String,
         #[default("")] media_type: String,
+        #[default(None)] metadata: Value,
         #[default("")] step: String,
+        #[default(None)] tags: Option<Vec<String>>,
+        #[default(None)] inputs: Option<Vec<String>>,
+        #[default(None)] parent: Option<u32>,
+        #[default("")] message: String,
+        #[default("")] author: String,
     ) -> Result<String> {
-        let (store, about) = (Arc::clone(&self.store), About { name, media_type, step, ..About::default() });
-        self.store.host.run_blocking(move || store.put(&content, about)).await.map(|hash| hex(&hash))
+        let about = About::new(name, media_type, metadata, step, tags, inputs, parent, message, author)?;
+        self.elsewhere(move |this| this.store.put(&content, about).map(|hash| hex(&hash))).await
     }
 
     /// Begin content that comes in parts; gives the number of the writer.
@@ -189,8 +156,7 @@ impl ArtifactStore {
     /// As write, on a thread that may block.
     #[pit_method]
     async fn write_async(self: Arc<Self>, writer: u64, content: Vec<u8>) -> Result<u64> {
-        let store = Arc::clone(&self.store);
-        self.store.host.run_blocking(move || store.incoming.write(&store.content, writer, &content)).await
+        self.elsewhere(move |this| this.write(writer, &content)).await
     }
 
     /// All parts have come: the content is stored as put does. Returns its id.
@@ -199,14 +165,17 @@ impl ArtifactStore {
     fn commit_writer(
         &self,
         writer: u64,
-        #[default("")] name: &str,
-        #[default("")] media_type: &str,
-        #[default(None)] metadata: ValueRef<'_>,
-        #[default("")] step: &str,
-        #[default(None)] tags: Option<Vec<&str>>,
-        #[default(None)] inputs: Option<Vec<&str>>,
+        #[default("")] name: String,
+        #[default("")] media_type: String,
+        #[default(None)] metadata: Value,
+        #[default("")] step: String,
+        #[default(None)] tags: Option<Vec<String>>,
+        #[default(None)] inputs: Option<Vec<String>>,
+        #[default(None)] parent: Option<u32>,
+        #[default("")] message: String,
+        #[default("")] author: String,
     ) -> Result<String> {
-        let about = Self::about(name, media_type, metadata, step, tags, inputs)?;
+        let about = About::new(name, media_type, metadata, step, tags, inputs, parent, message, author)?;
         let hash = match self.store.incoming.complete(writer)? {
             Some(complete) => self.store.put_complete(complete, about)?,
             None => self.store.put(b"", about)?,
@@ -216,19 +185,26 @@ impl ArtifactStore {
 
     /// As `commit_writer`, on a thread that may block.
     #[pit_method]
+    #[expect(clippy::too_many_arguments, reason = "as put")]
     async fn commit_writer_async(
         self: Arc<Self>,
         writer: u64,
         #[default("")] name: String,
         #[default("")] media_type: String,
+        #[default(None)] metadata: Value,
         #[default("")] step: String,
+        #[default(None)] tags: Option<Vec<String>>,
+        #[default(None)] inputs: Option<Vec<String>>,
+        #[default(None)] parent: Option<u32>,
+        #[default("")] message: String,
+        #[default("")] author: String,
     ) -> Result<String> {
-        let (store, about) = (Arc::clone(&self.store), About { name, media_type, step, ..About::default() });
-        let job = move || match store.incoming.complete(writer)? {
-            Some(complete) => store.put_complete(complete, about),
-            None => store.put(b"", about),
-        };
-        self.store.host.run_blocking(job).await.map(|hash| hex(&hash))
+        self.elsewhere(move |this| {
+            this.commit_writer(
+                writer, name, media_type, metadata, step, tags, inputs, parent, message, author,
+            )
+        })
+        .await
     }
 
     /// Give a writer and what it wrote up.
@@ -244,21 +220,27 @@ impl ArtifactStore {
     }
 
     /// The content of an id where it lies, without a copy; it stays readable while the memoryview is used, also after the
-    /// artifact was deleted.
+    /// artifact was deleted. That of cold content is decompressed and verified, in memory of its own.
     #[pit_method]
     fn read(&self, id: &str) -> Result<Buffer> {
         self.store.read(&parse(id)?)
     }
 
-    /// Where the bytes of an id lie: path, offset, size. A pack may be rewritten when the trash is committed.
+    /// As read, on a thread that may block: for large content that is cold.
+    #[pit_method]
+    async fn read_async(self: Arc<Self>, id: String) -> Result<Buffer> {
+        self.elsewhere(move |this| this.read(&id)).await
+    }
+
+    /// Where the bytes of an id lie: path, offset, size there; cold says that they are an LZ4 frame. A pack may be rewritten when
+    /// the trash is committed.
     #[pit_method]
     fn locate(&self, id: &str) -> Result<Location> {
         let hash = parse(id)?;
-        let state = self.store.lock();
-        let stored = state.catalog.find(&hash)?;
-        let path = self.store.content.path(&hash, stored.place).to_string_lossy().into_owned();
-        let offset = if let Place::Pack { offset, .. } = stored.place { offset } else { 0 };
-        Ok(Location { path, offset, size: stored.size })
+        let kept = self.store.lock().catalog.find(&hash)?.kept;
+        let path = self.store.content.path(&hash, kept).to_string_lossy().into_owned();
+        let offset = if let Place::Pack { offset, .. } = kept.place { offset } else { 0 };
+        Ok(Location { path, offset, size: kept.bytes(), cold: kept.cold.is_some() })
     }
 
     /// Id of the newest version of a name, or of the version with a number; None where there is none.
@@ -277,7 +259,7 @@ impl ArtifactStore {
     }
 
     /// What is known of an id: size, created (µs), accesses, `last_access` (µs), tags, metadata, mark, referenced, trashed,
-    /// archived (a folder or None), and its named versions.
+    /// archived (a folder or None), cold (the bytes that it takes compressed, or None), and its named versions.
     #[pit_method]
     fn info(&self, id: &str) -> Result<Value> {
         let hash = parse(id)?;
@@ -289,7 +271,7 @@ impl ArtifactStore {
         let (accesses, last_access) = Store::accesses(&state, &hash);
         Ok(Value::map([
             ("id", Value::from(id)),
-            ("size", Value::from(stored.size)),
+            ("size", Value::from(stored.kept.size)),
             ("created", Value::from(stored.created)),
             ("accesses", Value::from(accesses)),
             ("last_access", Value::from(last_access)),
@@ -299,6 +281,7 @@ impl ArtifactStore {
             ("referenced", Value::from(catalog.is_referenced(&hash))),
             ("trashed", Value::from(stored.trashed)),
             ("archived", Value::from(extra.archived.clone())),
+            ("cold", Value::from(stored.kept.cold.map(NonZeroU64::get))),
             ("versions", Value::List(versions.collect())),
         ]))
     }
@@ -339,10 +322,10 @@ impl ArtifactStore {
         #[default("")] query: &str,
         #[default(None)] tags: Option<Vec<String>>,
         #[default(None)] metadata: Option<BTreeMap<String, Value>>,
-        #[default("")] media_type: &str,
+        #[default("")] media_type: String,
         #[default(20)] limit: usize,
     ) -> Result<Vec<Value>> {
-        self.store.search(query, filter(tags, metadata, media_type.to_owned()), limit)
+        self.store.search(query, filter(tags, metadata, media_type), limit)
     }
 
     /// As search, on a thread that may block.
@@ -355,9 +338,7 @@ impl ArtifactStore {
         #[default("")] media_type: String,
         #[default(20)] limit: usize,
     ) -> Result<Vec<Value>> {
-        let store = Arc::clone(&self.store);
-        let job = move || store.search(&query, filter(tags, metadata, media_type), limit);
-        self.store.host.run_blocking(job).await
+        self.elsewhere(move |this| this.search(&query, tags, metadata, media_type, limit)).await
     }
 
     /// Add tags to an artifact.
@@ -374,8 +355,8 @@ impl ArtifactStore {
 
     /// Set the metadata of an artifact itself, beside those of its versions.
     #[pit_method]
-    fn annotate(&self, id: &str, metadata: ValueRef<'_>) -> Result<()> {
-        let (hash, metadata) = (parse(id)?, self::metadata(metadata)?);
+    fn annotate(&self, id: &str, metadata: Value) -> Result<()> {
+        let (hash, metadata) = (parse(id)?, checked(metadata)?);
         let mut state = self.store.lock();
         state.catalog.find(&hash)?;
         self.store.record(&mut state, Event::Annotated { hash, metadata }, &[hash]).map(|_| ())
@@ -430,8 +411,7 @@ impl ArtifactStore {
     /// As verify, on a thread that may block.
     #[pit_method]
     async fn verify_async(self: Arc<Self>, id: String) -> Result<bool> {
-        let (store, hash) = (Arc::clone(&self.store), parse(&id)?);
-        self.store.host.run_blocking(move || store.verify(&hash)).await
+        self.elsewhere(move |this| this.verify(&id)).await
     }
 
     /// Verify so many contents, in the order of their ids from the one behind after: checked, damaged (ids), next (where to
@@ -484,7 +464,7 @@ impl ArtifactStore {
             let (accesses, last_access) = Store::accesses(&state, &hash);
             Some(Inventoried {
                 id: hex(&hash),
-                size: stored.size,
+                size: stored.kept.size,
                 created: stored.created,
                 last_access,
                 accesses,
@@ -493,6 +473,7 @@ impl ArtifactStore {
                 referenced: catalog.is_referenced(&hash),
                 mark: extra.mark,
                 archived: extra.archived.is_some(),
+                cold: stored.kept.cold.is_some(),
             })
         });
         Ok(rows.collect())
@@ -502,14 +483,7 @@ impl ArtifactStore {
     /// another artifact was made from it, unless force.
     #[pit_method(blocking)]
     fn delete(&self, id: &str, #[default(false)] force: bool) -> Result<()> {
-        let hash = parse(id)?;
-        if !self.store.lock().catalog.contents.contains_key(&hash) {
-            return Err(Error::not_found(format!("no artifact {id}")));
-        }
-        if !force {
-            self.check_unreferenced(&[hash])?;
-        }
-        self.store.delete(&[hash]).map(|_| ())
+        self.store.delete(&parse(id)?, force)
     }
 
     /// As `delete`, on a thread that may block.
@@ -533,28 +507,20 @@ impl ArtifactStore {
     /// What is in the trash, with the reason and since when (µs).
     #[pit_method]
     fn list_trash(&self) -> Result<Vec<Trashed>> {
-        let trashed = self.store.trashed();
-        let state = self.store.lock();
-        let rows = trashed.into_iter().filter_map(|hash| {
-            let (reason, since) = state.catalog.extra(&hash).trash.clone()?;
-            let size = state.catalog.contents.get(&hash)?.size;
-            Some(Trashed { id: hex(&hash), size, reason, since })
-        });
-        Ok(rows.collect())
+        let rows = self.store.trashed().into_iter();
+        Ok(rows.map(|(hash, size, reason, since)| Trashed { id: hex(&hash), size, reason, since }).collect())
     }
 
-    /// Delete what is in the trash, or of it the ids given; gives how many and how many bytes.
+    /// Delete what is in the trash, or of it the ids given; gives how many and how many bytes. Without force, what is the newest
+    /// version of a name or was made into another artifact comes back instead.
     #[pit_method(blocking)]
-    fn commit_trash(&self, #[default(None)] ids: Option<Vec<&str>>) -> Result<Emptied> {
-        let trashed = self.store.trashed();
-        let hashes = match ids {
-            None => trashed,
-            Some(ids) => {
-                let wanted: BTreeSet<Hash> = parse_all(&ids)?.into_iter().collect();
-                trashed.into_iter().filter(|hash| wanted.contains(hash)).collect()
-            }
-        };
-        self.store.delete(&hashes)
+    fn commit_trash(
+        &self,
+        #[default(None)] ids: Option<Vec<String>>,
+        #[default(true)] force: bool,
+    ) -> Result<Emptied> {
+        let only = ids.map(|ids| parse_all(&ids)).transpose()?;
+        self.store.commit_trash(only.as_ref(), force)
     }
 
     /// As `commit_trash`, on a thread that may block.
@@ -562,11 +528,66 @@ impl ArtifactStore {
     async fn commit_trash_async(
         self: Arc<Self>,
         #[default(None)] ids: Option<Vec<String>>,
+        #[default(true)] force: bool,
     ) -> Result<Emptied> {
-        self.elsewhere(move |this| {
-            this.commit_trash(ids.as_ref().map(|ids| ids.iter().map(String::as_str).collect()))
-        })
-        .await
+        self.elsewhere(move |this| this.commit_trash(ids, force)).await
+    }
+
+    /// Keep an artifact compressed from now on; it is read as before. Gives cold, size, bytes (that it takes now) and the reason
+    /// why it stays as it is: it is small, or compressing saves less than an eighth.
+    #[pit_method(blocking)]
+    fn cool(&self, id: &str) -> Result<Cooled> {
+        let cooled = self.store.cool(&parse(id)?)?;
+        self.store.rewrite_packs()?;
+        Ok(cooled)
+    }
+
+    /// As cool, on a thread that may block.
+    #[pit_method]
+    async fn cool_async(self: Arc<Self>, id: String) -> Result<Cooled> {
+        self.elsewhere(move |this| this.cool(&id)).await
+    }
+
+    /// Cool what was neither stored nor read within so many seconds, of so many contents in the order of their ids from the one
+    /// behind after: checked, cooled, saved (bytes), damaged (ids; these stay as they are), next (where to go on, or None).
+    #[pit_method(blocking)]
+    fn cool_all(
+        &self,
+        idle: f64,
+        #[default("")] after: &str,
+        #[default(1000)] limit: usize,
+    ) -> Result<CooledAll> {
+        if !idle.is_finite() || idle < 0.0 {
+            return Err(Error::invalid(format!("idle: expected seconds of at least 0, got {idle}")));
+        }
+        let hashes = self.page(after, limit)?;
+        let next = (hashes.len() == limit).then(|| hashes.last().map(hex)).flatten();
+        let cooled = self.store.cool_idle(hashes, idle)?;
+        Ok(CooledAll { next, ..cooled })
+    }
+
+    /// As `cool_all`, on a thread that may block.
+    #[pit_method]
+    async fn cool_all_async(
+        self: Arc<Self>,
+        idle: f64,
+        #[default("")] after: String,
+        #[default(1000)] limit: usize,
+    ) -> Result<CooledAll> {
+        self.elsewhere(move |this| this.cool_all(idle, &after, limit)).await
+    }
+
+    /// Keep a cold artifact as it was put again.
+    #[pit_method(blocking)]
+    fn warm(&self, id: &str) -> Result<()> {
+        self.store.warm(&parse(id)?)?;
+        self.store.rewrite_packs()
+    }
+
+    /// As warm, on a thread that may block.
+    #[pit_method]
+    async fn warm_async(self: Arc<Self>, id: String) -> Result<()> {
+        self.elsewhere(move |this| this.warm(&id)).await
     }
 
     /// Move the bytes of an artifact to another folder (an absolute path); what is known of it stays.
@@ -628,45 +649,6 @@ impl ArtifactStore {
     }
 }
 
-/// All that is reached over so many generations, nearest first, without the beginning.
-fn reach(from: Hash, generations: u32, next: impl Fn(&Hash) -> Vec<Hash>) -> Vec<Hash> {
-    let (mut seen, mut found, mut edge) = (BTreeSet::from([from]), Vec::new(), vec![from]);
-    for _ in 0..generations {
-        edge = edge.iter().flat_map(&next).filter(|hash| seen.insert(*hash)).collect();
-        if edge.is_empty() {
-            break;
-        }
-        found.extend(&edge);
-    }
-    found
-}
-
-fn filter(
-    tags: Option<Vec<String>>,
-    metadata: Option<BTreeMap<String, Value>>,
-    media_type: String,
-) -> impl Fn(&Catalog, &Hash) -> bool {
-    let (tags, metadata) = (tags.unwrap_or_default(), metadata.unwrap_or_default());
-    move |catalog, hash| {
-        let extra = catalog.extra(hash);
-        let holds = |value: &Value, key: &str, wanted: &Value| {
-            let Value::Map(pairs) = value else { return false };
-            pairs.iter().any(|(known, value)| *known == Value::from(key) && value == wanted)
-        };
-        tags.iter().all(|tag| extra.tags.contains(tag))
-            && metadata.iter().all(|(key, wanted)| {
-                holds(&extra.metadata, key, wanted)
-                    || catalog
-                        .versions_of(hash)
-                        .any(|(_, version)| holds(&version.naming.metadata, key, wanted))
-            })
-            && (media_type.is_empty()
-                || catalog
-                    .versions_of(hash)
-                    .any(|(_, version)| version.naming.media_type.starts_with(media_type.as_str())))
-    }
-}
-
 impl Component for ArtifactStore {
     fn create(host: Host) -> Result<Self> {
         Ok(Self { store: Arc::new(Store::new(host)) })
@@ -676,15 +658,15 @@ impl Component for ArtifactStore {
         let mut state = self.store.lock();
         state.catalog.restore(snapshot)?;
         for stored in state.catalog.contents.values() {
-            self.store.content.note(stored.place, stored.size);
+            self.store.content.note(stored.kept);
         }
         Ok(())
     }
 
     fn replay(&self, record: &Record<'_>) -> Result<()> {
         let event = Event::decode(record)?;
-        if let Event::Stored { size, place, .. } = &event {
-            self.store.content.note(*place, *size);
+        if let Some(kept) = Kept::of(&event) {
+            self.store.content.note(kept);
         }
         self.store.lock().catalog.apply(event, record.time);
         Ok(())
@@ -703,5 +685,9 @@ impl Component for ArtifactStore {
     }
 }
 
+#[cfg(test)]
+mod cold_test;
+#[cfg(test)]
+mod race_test;
 #[cfg(test)]
 mod tests;

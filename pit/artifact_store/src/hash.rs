@@ -14,6 +14,6 @@ pub(crate) fn parse(id: &str) -> Result<Hash> {
         .map_err(|_| Error::invalid(format!("id: expected 64 hexadecimal digits, got {id:?}")))
 }
 
-pub(crate) fn parse_all(ids: &[&str]) -> Result<Vec<Hash>> {
-    ids.iter().map(|id| parse(id)).collect()
+pub(crate) fn parse_all<T: AsRef<str>, C: FromIterator<Hash>>(ids: &[T]) -> Result<C> {
+    ids.iter().map(|id| parse(id.as_ref())).collect()
 }

@@ -3,6 +3,7 @@
 //! The index is derived: it keeps the number of the last change that it has seen, and what changed since is given to it again
 //! at the next start. A damaged or foreign index file is made anew.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -41,7 +42,7 @@ pub(crate) struct Text {
 #[derive(Default)]
 struct State {
     /// Ids whose document is to be looked up and written, with the number of their change.
-    queue: Vec<(u64, Hash)>,
+    queue: VecDeque<(u64, Hash)>,
     /// Newest change that was queued.
     noted: u64,
     /// Change that the index has seen.
@@ -116,7 +117,7 @@ impl Index {
     /// Have an id looked up again. Never blocks for long: the thread does the work.
     pub fn note(&self, change: u64, id: Hash) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.queue.push((change, id));
+        state.queue.push_back((change, id));
         state.noted = change;
         drop(state);
         self.shared.changed.notify_all();
@@ -187,7 +188,11 @@ fn serve(shared: &Shared, mut connection: Connection, document: impl Fn(Hash) ->
                 return;
             }
             let count = state.queue.len().min(BATCH);
-            state.queue.drain(..count).collect()
+            let batch = state.queue.drain(..count).collect();
+            if state.queue.is_empty() {
+                state.queue.shrink_to(BATCH);
+            }
+            batch
         };
         let newest = batch.last().map_or(0, |(change, _)| *change);
         let written = write(&mut connection, batch.into_iter().map(|(_, id)| document(id)), newest);

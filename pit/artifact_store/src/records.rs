@@ -1,12 +1,15 @@
-//! What stands in the log. Revision 1 had `Stored` and `Named`, the latter without parent, message and author.
+//! What stands in the log. Revision 1 had `Stored` and `Named`, the latter without parent, message and author; revision 3 added
+//! `Cooled`. The other shapes are those of revision 2, also in the snapshots, which do not say a revision.
+
+use std::num::NonZeroU64;
 
 use symphony_pit::record::{Reader, Writer};
 use symphony_pit::{Error, Record, Result, Value};
 
-use crate::content::Place;
 use crate::hash::Hash;
+use crate::place::Place;
 
-pub(crate) const REVISION: u16 = 2;
+pub(crate) const REVISION: u16 = 3;
 /// Stands for "a file of its own" where a record has a pack number.
 const NO_PACK: u32 = u32::MAX;
 
@@ -34,7 +37,7 @@ pub(crate) struct Access {
 
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Event {
-    /// Content is complete at a place: new, or moved there.
+    /// Content is complete at a place, as it was put: new, or moved there.
     Stored {
         hash: Hash,
         size: u64,
@@ -79,6 +82,24 @@ pub(crate) enum Event {
         hash: Hash,
         folder: String,
     },
+    /// Content is complete at a place, compressed to so many bytes.
+    Cooled {
+        hash: Hash,
+        place: Place,
+        bytes: NonZeroU64,
+    },
+}
+
+fn write_place(writer: Writer, place: Place) -> Writer {
+    match place {
+        Place::Pack { pack, offset } => writer.u32(pack).u64(offset),
+        Place::File => writer.u32(NO_PACK).u64(0),
+    }
+}
+
+fn place(reader: &mut Reader<'_>) -> Result<Place> {
+    let (pack, offset) = (reader.u32()?, reader.u64()?);
+    Ok(if pack == NO_PACK { Place::File } else { Place::Pack { pack, offset } })
 }
 
 fn write_hashes(writer: Writer, hashes: &[Hash]) -> Writer {
@@ -111,19 +132,14 @@ impl Event {
             Self::Marked { .. } => 9,
             Self::Annotated { .. } => 10,
             Self::Archived { .. } => 11,
+            Self::Cooled { .. } => 12,
         }
     }
 
     pub fn encode(&self) -> Vec<u8> {
         let writer = Writer::with_capacity(128);
         match self {
-            Self::Stored { hash, size, place } => {
-                let (pack, offset) = match *place {
-                    Place::Pack { pack, offset } => (pack, offset),
-                    Place::File => (NO_PACK, 0),
-                };
-                writer.bytes(hash).u64(*size).u32(pack).u64(offset)
-            }
+            Self::Stored { hash, size, place } => write_place(writer.bytes(hash).u64(*size), *place),
             Self::Named(naming) => writer
                 .bytes(&naming.hash)
                 .str(&naming.name)
@@ -145,6 +161,7 @@ impl Event {
             Self::Marked { hash, value } => writer.bytes(hash).option(*value, Writer::f64),
             Self::Annotated { hash, metadata } => writer.bytes(hash).value(metadata),
             Self::Archived { hash, folder } => writer.bytes(hash).str(folder),
+            Self::Cooled { hash, place, bytes } => write_place(writer.bytes(hash), *place).u64(bytes.get()),
         }
         .finish()
     }
@@ -153,11 +170,7 @@ impl Event {
         let mut reader = Reader::new(record.payload);
         let reader = &mut reader;
         Ok(match record.kind {
-            1 => {
-                let (hash, size, pack, offset) = (hash(reader)?, reader.u64()?, reader.u32()?, reader.u64()?);
-                let place = if pack == NO_PACK { Place::File } else { Place::Pack { pack, offset } };
-                Self::Stored { hash, size, place }
-            }
+            1 => Self::Stored { hash: hash(reader)?, size: reader.u64()?, place: place(reader)? },
             2 => {
                 let mut naming = Naming {
                     hash: hash(reader)?,
@@ -189,6 +202,12 @@ impl Event {
             9 => Self::Marked { hash: hash(reader)?, value: reader.option(Reader::f64)? },
             10 => Self::Annotated { hash: hash(reader)?, metadata: reader.value()? },
             11 => Self::Archived { hash: hash(reader)?, folder: text(reader)? },
+            12 => Self::Cooled {
+                hash: hash(reader)?,
+                place: place(reader)?,
+                bytes: NonZeroU64::new(reader.u64()?)
+                    .ok_or_else(|| Error::corrupt("an artifact record has no bytes"))?,
+            },
             kind => return Err(Error::corrupt(format!("an artifact record has kind {kind}"))),
         })
     }
@@ -224,11 +243,15 @@ mod tests {
             Event::Marked { hash, value: Some(0.5) },
             Event::Annotated { hash, metadata: Value::None },
             Event::Archived { hash, folder: "/f".into() },
+            Event::Cooled { hash, place: Place::Pack { pack: 3, offset: 8 }, bytes: NonZeroU64::MIN },
+            Event::Cooled { hash, place: Place::File, bytes: NonZeroU64::MAX },
         ] {
             let bytes = event.encode();
             let record =
                 |payload| Record { position: 0, time: 0, kind: event.kind(), revision: REVISION, payload };
             assert_eq!(Event::decode(&record(&bytes)), Ok(event.clone()));
+            let older = Record { revision: 2, ..record(&bytes) };
+            assert_eq!(Event::decode(&older), Ok(event.clone()), "as it was in revision 2");
             for cut in 0..bytes.len() {
                 assert!(Event::decode(&record(&bytes[..cut])).is_err(), "{event:?} {cut}");
             }

@@ -1,18 +1,18 @@
 //! Content that comes in parts: written to a file of no name yet, hashed on the way.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use symphony_pit::{Error, Result};
 
-use crate::content::Content;
+use crate::content::{Content, failed};
 use crate::hash::Hash;
+use crate::staged::Temporary;
 
 struct Part {
-    path: PathBuf,
+    temporary: Temporary,
     file: File,
     hasher: blake3::Hasher,
     size: u64,
@@ -24,7 +24,7 @@ struct Open(Mutex<Option<Part>>);
 
 /// Complete content under its temporary name.
 pub(crate) struct Complete {
-    pub path: PathBuf,
+    pub temporary: Temporary,
     pub hash: Hash,
     pub size: u64,
 }
@@ -67,15 +67,12 @@ impl Incoming {
         let open = self.find(number)?;
         let mut slot = open.0.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
-            let path = content.temporary_path()?;
-            let file = File::create(&path)
-                .map_err(|error| Error::io(format!("cannot create {}", path.display()), &error))?;
-            *slot = Some(Part { path, file, hasher: blake3::Hasher::new(), size: 0 });
+            let temporary = content.temporary()?;
+            let file = File::create(temporary.path()).map_err(failed("create", temporary.path()))?;
+            *slot = Some(Part { temporary, file, hasher: blake3::Hasher::new(), size: 0 });
         }
         let Some(part) = slot.as_mut() else { return Ok(0) };
-        part.file
-            .write_all(bytes)
-            .map_err(|error| Error::io(format!("cannot write {}", part.path.display()), &error))?;
+        part.file.write_all(bytes).map_err(failed("write", part.temporary.path()))?;
         part.hasher.update(bytes);
         part.size += bytes.len() as u64;
         Ok(part.size)
@@ -86,17 +83,14 @@ impl Incoming {
         let open = self.take(number)?;
         let part = open.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(part.map(|part| Complete {
-            path: part.path,
+            temporary: part.temporary,
             hash: part.hasher.finalize().into(),
             size: part.size,
         }))
     }
 
     pub fn abort(&self, number: u64) -> Result<()> {
-        if let Some(part) = self.take(number)?.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            let _ = fs::remove_file(part.path); // else the next start removes it
-        }
-        Ok(())
+        self.take(number).map(drop)
     }
 }
 

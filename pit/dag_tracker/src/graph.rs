@@ -183,6 +183,10 @@ impl Graph {
         self.policies.get(self.node(number).policy as usize)
     }
 
+    fn state_at(&self, place: u32) -> StepState {
+        self.node(self.added[place as usize]).state
+    }
+
     /// Keys and states in the order of adding.
     pub fn states(&self) -> impl Iterator<Item = (&str, StepState)> {
         self.added.iter().map(|number| (self.key(*number), self.node(*number).state))
@@ -305,15 +309,8 @@ impl Graph {
     fn end(&mut self, number: u32, state: StepState, hollow: bool) {
         let mut ended = vec![(number, state, hollow)];
         while let Some((number, state, hollow)) = ended.pop() {
-            let was = self.node(number).state;
-            if was.is_final() {
-                // Reached twice, or told twice of a step that unfolded: who waited for it knows already, who comes takes
-                // what was said last.
-                if self.node(number).unfolded {
-                    self.enter(number, state);
-                    self.node_mut(number).hollow = hollow;
-                }
-                continue;
+            if self.node(number).state.is_final() {
+                continue; // reached in two ways
             }
             self.enter(number, state);
             self.node_mut(number).hollow = hollow;
@@ -346,15 +343,14 @@ impl Graph {
     #[expect(clippy::match_same_arms, reason = "one line an event")]
     pub fn happen(&mut self, number: u32, event: StepEvent, time: i64) -> Option<i64> {
         let ran = self.started.get(&number).copied();
+        if event != StepEvent::Reset {
+            self.reopen(number); // a step that unfolded may start or end once more: what was said last counts
+        }
         match event {
             StepEvent::Ready => self.enter(number, StepState::Queued),
             StepEvent::Block => self.enter(number, StepState::Pending),
             StepEvent::Start => {
-                let lost = self.node(number).state.is_final();
                 self.enter(number, StepState::Running);
-                if lost {
-                    self.await_again(number);
-                }
                 self.started.insert(number, time);
             }
             StepEvent::Retry => self.enter(number, StepState::Queued),
@@ -367,8 +363,12 @@ impl Graph {
         ran
     }
 
-    /// A step has ended no more: those who have not started wait for it once more.
-    fn await_again(&mut self, number: u32) {
+    /// A step that has ended has not: those who still wait for others wait for it once more.
+    fn reopen(&mut self, number: u32) {
+        if !self.node(number).state.is_final() {
+            return;
+        }
+        self.enter(number, StepState::Pending);
         self.node_mut(number).hollow = false;
         let waiting: Vec<u32> = self.dependents(number).map(|edge| edge.dependent).collect();
         for dependent in waiting {
@@ -380,6 +380,7 @@ impl Graph {
 
     /// An attempt failed: the step may start again from `retry_at` on.
     pub fn retry(&mut self, number: u32, retry_at: i64) {
+        self.reopen(number);
         self.delayed.insert(number, retry_at);
         self.enter(number, StepState::Queued);
     }
@@ -392,7 +393,6 @@ impl Graph {
             if !self.node(number).state.is_final() {
                 continue;
             }
-            self.enter(number, StepState::Pending);
             waiting.push(number);
             let inherited = |edge: &Edge| {
                 let dependent = self.node(edge.dependent);
@@ -401,7 +401,7 @@ impl Graph {
                     && matches!(dependent.state, StepState::Skipped | StepState::Cancelled)
             };
             again.extend(self.dependents(number).filter(inherited).map(|edge| edge.dependent));
-            self.await_again(number);
+            self.reopen(number);
         }
         for number in waiting {
             self.await_dependencies(number);
@@ -436,17 +436,18 @@ impl Graph {
     }
 
     /// The steps that may start at `now`, at most `limit`.
-    pub fn ready(&mut self, limit: usize, now: i64) -> Vec<u32> {
-        let due: Vec<u32> =
-            self.delayed.iter().filter(|(_, at)| **at <= now).map(|(number, _)| *number).collect();
-        for number in due {
-            self.delayed.remove(&number);
-            let node = self.node(number);
-            if node.state == StepState::Queued {
-                self.ready.insert((Reverse(node.priority), node.place));
-            }
-        }
-        self.ready.iter().take(limit).map(|(_, place)| self.added[*place as usize]).collect()
+    pub fn ready(&self, limit: usize, now: i64) -> Vec<u32> {
+        let slot = |number: &u32| (Reverse(self.node(*number).priority), self.node(*number).place);
+        let due = self.delayed.iter().filter(|(_, at)| **at <= now).map(|(number, _)| slot(number));
+        let mut due: Vec<_> = due.filter(|(_, place)| self.state_at(*place) == StepState::Queued).collect();
+        due.sort_unstable();
+        let (mut plain, mut due) = (self.ready.iter().copied().peekable(), due.into_iter().peekable());
+        let merged = std::iter::from_fn(|| match (plain.peek(), due.peek()) {
+            (Some(one), Some(other)) if one > other => due.next(),
+            (None, _) => due.next(),
+            _ => plain.next(),
+        });
+        merged.take(limit).map(|(_, place)| self.added[place as usize]).collect()
     }
 
     /// Running steps whose time is over at `now`, with their deadline (µs), earliest first.

@@ -65,12 +65,10 @@ impl State {
         let known = self.runs.get_mut(run).ok_or_else(|| Error::not_found(format!("no run {run}")))?;
         let durations = &mut self.durations;
         known.apply(event, time, &mut |name, micros| {
-            if !durations.contains_key(name) && durations.len() >= MOST_NAMES {
-                return;
-            }
-            match durations.get_mut(name) {
-                Some(known) => *known = Durations { count: known.count + 1, total: known.total + micros },
-                None => drop(durations.insert(name.to_owned(), Durations { count: 1, total: micros })),
+            if let Some(known) = durations.get_mut(name) {
+                *known = Durations { count: known.count + 1, total: known.total + micros };
+            } else if durations.len() < MOST_NAMES {
+                durations.insert(name.to_owned(), Durations { count: 1, total: micros });
             }
         })
     }
@@ -189,8 +187,9 @@ impl Tracker {
             })
         });
         let graph = &mut state.live(run)?.graph;
+        // Also what was there already may have named texts that no record holds: a replay would number the next ones otherwise.
+        graph.undo();
         if let Err(mut error) = added {
-            graph.undo();
             if graph.len() > before {
                 let count = graph.len() - before;
                 error.message = format!("{}; {count} steps were added before that", error.message);

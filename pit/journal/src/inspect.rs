@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::backend::Backend;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mark::{self, Poison};
-use crate::recovery::{header_of, segment_indices, set_asides};
+use crate::recovery::{foreign, header_of, segment_indices, set_asides};
 use crate::scan::{Contents, Repair};
 use crate::segment::path_of;
 
@@ -58,8 +58,14 @@ pub fn inspect(pit: &Path) -> Result<Inspection> {
     let mut next: Option<(u64, u64)> = None;
     for index in segment_indices(&dir)? {
         let path = path_of(&dir, index);
-        let contents = Contents::read(&path)?;
+        let (contents, alien) = match Contents::read(&path) {
+            Err(Error::Foreign { found, .. }) => (Contents::of(Vec::new(), 0), Some(foreign(&found))),
+            read => (read?, None),
+        };
         let mut report = report(path, &contents, index, next.map(|(_, first)| first));
+        if let Some(what) = alien {
+            report.damage = Some((0, what));
+        }
         if let Some((expected, _)) = next.filter(|(expected, _)| *expected != index) {
             report.damage.get_or_insert((0, format!("segment {expected} is missing before it")));
         }
@@ -97,7 +103,7 @@ fn report(path: PathBuf, contents: &Contents, index: u64, first: Option<u64>) ->
         damage: None,
     };
     match header_of(contents, index, first) {
-        Err(what) => report.damage = Some((0, format!("no segment of a Pit log: {what}"))),
+        Err(what) => report.damage = Some((0, foreign(&what))),
         Ok((header, wrong)) => {
             let size = usize::try_from(header.size).unwrap_or(bytes);
             let scan = contents.scan(size, header.sealed);

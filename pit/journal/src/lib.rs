@@ -3,7 +3,7 @@
 //! The writer copies into a shared mapping, so that a record outlives the process the moment it is published; the kernel owns
 //! the pages. `format` is the layout, `claims` the protocol, `writer` and `segment` append, `flush` waits for the disk, `scan`
 //! reads what bytes hold, `recovery` finds the end after a crash, `reader` follows the log from another process, `lease`
-//! keeps the writer single, `notify` wakes the reader, `snapshot` and `mark` shorten and guard the replay, `inspect` tells
+//! keeps the writer single, `fork` keeps children out, `notify` wakes the reader, `snapshot` and `mark` shorten and guard the replay, `inspect` tells
 //! what is there. This crate knows no component and no Python.
 #![allow(unsafe_code)] // memory shared with other processes: mapping, atomics on it, locks of the kernel
 
@@ -12,6 +12,7 @@ mod claims;
 mod clock;
 mod error;
 mod flush;
+mod fork;
 mod format;
 mod inspect;
 mod lease;
@@ -27,6 +28,7 @@ mod writer;
 
 pub use backend::Backend;
 pub use error::{Error, Result};
+pub use fork::forked;
 pub use format::{MAX_PAYLOAD, RecordView};
 pub use inspect::{Inspection, SegmentReport, examine, inspect};
 pub use lease::{Lease, holder};

@@ -83,6 +83,11 @@ pub(crate) fn header_of(
     })
 }
 
+/// What damage a file is that is none of the log's.
+pub(crate) fn foreign(found: &str) -> String {
+    format!("no segment of a Pit log: expected SYMPLOG version 1, found {found}")
+}
+
 fn possible_size(size: u64) -> bool {
     (SEGMENT_HEADER as u64..=MAX_SEGMENT_BYTES as u64).contains(&size) && size.is_multiple_of(8)
 }
@@ -102,13 +107,18 @@ pub(crate) fn recover(dir: &Path) -> Result<Recovered> {
             broken(0, format!("segment {} is missing before it", before.index + 1), false, &indices[at..])?;
             break;
         }
-        let contents = Contents::read(&path)?;
+        let contents = match Contents::read(&path) {
+            Err(Error::Foreign { found, .. }) => {
+                broken(0, foreign(&found), false, &indices[at..])?;
+                break;
+            }
+            read => read?,
+        };
         let first = before.map(|before| before.first + before.len as u64);
         let (header, wrong) = match header_of(&contents, index, first) {
             Ok(found) => found,
             Err(what) => {
-                let what = format!("no segment of a Pit log: expected SYMPLOG version 1, found {what}");
-                broken(0, what, false, &indices[at..])?;
+                broken(0, foreign(&what), false, &indices[at..])?;
                 break;
             }
         };

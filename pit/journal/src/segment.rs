@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::{Backend, reserve};
@@ -15,6 +15,9 @@ use crate::format::{
 };
 use crate::map::Map;
 
+/// Bytes of the word that publishes a record.
+const WORD: usize = 4;
+
 enum Space {
     Mapped(Map),
     /// Appends take turns, so that one that fails leaves no hole.
@@ -24,7 +27,11 @@ enum Space {
 pub(crate) struct Segment {
     space: Space,
     claims: Claims<AtomicUsize>,
-    pub file: Arc<File>,
+    /// None once nothing is appended any more and all of it was flushed: a long life must not keep every file open.
+    file: Mutex<Option<Arc<File>>>,
+    /// A record was published after the log had gone on elsewhere, so that the flush that covered this segment may not have
+    /// covered the record.
+    pub late: AtomicBool,
     pub path: PathBuf,
     pub index: u64,
     /// Position of its first byte in the log as a whole.
@@ -100,7 +107,20 @@ impl Segment {
             Backend::Pwrite => Space::Written(Mutex::default()),
         };
         let claims = Claims::new(AtomicUsize::new(end));
-        Ok(Self { space, claims, file: Arc::new(file), path, index, first, len, end: AtomicUsize::new(end) })
+        let (file, late) = (Mutex::new(Some(Arc::new(file))), AtomicBool::new(false));
+        Ok(Self { space, claims, file, late, path, index, first, len, end: AtomicUsize::new(end) })
+    }
+
+    /// Its file, opened again where it was let go.
+    pub fn file(&self) -> io::Result<Arc<File>> {
+        match &*self.file.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(file) => Ok(Arc::clone(file)),
+            None => Ok(Arc::new(OpenOptions::new().read(true).write(true).open(&self.path)?)),
+        }
+    }
+
+    pub fn let_file_go(&self) {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Append a record; gives its offset, or none where it does not fit. The order of the writes is what recovery counts on:
@@ -122,11 +142,14 @@ impl Segment {
                     return Ok(None);
                 };
                 let (word, header) = head.encode(payload.len(), payload);
-                let mut record = Vec::with_capacity(RECORD_HEADER + payload.len());
+                let mut record = Vec::with_capacity(size + WORD);
                 record.extend_from_slice(&header);
                 record.extend_from_slice(payload);
-                self.file.write_all_at(&record, offset as u64)?;
-                self.file.write_all_at(&word.to_le_bytes(), offset as u64)?;
+                // Also over the word of the next one: an append that failed halfway may have left something there.
+                record.resize((size + WORD).min(self.len - offset), 0);
+                let file = self.file()?;
+                file.write_all_at(&record, offset as u64)?;
+                file.write_all_at(&word.to_le_bytes(), offset as u64)?;
                 self.claims.claim(size, self.len);
                 Ok(Some(offset))
             }
@@ -135,9 +158,15 @@ impl Segment {
 
     /// Refuse further appends and write down where the records end.
     pub fn seal(&self) -> Result<()> {
+        // One who has looked at the end and is about to claim what is behind it must not find it closed.
+        let _turn = match &self.space {
+            Space::Written(turn) => Some(turn.lock().unwrap_or_else(PoisonError::into_inner)),
+            Space::Mapped(_) => None,
+        };
         if let Some(end) = self.claims.close() {
             self.end.store(end, Ordering::Release);
-            seal(&self.file, end as u64).map_err(|error| Error::io(&self.path, "write to", error))?;
+            let write = || seal(&*self.file()?, end as u64);
+            write().map_err(|error| Error::io(&self.path, "write to", error))?;
         }
         Ok(())
     }
@@ -164,5 +193,29 @@ fn extend(file: &File, backend: Backend, len: usize) -> io::Result<()> {
         Backend::Mapped => reserve(file, len as u64),
         Backend::Pwrite if file.metadata()?.len() < len as u64 => file.set_len(len as u64),
         Backend::Pwrite => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_segment_is_not_closed_in_the_middle_of_an_append() {
+        let dir = tempfile::tempdir().unwrap();
+        let segment = Segment::create(dir.path(), Backend::Pwrite, 0, 0, 1 << 20, 0).unwrap();
+        let Space::Written(turn) = &segment.space else { panic!("another back end") };
+        std::thread::scope(|scope| {
+            let turn = turn.lock().unwrap();
+            let sealing = scope.spawn(|| segment.seal().unwrap());
+            std::thread::sleep(Duration::from_millis(20)); // time enough to do it too early
+            assert_eq!(segment.claims.end(), Some(SEGMENT_HEADER));
+            drop(turn);
+            sealing.join().unwrap();
+        });
+        assert_eq!(segment.claims.end(), None);
+        assert_eq!(segment.append(&Head::pad(0), b"late").unwrap(), None);
     }
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::backend::Backend;
 use crate::clock::wall_clock;
 use crate::error::{Error, Result};
 use crate::flush::Flush;
+use crate::fork::{forked, guard};
 use crate::format::{Head, LOG_COMPONENT, MAX_PAYLOAD, MAX_SEGMENT_BYTES, RecordView};
 use crate::lease::Lease;
 use crate::notify::Notifier;
@@ -28,19 +29,12 @@ const MIN_SEGMENT_BYTES: usize = MAX_PAYLOAD + 4096;
 /// No flush was made yet.
 const NEVER: u64 = u64::MAX;
 
-static FORKED: AtomicBool = AtomicBool::new(false);
-static FORK_GUARD: Once = Once::new();
-
-extern "C" fn mark_forked() {
-    FORKED.store(true, Ordering::Relaxed);
-}
-
 /// What a record survives once its append, or the wait for it, has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// The death of the process; after a power loss, records of the last so long may be missing. Zero: of any time.
     Process { flush_interval: Duration },
-    /// Power loss, for those who wait in [`Log::flush_to`].
+    /// Power loss, for those who wait in [`Log::flush_if_durable`].
     Machine,
 }
 
@@ -78,7 +72,7 @@ struct Core {
     backend: Backend,
     durability: Durability,
     current: AtomicPtr<Segment>,
-    /// Every segment that was current. They stay open, since an appender may still be copying into one.
+    /// Every segment that was current. They stay mapped, since an appender may still be copying into one.
     #[expect(clippy::vec_box, reason = "`current` points to them")]
     segments: Mutex<Vec<Box<Segment>>>,
     notifier: Option<Notifier>,
@@ -93,10 +87,7 @@ struct Core {
 impl Log {
     /// Take the lease of the Pit at `pit`, open its log (made if new) and find its end.
     pub fn open(pit: &Path, options: Options) -> Result<Self> {
-        // SAFETY: registers a function that only stores to a static.
-        FORK_GUARD.call_once(|| unsafe {
-            libc::pthread_atfork(None, None, Some(mark_forked));
-        });
+        guard();
         let dir = pit.join("log");
         std::fs::create_dir_all(&dir).map_err(|error| Error::io(&dir, "create", error))?;
         let lease = Lease::take(&pit.join("lease"))?;
@@ -133,21 +124,24 @@ impl Log {
         })
     }
 
-    /// Refuse every further append, flush, and give the lease back.
+    /// Refuse every further append, flush unless the mode never does, and give the lease back.
     pub fn close(&self) {
-        self.core.closed.store(true, Ordering::Relaxed);
+        let closed = self.core.closed.swap(true, Ordering::Relaxed);
         {
             let _closing = self.core.closing.0.lock().unwrap_or_else(PoisonError::into_inner);
             self.core.closing.1.notify_all();
         }
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(keeper) = keeper.filter(|_| !FORKED.load(Ordering::Relaxed)) {
+        if let Some(keeper) = keeper.filter(|_| !forked()) {
             let _ = keeper.join(); // it panics no more than the flush it runs
+        }
+        if self.durable() && !closed {
+            let _ = self.flush(); // of what nobody waited for; who did was told
         }
         self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Whether [`Log::flush_to`] waits for the disk, so that what it covers survives power loss.
+    /// Whether [`Log::flush_if_durable`] waits for the disk, so that what it covers survives power loss.
     pub fn durable(&self) -> bool {
         self.core.durability == Durability::Machine
     }
@@ -160,22 +154,15 @@ impl Log {
         self.core.backend
     }
 
-    /// Wait until the record at a position, whose append has returned, is as lasting as the mode promises. Many who wait at
-    /// once share one flush.
-    pub fn flush_to(&self, position: u64) -> Result<()> {
-        if !self.durable() {
-            return Ok(());
-        }
-        // A flush covers the segments that records go to now; one may have been published late in a segment before them.
-        if let Some(file) = self.core.earlier(position) {
-            file.sync_data().map_err(|error| Error::io(&self.core.dir, "flush", error))?;
-        }
-        self.flush()
+    /// Wait until everything whose append has returned is as lasting as the mode promises. Many who wait at once share one
+    /// flush.
+    pub fn flush_if_durable(&self) -> Result<()> {
+        if self.durable() { self.flush() } else { Ok(()) }
     }
 
     /// Write everything appended so far to the disk, in any mode.
     pub fn flush(&self) -> Result<()> {
-        if FORKED.load(Ordering::Relaxed) {
+        if forked() {
             return Err(Error::Forked);
         }
         self.core.flush.wait(|| self.core.sync()).map_err(|error| Error::io(&self.core.dir, "flush", error))
@@ -212,7 +199,7 @@ impl Log {
         if payload.len() > MAX_PAYLOAD {
             return Err(Error::TooLarge { bytes: payload.len(), limit: MAX_PAYLOAD });
         }
-        if FORKED.load(Ordering::Relaxed) {
+        if forked() {
             return Err(Error::Forked);
         }
         if self.core.closed.load(Ordering::Relaxed) {
@@ -272,6 +259,7 @@ impl Core {
             let segment = self.current();
             match segment.append(head, payload) {
                 Ok(Some(offset)) => {
+                    self.note_if_late(segment);
                     if let Some(notifier) = &self.notifier {
                         notifier.published();
                     }
@@ -280,6 +268,16 @@ impl Core {
                 Ok(None) => self.roll(segment)?,
                 Err(error) => return Err(Error::io(&segment.path, "append to", error)),
             }
+        }
+    }
+
+    /// A flush counts a segment as done once the log has gone on elsewhere; who publishes there afterwards has to say so.
+    fn note_if_late(&self, segment: &Segment) {
+        if self.durability == Durability::Machine {
+            fence(Ordering::SeqCst); // either this sees the change of segments, or the flush after it sees the record
+        }
+        if !std::ptr::eq(self.current.load(Ordering::Acquire), segment) {
+            segment.late.store(true, Ordering::Release);
         }
     }
 
@@ -292,6 +290,9 @@ impl Core {
         let (index, first) = (full.index + 1, full.first + full.len as u64);
         let next = Segment::create(&self.dir, self.backend, index, first, self.segment_bytes, wall_clock())?;
         full.seal()?;
+        if !self.flushes() {
+            full.let_file_go();
+        }
         let mut next = Box::new(next);
         let pointer = &raw mut *next;
         segments.push(next);
@@ -299,24 +300,21 @@ impl Core {
         Ok(())
     }
 
-    /// The file of the segment with a position, if it is not the current one.
-    fn earlier(&self, position: u64) -> Option<Arc<File>> {
-        if position >= self.current().first {
-            return None;
-        }
-        let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
-        let holder = segments.iter().rfind(|segment| segment.first <= position)?;
-        Some(Arc::clone(&holder.file))
-    }
-
-    /// Have the kernel write out the segments that were current since the last flush, and the names of new ones.
+    /// Have the kernel write out the segments that were current since the last flush, those that got a late record, and the
+    /// names of new ones. Never run twice at a time.
     fn sync(&self) -> io::Result<()> {
         let before = self.flushed.load(Ordering::Acquire);
-        let (index, files): (u64, Vec<Arc<File>>) = {
-            let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
-            let open = segments.iter().filter(|segment| before == NEVER || segment.index >= before);
-            (self.current().index, open.map(|segment| Arc::clone(&segment.file)).collect())
-        };
+        let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = self.current().index;
+        let files: Vec<Arc<File>> = segments
+            .iter()
+            .filter(|segment| {
+                let late = segment.late.swap(false, Ordering::AcqRel);
+                late || before == NEVER || segment.index >= before
+            })
+            .map(|segment| segment.file())
+            .collect::<io::Result<_>>()?;
+        drop(segments);
         for file in &files {
             file.sync_data()?;
         }
@@ -324,14 +322,21 @@ impl Core {
             File::open(&self.dir)?.sync_all()?;
         }
         self.flushed.store(index, Ordering::Release);
+        let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        segments.iter().filter(|segment| segment.index < index).for_each(|segment| segment.let_file_go());
         Ok(())
+    }
+
+    /// Whether anything is flushed but at somebody's wish.
+    const fn flushes(&self) -> bool {
+        !matches!(self.durability, Durability::Process { flush_interval: Duration::ZERO })
     }
 }
 
 /// The thread that bounds what a power loss takes, where the mode asks for it.
 fn keep(core: &Arc<Core>) -> Result<Option<JoinHandle<()>>> {
     let Durability::Process { flush_interval } = core.durability else { return Ok(None) };
-    if flush_interval.is_zero() {
+    if !core.flushes() {
         return Ok(None);
     }
     let core = Arc::clone(core);

@@ -83,12 +83,38 @@ fn a_wait_for_the_disk_succeeds_in_both_modes_and_the_mode_is_told() {
             assert_eq!(log.durable(), durability == Durability::Machine);
             let component = log.component("c").unwrap();
             let big = vec![7; 900_000];
-            let positions: Vec<u64> = (0..5).map(|_| log.append(component, 1, 1, 0, &big).unwrap()).collect();
-            for position in positions.into_iter().rev() {
-                log.flush_to(position).unwrap(); // also of segments that are sealed
+            for _ in 0..5 {
+                log.append(component, 1, 1, 0, &big).unwrap(); // over three segments
             }
+            log.flush_if_durable().unwrap();
             log.flush().unwrap();
         }
+    }
+}
+
+#[test]
+fn files_of_segments_that_are_flushed_are_let_go() {
+    let open_files = |pit: &Path| {
+        let links = std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|file| file.starts_with(pit) && file.extension() == Some("seg".as_ref())).count()
+    };
+    for (backend, durability) in [
+        (Backend::Mapped, Durability::Machine),
+        (Backend::Pwrite, Durability::Machine),
+        (Backend::Mapped, Durability::Process { flush_interval: Duration::ZERO }),
+    ] {
+        let pit = tempfile::tempdir().unwrap();
+        let log = open_as(pit.path(), backend, durability);
+        let component = log.component("c").unwrap();
+        for _ in 0..9 {
+            log.append(component, 1, 1, 0, &vec![7; 900_000]).unwrap();
+        }
+        log.flush_if_durable().unwrap();
+        assert_eq!(open_files(pit.path()), 1, "{backend:?}, {durability:?}");
+        assert_eq!(payloads(&log).len(), 9);
+        log.flush().unwrap();
     }
 }
 
@@ -102,8 +128,8 @@ fn many_who_wait_for_the_disk_at_once_all_return() {
             let log = Arc::clone(&log);
             std::thread::spawn(move || {
                 for _ in 0..20 {
-                    let position = log.append(component, 1, 1, 0, b"x").unwrap();
-                    log.flush_to(position).unwrap();
+                    log.append(component, 1, 1, 0, b"x").unwrap();
+                    log.flush_if_durable().unwrap();
                 }
             })
         })

@@ -195,6 +195,21 @@ fn a_foreign_file_is_set_aside_and_named() {
 }
 
 #[test]
+fn a_foreign_file_larger_than_any_segment_is_set_aside_too() {
+    let pit = tempfile::tempdir().unwrap();
+    {
+        let log = open(pit.path());
+        log.append(log.component("c").unwrap(), 1, 1, 0, b"on").unwrap();
+    }
+    fs::File::create(pit.path().join("log/00000001.seg")).unwrap().set_len(3 << 30).unwrap();
+    let told = inspect(pit.path()).unwrap().segments[1].damage.clone().unwrap();
+    let log = open(pit.path());
+    assert_eq!((log.damage()[0].offset, &log.damage()[0].what), (told.0, &told.1));
+    assert!(told.1.contains("found 3221225472 bytes"), "{told:?}");
+    assert_eq!(payloads(&log), [b"on"]);
+}
+
+#[test]
 fn a_record_beyond_the_limit_is_refused_and_nothing_is_written() {
     let pit = tempfile::tempdir().unwrap();
     let log = open(pit.path());

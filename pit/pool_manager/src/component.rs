@@ -94,23 +94,28 @@ impl PoolManager {
             keep_warm,
             failure_threshold,
         };
-        self.pool.change(|state, _| {
+        self.pool.change(|state, after| {
             if state.named(model).is_ok_and(|known| known.registration == registration) {
                 return Ok(());
             }
-            self.pool.record(state, Event::Registered { model, registration })
+            self.pool.record(state, Event::Registered { model, registration })?;
+            let now = self.pool.host.now();
+            state.named(model)?.idle_since = now; // what is to be kept warm is so from now on
+            state.settle(now, after);
+            Ok(())
         })
     }
 
-    /// Forget a model that is cold or failed and that nobody waits for.
+    /// Forget a model that is cold or failed and that nobody leases or waits for.
     #[pit_method]
     fn unregister(&self, model: &str) -> Result<()> {
         self.pool.change(|state, _| {
             let index = state.index(model)?;
-            if state.models[index].is_resident() || !state.waiters.is_empty(index) {
-                let now = state.models[index].state.name();
+            let known = &state.models[index];
+            if known.is_resident() || known.leased > 0 || !state.waiters.is_empty(index) {
                 return Err(Error::conflict(format!(
-                    "model {model} is {now} or waited for: unload it first"
+                    "model {model} is {}, leased or waited for: unload it first",
+                    known.state.name()
                 )));
             }
             self.pool.record(state, Event::Unregistered { model })
@@ -129,8 +134,13 @@ impl PoolManager {
             return Err(Error::invalid("budget: expected a number of at least 0"));
         }
         let limits = Limits { memory: memory_limit, budget };
-        self.pool.change(|state, _| {
-            if state.limits == limits { Ok(()) } else { self.pool.record(state, Event::Limited(limits)) }
+        self.pool.change(|state, after| {
+            if state.limits == limits {
+                return Ok(());
+            }
+            self.pool.record(state, Event::Limited(limits))?;
+            state.settle(self.pool.host.now(), after);
+            Ok(())
         })
     }
 
@@ -211,11 +221,17 @@ impl PoolManager {
     #[pit_method]
     fn checked(&self, model: &str, healthy: bool, #[default("")] detail: &str) -> Result<()> {
         self.pool.moved(model, |model| {
-            model.failures = if healthy { 0 } else { model.failures + 1 };
-            if model.failures < model.registration.failure_threshold {
+            if healthy {
+                model.failures = 0;
+                return Ok(());
+            }
+            if model.is_resident() && model.failures + 1 < model.registration.failure_threshold {
+                model.failures += 1;
                 return Ok(());
             }
             model.transition(Transition::Fail)?;
+            model.failures += 1;
+            model.prewarmed = false;
             model.reason = format!("{} health checks failed: {detail}", model.failures);
             Ok(())
         })

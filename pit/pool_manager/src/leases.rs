@@ -38,35 +38,29 @@ impl Leases {
         i64::from(place.generation) << 32 | i64::from(index)
     }
 
-    fn place(&mut self, number: i64) -> Result<&mut Place> {
-        let generation = u32::try_from(number >> 32).unwrap_or(0);
+    /// The place of a lease that is out, and its index.
+    fn place(&mut self, number: i64) -> Result<(&mut Place, u32)> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "the lower half is the index"
+            reason = "the lower half is the index, the upper the generation"
         )]
-        let index = number as u32 as usize;
-        self.places
-            .get_mut(index)
-            .filter(|place| place.generation == generation && place.lease.is_some())
-            .ok_or_else(|| Error::not_found(format!("no lease {number}: it was given back, or never given")))
+        let (generation, index) = ((number >> 32) as u32, number as u32);
+        match self.places.get_mut(index as usize) {
+            Some(place) if place.generation == generation && place.lease.is_some() => Ok((place, index)),
+            _ => Err(Error::not_found(format!("no lease {number}: it was given back, or never given"))),
+        }
     }
 
     pub fn get(&mut self, number: i64) -> Result<Lease> {
-        let place = self.place(number)?;
-        place.lease.ok_or_else(|| Error::not_found(format!("no lease {number}")))
+        let lease = self.place(number)?.0.lease;
+        lease.ok_or_else(|| Error::not_found(format!("no lease {number}")))
     }
 
     pub fn take(&mut self, number: i64) -> Result<Lease> {
-        let lease = self.get(number)?;
-        let place = self.place(number)?;
-        place.lease = None;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the lower half is the index"
-        )]
-        self.free.push(number as u32);
+        let (place, index) = self.place(number)?;
+        let lease = place.lease.take().ok_or_else(|| Error::not_found(format!("no lease {number}")))?;
+        self.free.push(index);
         Ok(lease)
     }
 }

@@ -1,40 +1,20 @@
-//! All models under one lock: who gets a lease, who makes room, what the engine is asked to do.
+//! The models under one lock: who gets a lease, what the engine is asked to do.
 //!
 //! Every change goes through [`Pool::change`], which calls wakers and the engine once the lock is given back.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use symphony_pit::{Error, ErrorKind, Host, Result, Value};
+use symphony_pit::{Error, Host, Level, Result, Value};
 
-use crate::leases::{Lease, Leases};
-use crate::model::{Model, ModelState, Registration, Transition, Usage};
-use crate::records::{Event, Limits, REVISION};
-use crate::waiting::{Waiters, Wish};
+use crate::model::{Model, ModelState, Transition, Usage};
+use crate::records::{Event, REVISION};
+use crate::state::{After, State};
+use crate::waiting::Wish;
 
-/// Calls without cost are recorded in lots of this many: that many may be lost with a killed process.
+/// Calls without cost are recorded in lots of this many, at each health check, and when the model is loaded, unloaded or
+/// broken: what came after that may be lost with a killed process.
 const CALLS_PER_RECORD: u64 = 100;
-
-#[derive(Default)]
-pub(crate) struct State {
-    pub models: Vec<Model>,
-    by_name: HashMap<String, usize>,
-    pub leases: Leases,
-    pub waiters: Waiters,
-    pub limits: Limits,
-    /// Cost since the budget was set back.
-    pub spent: f64,
-    sequence: u64,
-}
-
-/// What is done after the lock is given back.
-#[derive(Default)]
-pub(crate) struct After {
-    wakers: Vec<Waker>,
-    /// Callout and model.
-    asks: Vec<(&'static str, usize, String)>,
-}
 
 pub(crate) enum Attempt {
     Granted(i64),
@@ -42,184 +22,6 @@ pub(crate) enum Attempt {
     Waiting {
         look_again: Option<i64>,
     },
-}
-
-impl State {
-    pub fn index(&self, name: &str) -> Result<usize> {
-        self.by_name.get(name).copied().ok_or_else(|| {
-            let mut known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
-            known.sort_unstable();
-            Error::not_found(format!("no model {name:?}")).with("known models", known.join(", "))
-        })
-    }
-
-    pub fn named(&mut self, name: &str) -> Result<&mut Model> {
-        let index = self.index(name)?;
-        Ok(&mut self.models[index])
-    }
-
-    /// The model that serves for `name`: itself, or while it is failed its backup.
-    fn serving(&self, name: &str) -> Result<usize> {
-        let mut index = self.index(name)?;
-        for _ in 0..self.models.len() {
-            let model = &self.models[index];
-            if model.state != ModelState::Failed {
-                return Ok(index);
-            }
-            let backup = &model.registration.backup;
-            if backup.is_empty() {
-                return Err(
-                    Error::conflict(format!("model {} failed", model.name)).with("reason", &model.reason)
-                );
-            }
-            index = self.index(backup)?;
-        }
-        Err(Error::conflict(format!("model {name} failed, and so did all its backups")))
-    }
-
-    pub fn register(&mut self, name: &str, registration: Registration) {
-        if let Some(&index) = self.by_name.get(name) {
-            self.models[index].registration = registration;
-        } else {
-            self.by_name.insert(name.to_owned(), self.models.len());
-            self.models.push(Model::new(name, registration));
-        }
-    }
-
-    /// What lasts, as it was recorded.
-    pub fn apply(&mut self, event: Event<'_>) {
-        match event {
-            Event::Registered { model, registration } => self.register(model, registration),
-            // Its place stays, so that indices hold; a model of that name would be a new one.
-            Event::Unregistered { model } => {
-                self.by_name.remove(model);
-            }
-            Event::Limited(limits) => self.limits = limits,
-            Event::Used { model, usage } => {
-                self.spent += usage.cost;
-                if let Some(&index) = self.by_name.get(model) {
-                    self.models[index].count(usage);
-                    self.models[index].unrecorded = Usage::default();
-                }
-            }
-            Event::BudgetReset => self.spent = 0.0,
-        }
-    }
-
-    /// Registered models in the order of their names.
-    pub fn registered(&self) -> Vec<(usize, &Model)> {
-        let mut known: Vec<_> = self.by_name.values().map(|&index| (index, &self.models[index])).collect();
-        known.sort_unstable_by(|(_, one), (_, other)| one.name.cmp(&other.name));
-        known
-    }
-
-    fn check_slots(&self, index: usize, slots: u32) -> Result<()> {
-        let limit = self.models[index].registration.instances;
-        if (1..=limit).contains(&slots) {
-            return Ok(());
-        }
-        Err(Error::invalid(format!("slots: expected 1 to {limit}, got {slots}")))
-    }
-
-    fn check_budget(&self) -> Result<()> {
-        match self.limits.budget {
-            Some(budget) if self.spent >= budget => {
-                let message = format!("the budget of {budget} is used up: {} was spent", self.spent);
-                Err(Error::new(ErrorKind::Exhausted, message))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn grant(&mut self, index: usize, slots: u32) -> i64 {
-        self.sequence += 1;
-        let model = &mut self.models[index];
-        model.leased += slots;
-        model.last_use = self.sequence;
-        model.unload_asked = false; // it is used again before the engine came to unload it
-        if std::mem::take(&mut model.prewarmed) {
-            model.metrics.cold_starts_avoided += 1;
-        }
-        self.leases.give(Lease { model: index, slots })
-    }
-
-    fn resident(&self) -> u64 {
-        self.models.iter().filter(|model| model.is_resident()).map(|model| model.registration.memory).sum()
-    }
-
-    /// Whether a model fits the memory; if not, idle ones are chosen to go, least recently used first. The time (µs) at
-    /// which one more may go comes back where that is what is missing.
-    fn make_room(&mut self, index: usize, now: i64, after: &mut After) -> Result<(bool, Option<i64>)> {
-        let Some(limit) = self.limits.memory else { return Ok((true, None)) };
-        let wanted = self.models[index].registration.memory;
-        if wanted > limit {
-            let name = &self.models[index].name;
-            let message =
-                format!("model {name} takes {wanted} bytes, and all models together may take {limit}");
-            return Err(Error::new(ErrorKind::Exhausted, message));
-        }
-        let mut free = limit.saturating_sub(self.resident());
-        if free >= wanted {
-            return Ok((true, None));
-        }
-        // What is on its way out counts, so that no more than needed is sent after it.
-        let going = |model: &&Model| model.state == ModelState::Cooling || model.unload_asked;
-        free += self.models.iter().filter(going).map(|model| model.registration.memory).sum::<u64>();
-        let mut idle: Vec<usize> = (0..self.models.len())
-            .filter(|&other| {
-                other != index && !self.models[other].unload_asked && self.waiters.is_empty(other)
-            })
-            .filter(|&other| self.models[other].evictable_at().is_some())
-            .collect();
-        idle.sort_unstable_by_key(|&other| self.models[other].last_use);
-        let mut next = None;
-        for other in idle {
-            if free >= wanted {
-                break;
-            }
-            match self.models[other].evictable_at() {
-                Some(when) if when <= now => {
-                    let model = &mut self.models[other];
-                    model.unload_asked = true;
-                    model.metrics.evictions += 1;
-                    free += model.registration.memory;
-                    after.asks.push(("model.unload", other, model.name.clone()));
-                }
-                when => next = [next, when].into_iter().flatten().min(),
-            }
-        }
-        Ok((false, next))
-    }
-
-    /// Ask the engine to load a cold model, once there is room for it.
-    fn want_load(&mut self, index: usize, now: i64, after: &mut After) -> Result<Option<i64>> {
-        let (room, next) = self.make_room(index, now, after)?;
-        let model = &mut self.models[index];
-        if room && model.state == ModelState::Cold && !model.load_asked {
-            model.load_asked = true;
-            after.asks.push(("model.load", index, model.name.clone()));
-        }
-        Ok(next)
-    }
-
-    /// Go on with the models that are wanted ahead of their use, where there is room for them now.
-    fn load_ahead(&mut self, now: i64, after: &mut After) {
-        for index in 0..self.models.len() {
-            let model = &self.models[index];
-            if model.prewarmed && model.state == ModelState::Cold && !model.load_asked {
-                let _ = self.want_load(index, now, after); // no room: it is a wish, and stays one
-            }
-        }
-    }
-
-    /// Something became free: those who wait look again.
-    fn wake_next(&self, index: usize, after: &mut After) {
-        after.wakers.extend(self.waiters.first(index));
-        if self.limits.memory.is_some() {
-            let others = self.waiters.models().into_iter().filter(|&other| other != index);
-            after.wakers.extend(others.filter_map(|other| self.waiters.first(other)));
-        }
-    }
 }
 
 /// What the component and the operations under way share.
@@ -299,7 +101,7 @@ impl Pool {
             state.check_budget()?;
             let place = wish.place();
             if state.models[index].free(wish.slots) && state.waiters.is_first(index, place) {
-                let waited = state.waiters.remove(index, place);
+                let waited = !state.waiters.remove(place).is_empty();
                 let metrics = &mut state.models[index].metrics;
                 if waited {
                     #[expect(clippy::cast_precision_loss, reason = "a wait in seconds")]
@@ -324,10 +126,8 @@ impl Pool {
     /// A wish is fulfilled or given up: the next one looks again.
     pub fn leave(&self, wish: &Wish) {
         let left = self.change(|state, after| {
-            for index in state.waiters.models() {
-                if state.waiters.remove(index, wish.place()) {
-                    state.wake_next(index, after);
-                }
+            for index in state.waiters.remove(wish.place()) {
+                state.wake_next(index, after);
             }
             Ok(())
         });
@@ -335,19 +135,23 @@ impl Pool {
     }
 
     pub fn release(&self, number: i64) -> Result<()> {
-        let now = self.host.now();
         self.change(|state, after| {
             let lease = state.leases.take(number)?;
             let model = &mut state.models[lease.model];
             model.leased -= lease.slots;
-            model.idle_since = now;
+            if model.registration.keep_warm > 0.0 {
+                model.idle_since = self.host.now();
+            }
             let cost = model.registration.cost_per_call;
             model.count(Usage { calls: 1, cost, units: 0.0 });
             let due = cost > 0.0 || model.unrecorded.calls >= CALLS_PER_RECORD;
             state.spent += cost;
             state.wake_next(lease.model, after);
-            state.load_ahead(now, after);
-            if due { self.record_usage(state, lease.model) } else { Ok(()) }
+            state.load_ahead(|| self.host.now(), after);
+            if due {
+                self.try_to_record_usage(state, lease.model);
+            }
+            Ok(())
         })
     }
 
@@ -363,15 +167,31 @@ impl Pool {
         Ok(())
     }
 
+    /// The same where what is counted has happened anyway: what a full disk does not take goes with the next counts.
+    fn try_to_record_usage(&self, state: &mut State, index: usize) {
+        if let Err(error) = self.record_usage(state, index) {
+            let model = &state.models[index].name;
+            self.host.log(Level::Error, &format!("the use of model {model} is not recorded yet: {error}"));
+        }
+    }
+
     pub fn charge(&self, name: &str, cost: f64, units: f64) -> Result<()> {
         if !(cost >= 0.0 && cost.is_finite() && units.is_finite()) {
-            return Err(Error::invalid(format!("cost: expected a number of at least 0, got {cost}")));
+            return Err(Error::invalid(format!(
+                "cost: expected a number of at least 0, got {cost}; units: a finite one, got {units}"
+            )));
         }
         self.change(|state, _| {
             let index = state.index(name)?;
+            let before = (state.models[index].usage, state.models[index].unrecorded);
             state.models[index].count(Usage { calls: 0, cost, units });
-            state.spent += cost;
-            self.record_usage(state, index)
+            let recorded = self.record_usage(state, index);
+            if recorded.is_ok() {
+                state.spent += cost;
+            } else {
+                (state.models[index].usage, state.models[index].unrecorded) = before;
+            }
+            recorded
         })
     }
 
@@ -421,7 +241,8 @@ impl Pool {
             }
             after.wakers.extend(state.waiters.all(index));
             state.wake_next(index, after);
-            state.load_ahead(now, after);
+            state.load_ahead(|| now, after);
+            self.try_to_record_usage(state, index);
             Ok(())
         })
     }
@@ -447,6 +268,9 @@ impl Pool {
                 return Ok(false);
             }
             state.models[index].prewarmed = true;
+            if !state.ahead.contains(&index) {
+                state.ahead.push(index);
+            }
             state.want_load(index, now, after).map(|_| true)
         })
     }

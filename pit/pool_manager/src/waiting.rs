@@ -1,7 +1,7 @@
 //! Who wants a model: by priority, then first come, first served; a waiter that goes away leaves no gap.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,56 +11,59 @@ use symphony_pit::{Error, ErrorKind, Result, Sleep};
 
 use crate::pool::{Attempt, Pool};
 
+/// Higher priorities first, then the order of arrival.
+pub(crate) type Place = (Reverse<i64>, u64);
+
 /// The queues of all models. Wakers are only taken out here, and called after the lock is given back.
 #[derive(Default)]
 pub(crate) struct Waiters {
-    queues: HashMap<usize, BTreeMap<(Reverse<i64>, u64), Waker>>,
+    /// By model.
+    queues: Vec<BTreeMap<Place, Waker>>,
 }
 
 impl Waiters {
     pub fn len(&self, model: usize) -> usize {
-        self.queues.get(&model).map_or(0, BTreeMap::len)
+        self.queues.get(model).map_or(0, BTreeMap::len)
     }
 
     pub fn total(&self) -> usize {
-        self.queues.values().map(BTreeMap::len).sum()
+        self.queues.iter().map(BTreeMap::len).sum()
     }
 
     pub fn is_empty(&self, model: usize) -> bool {
-        !self.queues.contains_key(&model)
+        self.queues.get(model).is_none_or(BTreeMap::is_empty)
     }
 
     /// Whether nobody stands before this place.
-    pub fn is_first(&self, model: usize, place: (Reverse<i64>, u64)) -> bool {
-        self.queues.get(&model).and_then(BTreeMap::first_key_value).is_none_or(|(first, _)| *first >= place)
+    pub fn is_first(&self, model: usize, place: Place) -> bool {
+        self.queues.get(model).and_then(BTreeMap::first_key_value).is_none_or(|(first, _)| *first >= place)
     }
 
-    pub fn put(&mut self, model: usize, place: (Reverse<i64>, u64), waker: Waker) {
-        self.queues.entry(model).or_default().insert(place, waker);
-    }
-
-    pub fn remove(&mut self, model: usize, place: (Reverse<i64>, u64)) -> bool {
-        let Some(queue) = self.queues.get_mut(&model) else { return false };
-        let found = queue.remove(&place).is_some();
-        if queue.is_empty() {
-            self.queues.remove(&model);
+    pub fn put(&mut self, model: usize, place: Place, waker: Waker) {
+        if self.queues.len() <= model {
+            self.queues.resize_with(model + 1, BTreeMap::new);
         }
-        found
+        self.queues[model].insert(place, waker);
+    }
+
+    /// Take a place out wherever it stands: a failed model's in its own queue and in that of its backup. Gives the models.
+    pub fn remove(&mut self, place: Place) -> Vec<usize> {
+        let queues = self.queues.iter_mut().enumerate();
+        queues.filter_map(|(model, queue)| queue.remove(&place).map(|_| model)).collect()
     }
 
     /// The waker of whoever is next for a model.
     pub fn first(&self, model: usize) -> Option<Waker> {
-        self.queues.get(&model)?.first_key_value().map(|(_, waker)| waker.clone())
+        self.queues.get(model)?.first_key_value().map(|(_, waker)| waker.clone())
     }
 
     pub fn all(&self, model: usize) -> impl Iterator<Item = Waker> + '_ {
-        self.queues.get(&model).into_iter().flat_map(|queue| queue.values().cloned())
+        self.queues.get(model).into_iter().flat_map(|queue| queue.values().cloned())
     }
 
-    pub fn models(&self) -> Vec<usize> {
-        let mut models: Vec<usize> = self.queues.keys().copied().collect();
-        models.sort_unstable();
-        models
+    /// Models that someone waits for.
+    pub fn models(&self) -> impl Iterator<Item = usize> {
+        self.queues.iter().enumerate().filter(|(_, queue)| !queue.is_empty()).map(|(model, _)| model)
     }
 }
 
@@ -78,7 +81,7 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    pub const fn place(&self) -> (Reverse<i64>, u64) {
+    pub const fn place(&self) -> Place {
         (Reverse(self.priority), self.ticket)
     }
 }

@@ -52,6 +52,7 @@ impl Name {
 }
 
 /// An error about a value, to which its place is added on the way out.
+#[cold]
 pub fn unexpected(wanted: &str, value: ValueRef<'_>) -> Error {
     Error::new(ErrorKind::WrongType, format!(": expected {wanted}, got {}", value.shown()))
 }
@@ -62,17 +63,20 @@ pub fn unknown_name(known: &str, value: ValueRef<'_>) -> Error {
     if value.as_str().is_some() { Error { kind: ErrorKind::InvalidArgument, ..error } } else { error }
 }
 
+#[cold]
 fn inside(place: &str, mut error: Error) -> Error {
     let joint = if error.message.starts_with([':', '[', '.']) { "" } else { ": " };
     error.message.insert_str(0, &format!("{place}{joint}"));
     error
 }
 
+#[inline]
 fn read<'a, T>(value: ValueRef<'a>, wanted: &str, read: impl FnOnce(ValueRef<'a>) -> Option<T>) -> Result<T> {
     read(value).ok_or_else(|| unexpected(wanted, value))
 }
 
 /// One argument of a call.
+#[inline]
 pub fn argument<'a, T: FromPit<'a>>(args: &Args<'a>, index: usize, name: &str) -> Result<T> {
     T::from_pit(args.get(index)?).map_err(|error| inside(name, error))
 }
@@ -90,6 +94,7 @@ pub fn owned<T: ToPit>(result: Result<T>) -> Result<Value> {
     result.map(ToPit::to_pit)
 }
 
+#[inline]
 pub fn returned<T: ToPit>(result: Result<T>) -> Result<Returned> {
     result.map(|value| Returned::from_value(value.to_pit()))
 }
@@ -128,6 +133,7 @@ macro_rules! to_pit {
     ($($type:ty, $name:literal, |$x:ident| $value:expr);+ $(;)?) => {$(
         impl ToPit for $type {
             const NAME: &'static str = $name;
+            #[inline]
             fn to_pit(self) -> Value { let $x = self; $value }
         }
     )+};
@@ -197,6 +203,7 @@ macro_rules! from_pit {
     ($($type:ty, $name:literal, $wanted:literal, |$x:ident| $value:expr);+ $(;)?) => {$(
         impl<'a> FromPit<'a> for $type {
             const NAME: &'static str = $name;
+            #[inline]
             fn from_pit(value: ValueRef<'a>) -> Result<Self> { read(value, $wanted, |$x| $value) }
         }
     )+};
@@ -217,6 +224,7 @@ macro_rules! integers {
         impl<'a> FromPit<'a> for $type {
             const NAME: &'static str = "int";
 
+            #[inline]
             fn from_pit(value: ValueRef<'a>) -> Result<Self> {
                 if let Some(number) = value.as_u64() {
                     return number.try_into().map_err(|_| out_of_range(number, $least));
@@ -242,6 +250,7 @@ integers!(
     " of at least 0"
 );
 
+#[cold]
 fn out_of_range(number: impl std::fmt::Display, least: &str) -> Error {
     let wanted = if least.is_empty() { " in range" } else { least };
     Error::invalid(format!(": expected int{wanted}, got {number}"))

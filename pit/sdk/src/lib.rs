@@ -38,6 +38,7 @@
 pub mod convert;
 mod names;
 pub mod record;
+mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod waiting;
@@ -45,10 +46,11 @@ mod waiting;
 extern crate self as symphony_pit; // the macros' names, also within this crate's tests
 
 pub use convert::{FromPit, ToPit};
+pub use stream::{Sender, Stream, channel};
 pub use symphony_pit_abi as abi;
 pub use symphony_pit_abi::{
-    Args, Boxed, Buffer, Component, Error, ErrorKind, Extension, Host, Level, ListKind, Record, Result,
-    Sleep, Value, ValueRef,
+    Args, Buffer, Component, Error, ErrorKind, Extension, Host, Level, ListKind, Record, Result, Sleep,
+    Value, ValueRef,
 };
 pub use symphony_pit_macros::{FromPit, ToPit, pit_component};
 pub use waiting::block_on;

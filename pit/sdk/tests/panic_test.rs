@@ -3,13 +3,18 @@
 
 use std::ffi::c_void;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 use symphony_pit::abi::{self, RawRecord, RawValue, Returned, STATUS_OK, STATUS_PENDING};
 use symphony_pit::testing::TestHost;
 use symphony_pit::{Component, Error, ErrorKind, Host, Record, Result, Value, ValueRef, pit_component};
+
+/// No test takes so long that passes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Panics in the call that its data folder is named after.
 struct Fragile {
@@ -22,6 +27,17 @@ struct Trap;
 impl Drop for Trap {
     fn drop(&mut self) {
         panic!("the trap sprang");
+    }
+}
+
+/// A future that is done at once, and that panics where it is dropped.
+struct Leftover(Trap);
+
+impl Future for Leftover {
+    type Output = Result<Value>;
+
+    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Result<Value>> {
+        Poll::Ready(Ok(Value::Int(4)))
     }
 }
 
@@ -259,9 +275,11 @@ fn a_panic_on_the_thread_of_an_operation_is_its_error_with_the_message() {
     let (_, mut operation) = call(instance, "blocking", &[]);
     let woken = Arc::new(Woken(AtomicBool::new(false), std::thread::current()));
     let (mut status, mut out) = poll(&operation, &Waker::from(Arc::clone(&woken)));
+    let since = Instant::now();
     while status == STATUS_PENDING {
         while !woken.0.swap(false, Ordering::Acquire) {
-            std::thread::park();
+            assert!(since.elapsed() < PATIENCE, "the operation is never woken");
+            std::thread::park_timeout(PATIENCE);
         }
         (status, out) = poll(&operation, &Waker::from(Arc::clone(&woken)));
     }
@@ -289,4 +307,12 @@ fn a_panic_while_an_operation_is_dropped_stays_inside() {
         finished.release();
         (entry().destroy)(instance);
     }
+}
+
+#[test]
+fn a_panic_in_what_is_left_of_a_finished_operation_takes_nothing_from_its_result() {
+    let mut operation = abi::operation(Box::pin(Leftover(Trap)));
+    let (status, out) = poll(&operation, Waker::noop());
+    assert_eq!(take(status, out), Ok(Value::Int(4)));
+    unsafe { operation.release() };
 }

@@ -59,6 +59,7 @@ enum Kind {
     Blocking,
     Waiting,
     Async,
+    Stream,
 }
 
 struct Param {
@@ -169,21 +170,26 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
         Kind::Blocking => quote!(abi::FLAG_BLOCKING),
         Kind::Waiting => quote!(abi::FLAG_BLOCKING | abi::FLAG_WAITING),
         Kind::Async => quote!(abi::FLAG_ASYNC),
+        Kind::Stream => quote!(abi::FLAG_ASYNC | abi::FLAG_STREAM),
     };
     let names: Vec<&String> = params.iter().map(|param| &param.name).collect();
     let kinds: Vec<&Type> = params.iter().map(|param| &param.kind).collect();
     let defaults: Vec<&String> = params.iter().map(|param| &param.default).collect();
     let values: Vec<_> = (0..params.len()).map(|index| format_ident!("value_{index}")).collect();
     let indices = 0..params.len();
-    let call = if kind == Kind::Async {
-        quote! {
+    let call = match kind {
+        Kind::Async => quote! {
             let this = this.shared();
-            Ok(abi::operation(Box::pin(async move {
+            Ok(abi::operation(async move {
                 ::symphony_pit::convert::owned(<#component>::#name(this, #(#values),*).await)
-            })))
-        }
-    } else {
-        quote! { ::symphony_pit::convert::returned(<#component>::#name(this, #(#values),*)) }
+            }))
+        },
+        Kind::Stream => quote! {
+            <#component>::#name(this.shared(), #(#values),*).map(::symphony_pit::Stream::into_operation)
+        },
+        Kind::Fast | Kind::Blocking | Kind::Waiting => quote! {
+            ::symphony_pit::convert::returned(<#component>::#name(this, #(#values),*))
+        },
     };
     let text = name.to_string();
     Ok(quote! { {
@@ -216,34 +222,41 @@ fn method(component: &Type, function: &mut ImplItemFn, marker: &Attribute) -> Re
 }
 
 fn kind(function: &ImplItemFn, marker: &Attribute) -> Result<Kind> {
-    const EXPECTED: &str = "expected #[pit_method], #[pit_method(blocking)] or #[pit_method(waiting)]";
-    let kind = match &marker.meta {
-        syn::Meta::Path(_) if function.sig.asyncness.is_some() => Kind::Async,
-        syn::Meta::Path(_) => Kind::Fast,
+    const EXPECTED: &str = "expected #[pit_method], or one with (blocking), (waiting) or (stream)";
+    let chosen = match &marker.meta {
+        syn::Meta::Path(_) => None,
         syn::Meta::List(list) => {
             let word: syn::Ident = list.parse_args()?;
             match word.to_string().as_str() {
-                "blocking" => Kind::Blocking,
-                "waiting" => Kind::Waiting,
+                "blocking" => Some(Kind::Blocking),
+                "waiting" => Some(Kind::Waiting),
+                "stream" => Some(Kind::Stream),
                 _ => return Err(Error::new(word.span(), EXPECTED)),
             }
         }
         syn::Meta::NameValue(pair) => return Err(Error::new(pair.span(), EXPECTED)),
     };
-    match function.sig.asyncness {
-        Some(word) if kind != Kind::Async => Err(Error::new(word.span(), "an async method does not block")),
-        _ => Ok(kind),
+    match (function.sig.asyncness, chosen) {
+        (Some(word), Some(Kind::Stream)) => {
+            Err(Error::new(word.span(), "a stream is returned at once: its items are waited for"))
+        }
+        (Some(word), Some(_)) => Err(Error::new(word.span(), "an async method does not block")),
+        (Some(_), None) => Ok(Kind::Async),
+        (None, Some(kind)) => Ok(kind),
+        (None, None) => Ok(Kind::Fast),
     }
 }
 
 fn receiver(function: &ImplItemFn, kind: Kind) -> Result<()> {
-    let wanted = if kind == Kind::Async { "self: Arc<Self>" } else { "&self" };
+    let shared = matches!(kind, Kind::Async | Kind::Stream);
+    let wanted = if shared { "self: Arc<Self>" } else { "&self" };
     let error = |span| Err(Error::new(span, format!("this Pit method takes {wanted}")));
     match function.sig.inputs.first() {
         Some(FnArg::Receiver(receiver)) => {
-            let fits = match kind {
-                Kind::Async => receiver.colon_token.is_some(),
-                _ => receiver.reference.is_some() && receiver.mutability.is_none(),
+            let fits = if shared {
+                receiver.colon_token.is_some()
+            } else {
+                receiver.reference.is_some() && receiver.mutability.is_none()
             };
             if fits { Ok(()) } else { error(receiver.span()) }
         }

@@ -64,11 +64,12 @@ impl Store {
         Ok(())
     }
 
-    /// Delete these from the trash for good; gives how many and how many bytes.
+    /// Delete these from the trash for good, but what is referenced by now, which comes back; gives how many and how many bytes.
     pub fn commit_trash(&self, contents: &[Id]) -> Result<(u64, u64)> {
         let mut emptied = (0, 0);
         for lot in contents.chunks(PAGE) {
-            let Value::Map(pairs) = self.host.call(STORE, "commit_trash", &[ids(lot)])? else {
+            let Value::Map(pairs) = self.host.call(STORE, "commit_trash", &[ids(lot), Value::Bool(false)])?
+            else {
                 return Err(Error::corrupt("the artifact store did not say what it deleted"));
             };
             for (key, value) in &pairs {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import struct
 import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from symphony_conductor.tree import Unusable, fingerprint, list_folder, read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.unit, pytest.mark.python]
@@ -126,15 +130,28 @@ def test_names_that_are_not_utf8_are_skipped(tmp_path: Path) -> None:
     assert list_folder(tmp_path, LIMIT).skipped == {"caf\\xe9.txt": "unreadable: the name is not UTF-8"}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+@contextmanager
+def modes_respected() -> Iterator[None]:
+    """Lay down what lets root read everything (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH), in this thread."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = struct.pack("=Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, the calling thread
+    held = ctypes.create_string_buffer(24)
+    assert libc.capget(header, held) == 0
+    effective, *others = struct.unpack("=6I", held.raw)
+    assert libc.capset(header, struct.pack("=6I", effective & ~0b110, *others)) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, held.raw) == 0
+
+
 def test_what_may_not_be_read_is_skipped(tmp_path: Path) -> None:
     plant(tmp_path, {"shut.txt": "x", "closed/a.txt": "y"})
     (tmp_path / "shut.txt").chmod(0)
     (tmp_path / "closed").chmod(0)
-    try:
+    with modes_respected():
         skipped = list_folder(tmp_path, LIMIT).skipped
-    finally:
-        (tmp_path / "closed").chmod(0o700)
+    (tmp_path / "closed").chmod(0o700)
     assert skipped == {
         "shut.txt": "unreadable: Permission denied",
         "closed/": "unreadable: Permission denied",

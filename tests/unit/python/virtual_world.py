@@ -83,8 +83,14 @@ class MemoryLog:
     def start_step(self, key: str, name: str, attempt: int, deps: list[str]) -> None:
         self.started.append((key, attempt))
 
-    def fail_attempt(self, key: str, attempt: int, error: str, retry_at: int) -> None:
-        self.failed[key] = Attempts(attempt, retry_at)
+    def decide_retry(
+        self, key: str, attempt: int, kind: str, policy: dict[str, Any], error: str
+    ) -> int | None:
+        if attempt >= policy["max_attempts"] or kind in policy["give_up_on"]:
+            return None
+        wait = min(policy["delay"] * 2 ** (attempt - 1), policy["max_delay"])
+        self.failed[key] = Attempts(attempt, self.clock() + int(wait * 1_000_000))
+        return self.failed[key].retry_at
 
     def finish_step(self, key: str, name: str, fingerprint: bytes, state: int, payload: bytes) -> int:
         self.failed.pop(key, None)

@@ -21,6 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # By hand: importing json alone would double the time of this command.
         print(f'{{"version": "{__version__}"}}' if "--json" in arguments else f"symphony {__version__}")
         return 0
+    import signal
+
     from symphony.cli.app import run
 
-    return run(arguments)
+    code = run(arguments)
+    if argv is None:
+        # The process ends with this code, also where an impatient Ctrl-C meets it on its way out.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code

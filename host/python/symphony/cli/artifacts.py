@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shlex
 import sys
 import tempfile
 from contextlib import suppress
@@ -13,12 +14,13 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from symphony import client
+from symphony.cli.artifacts_cold import cool, warm
 from symphony.cli.artifacts_gc import gc
 from symphony.cli.command import Group, State, pass_state
 from symphony.cli.failure import Exit
 from symphony.cli.output import counted, note, print_json, size, table
 from symphony.cli.tally import tally
-from symphony.errors import InvalidInput
+from symphony.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
     from symphony.client import Client
@@ -36,6 +38,8 @@ command = Group(
     """,
 )
 command.add_command(gc)
+command.add_command(cool)
+command.add_command(warm)
 
 
 @command.command(
@@ -107,15 +111,19 @@ def show(state: State, artifact: str) -> None:
     examples="""
     symphony artifacts get report/summary
     symphony artifacts get 5f1c0a -o summary.txt
+    symphony artifacts get report/summary@1 -o summary.txt --force
     """,
 )
 @click.argument("artifact")
 @click.option(
     "--output", "-o", metavar="FILE", type=click.Path(dir_okay=False), help="Write it here, not to stdout."
 )
+@click.option("--force", "-f", is_flag=True, help="Replace FILE where it exists.")
 @pass_state
-def get(state: State, artifact: str, output: str | None) -> None:
+def get(state: State, artifact: str, output: str | None, force: bool) -> None:
     """Write the content of an artifact to stdout or to a file. The file appears once it is complete."""
+    if output is not None:
+        _check_target(Path(output), force)
     with client.connect_or_start(state.home, note=note) as connection:
         if output is not None:
             document = _to_file(connection, artifact, Path(output))
@@ -237,6 +245,17 @@ def _fetch(connection: Client, artifact: str, write: Any) -> dict[str, Any]:
             artifact, offset = part["id"], part["next"]
             progress.count(part["size"] if offset is None else offset, part["size"])
     return {"id": part["id"], "size": part["size"]}
+
+
+def _check_target(path: Path, force: bool) -> None:
+    if not path.parent.is_dir():
+        raise InvalidInput(
+            f"there is no folder {path.parent}", hint=f"mkdir -p {shlex.quote(str(path.parent))}"
+        )
+    if path.exists() and not path.is_file():
+        raise InvalidInput(f"{path} is not a file that could be replaced", hint="leave out -o for stdout")
+    if path.exists() and not force:
+        raise Conflict(f"{path} is there already", hint="--force replaces it")
 
 
 def _to_file(connection: Client, artifact: str, path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from symphony.engine.failures import encode_failure
 from symphony.engine.launching import Outcome
 from symphony.engine.run_log import FAILED, OK
 from symphony.engine.step_context import StepContext, current_step
-from symphony.errors import ConversionError, StepFailed
+from symphony.errors import StepFailed
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -23,11 +23,10 @@ ASYNC, THREAD = "async", "thread"
 
 
 class Attempt:
-    """One attempt. ``failure`` and ``may_retry`` tell about one that failed."""
+    """One attempt. ``error`` is what a failed one raised."""
 
     def __init__(self, executor: Executor, call: StepCall, kind: str) -> None:
-        self.may_retry = True
-        self.failure = ""
+        self.error: BaseException | None = None
         self._executor = executor
         self._call = call
         self._kind = kind
@@ -48,9 +47,7 @@ class Attempt:
             error = StepFailed("the step cancelled itself", type="CancelledError")
         except BaseException as raised:  # SystemExit and KeyboardInterrupt, too, fail only the step
             error = raised
-        # A value that cannot be recorded will not be recordable the next time.
-        self.may_retry = not isinstance(error, ConversionError)
-        self.failure = f"{type(error).__name__}: {error}"[:500]
+        self.error = error
         return Outcome(FAILED, encode_failure(self._executor.codec, error))
 
     def release(self) -> None:

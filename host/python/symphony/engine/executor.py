@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from symphony.engine.models import Models
     from symphony.values.codec import Codec
 
-_LONGEST_BACKOFF: Final = 300.0
 # An encoded result of this size is written by a thread, so that the loop stays responsive.
 _LARGE: Final = 256 * 1024
 
@@ -194,8 +193,7 @@ class Executor:
                 outcome = await attempt.run()
             if call.stopped or self.closing:
                 return
-            if outcome.state == FAILED and attempt.may_retry and call.attempt <= call.step.options.retries:
-                self._try_again(call, attempt.failure)
+            if attempt.error is not None and self._try_again(call, attempt.error):
                 return
             outcome = await self._packed(call, outcome)
             self._observe(call, time.perf_counter() - began, outcome.state != FAILED)
@@ -207,13 +205,21 @@ class Executor:
         finally:
             attempt.release()
 
-    def _try_again(self, call: StepCall, failure: str) -> None:
-        wait = min(call.step.options.backoff * 2 ** min(call.attempt - 1, 32), _LONGEST_BACKOFF)
-        call.not_before = self._clock() + wait
-        call.log.fail_attempt(call.key, call.attempt, failure, int(call.not_before * 1_000_000))
+    def _try_again(self, call: StepCall, error: BaseException) -> bool:
+        """Whether there is another attempt; then it waits for its time."""
+        options = call.step.options
+        if not options.retries:
+            return False
+        kind = type(error).__name__
+        failure = f"{kind}: {error}"[:500]
+        retry_at = call.log.decide_retry(call.key, call.attempt, kind, options.retry_policy, failure)
+        if retry_at is None:
+            return False
+        call.not_before = retry_at / 1_000_000
         call.attempt += 1
         call.task = None
         self.submit([call])
+        return True
 
     async def _packed(self, call: StepCall, outcome: Outcome) -> Outcome:
         if outcome.payload:

@@ -64,10 +64,10 @@ class ModelLife:
                 self._pool.recover(name)
             self._retire(name)
 
-    def answer(self, component: str, request: str, args: list[Any]) -> None:
-        """A component's callout. It must not raise, and must not wait."""
+    def answer(self, component: str, request: str, args: list[Any]) -> object:
+        """A component's callout. It must neither raise nor wait. ``NotImplemented`` for an unknown one."""
         if self._closing:
-            return
+            return None
         match (component, request, *args):
             case ("symphony.pool_manager", "model.load", str(name)):
                 self._spawn(self._load(name))
@@ -77,6 +77,8 @@ class ModelLife:
                 self._spawn(self._check(name))
             case _:
                 self._report(f"{component} asks for {request!r}, which the engine does not know")
+                return NotImplemented
+        return None
 
     def watch(self, interval: float) -> None:
         """Check loaded models every so many seconds; 0 = never."""

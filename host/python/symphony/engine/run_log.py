@@ -44,7 +44,8 @@ class Attempts:
 
 
 class RunLog(Protocol):
-    """The log of one run. ``finish_step``, ``fire_timer`` and ``command`` answer the record's time.
+    """The log of one run. ``finish_step``, ``fire_timer`` and ``command`` answer the record's time;
+    ``decide_retry`` when the next attempt may start (microseconds), or None when there is none.
 
     What follows from a record waits in ``when_lasting``: an outcome that power loss takes was never seen.
     """
@@ -52,7 +53,9 @@ class RunLog(Protocol):
     def recovered(self) -> list[LogRecord]: ...
     def attempts(self) -> dict[str, Attempts]: ...
     def start_step(self, key: str, name: str, attempt: int, deps: list[str]) -> None: ...
-    def fail_attempt(self, key: str, attempt: int, error: str, retry_at: int) -> None: ...
+    def decide_retry(
+        self, key: str, attempt: int, kind: str, policy: dict[str, Any], error: str
+    ) -> int | None: ...
     def finish_step(self, key: str, name: str, fingerprint: bytes, state: int, payload: bytes) -> int: ...
     def fire_timer(self, key: str, when: int) -> int: ...
     def command(self, command: str) -> int: ...
@@ -98,8 +101,11 @@ class PitRunLog:
     def start_step(self, key: str, name: str, attempt: int, deps: list[str]) -> None:
         self._tracker.start_step(self._run, key, name, attempt, deps)
 
-    def fail_attempt(self, key: str, attempt: int, error: str, retry_at: int) -> None:
-        self._tracker.fail_attempt(self._run, key, attempt, error, retry_at)
+    def decide_retry(
+        self, key: str, attempt: int, kind: str, policy: dict[str, Any], error: str
+    ) -> int | None:
+        decision = self._tracker.decide_retry(self._run, key, attempt, kind, policy, error)
+        return None if decision["retry_at"] is None else int(decision["retry_at"])
 
     def finish_step(self, key: str, name: str, fingerprint: bytes, state: int, payload: bytes) -> int:
         return int(self._tracker.finish_step(self._run, key, name, fingerprint, state, payload))

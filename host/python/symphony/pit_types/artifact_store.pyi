@@ -11,7 +11,9 @@ class ArtifactStore(Protocol):
     def ping(self) -> None:
         """Do nothing: shows that the component answers."""
     def stats(self) -> dict[str, int]:
-        """Counters: contents, names, bytes (of contents, each once), trashed, writers (open ones)."""
+        """Counters: contents, names, bytes (of contents, each once), trashed, writers (open ones), cold
+        (compressed contents) and saved (bytes that these do not take).
+        """
     def put(
         self,
         content: ReadableBuffer,
@@ -38,7 +40,13 @@ class ArtifactStore(Protocol):
         content: ReadableBuffer,
         name: str = "",
         media_type: str = "",
+        metadata: Any = None,
         step: str = "",
+        tags: builtins.list[str] | None = None,
+        inputs: builtins.list[str] | None = None,
+        parent: int | None = None,
+        message: str = "",
+        author: str = "",
     ) -> Coroutine[Any, Any, str]:
         """As put, on a thread that may block."""
     def open_writer(self) -> int:
@@ -56,6 +64,9 @@ class ArtifactStore(Protocol):
         step: str = "",
         tags: builtins.list[str] | None = None,
         inputs: builtins.list[str] | None = None,
+        parent: int | None = None,
+        message: str = "",
+        author: str = "",
     ) -> str:
         """All parts have come: the content is stored as put does. Returns its id."""
     def commit_writer_async(
@@ -63,7 +74,13 @@ class ArtifactStore(Protocol):
         writer: int,
         name: str = "",
         media_type: str = "",
+        metadata: Any = None,
         step: str = "",
+        tags: builtins.list[str] | None = None,
+        inputs: builtins.list[str] | None = None,
+        parent: int | None = None,
+        message: str = "",
+        author: str = "",
     ) -> Coroutine[Any, Any, str]:
         """As `commit_writer`, on a thread that may block."""
     def abort_writer(self, writer: int) -> None:
@@ -72,11 +89,14 @@ class ArtifactStore(Protocol):
         """The content of an id, as a copy."""
     def read(self, id: str) -> memoryview:
         """The content of an id where it lies, without a copy; it stays readable while the memoryview is
-        used, also after the artifact was deleted.
+        used, also after the artifact was deleted. That of cold content is decompressed and verified, in
+        memory of its own.
         """
+    def read_async(self, id: str) -> Coroutine[Any, Any, memoryview]:
+        """As read, on a thread that may block: for large content that is cold."""
     def locate(self, id: str) -> dict[str, Any]:
-        """Where the bytes of an id lie: path, offset, size. A pack may be rewritten when the trash is
-        committed.
+        """Where the bytes of an id lie: path, offset, size there; cold says that they are an LZ4 frame. A
+        pack may be rewritten when the trash is committed.
         """
     def find(self, name: str, version: int | None = None) -> str | None:
         """Id of the newest version of a name, or of the version with a number; None where there is none."""
@@ -84,7 +104,8 @@ class ArtifactStore(Protocol):
         """All versions of a name, oldest first."""
     def info(self, id: str) -> Any:
         """What is known of an id: size, created (µs), accesses, `last_access` (µs), tags, metadata, mark,
-        referenced, trashed, archived (a folder or None), and its named versions.
+        referenced, trashed, archived (a folder or None), cold (the bytes that it takes compressed, or
+        None), and its named versions.
         """
     def list(self, prefix: str = "", tag: str = "", limit: int = 0, after: str = "") -> builtins.list[Any]:
         """The newest version of every name that begins with the prefix and, where a tag is given, has it;
@@ -152,13 +173,40 @@ class ArtifactStore(Protocol):
         """Bring artifacts back from the trash. Gives how many there were."""
     def list_trash(self) -> builtins.list[dict[str, Any]]:
         """What is in the trash, with the reason and since when (µs)."""
-    def commit_trash(self, ids: builtins.list[str] | None = None) -> dict[str, Any]:
-        """Delete what is in the trash, or of it the ids given; gives how many and how many bytes."""
+    def commit_trash(self, ids: builtins.list[str] | None = None, force: bool = True) -> dict[str, Any]:
+        """Delete what is in the trash, or of it the ids given; gives how many and how many bytes. Without
+        force, what is the newest version of a name or was made into another artifact comes back
+        instead.
+        """
     def commit_trash_async(
         self,
         ids: builtins.list[str] | None = None,
+        force: bool = True,
     ) -> Coroutine[Any, Any, dict[str, Any]]:
         """As `commit_trash`, on a thread that may block."""
+    def cool(self, id: str) -> dict[str, Any]:
+        """Keep an artifact compressed from now on; it is read as before. Gives cold, size, bytes (that it
+        takes now) and the reason why it stays as it is: it is small, or compressing saves less than an
+        eighth.
+        """
+    def cool_async(self, id: str) -> Coroutine[Any, Any, dict[str, Any]]:
+        """As cool, on a thread that may block."""
+    def cool_all(self, idle: float, after: str = "", limit: int = 1000) -> dict[str, Any]:
+        """Cool what was neither stored nor read within so many seconds, of so many contents in the order
+        of their ids from the one behind after: checked, cooled, saved (bytes), damaged (ids; these stay
+        as they are), next (where to go on, or None).
+        """
+    def cool_all_async(
+        self,
+        idle: float,
+        after: str = "",
+        limit: int = 1000,
+    ) -> Coroutine[Any, Any, dict[str, Any]]:
+        """As `cool_all`, on a thread that may block."""
+    def warm(self, id: str) -> None:
+        """Keep a cold artifact as it was put again."""
+    def warm_async(self, id: str) -> Coroutine[Any, Any, None]:
+        """As warm, on a thread that may block."""
     def archive(self, id: str, folder: str) -> None:
         """Move the bytes of an artifact to another folder (an absolute path); what is known of it stays."""
     def archive_async(self, id: str, folder: str) -> Coroutine[Any, Any, None]:

@@ -30,7 +30,7 @@ class PoolManager(Protocol):
         the failed health checks in a row that make it failed.
         """
     def unregister(self, model: str) -> None:
-        """Forget a model that is cold or failed and that nobody waits for."""
+        """Forget a model that is cold or failed and that nobody leases or waits for."""
     def configure(self, memory_limit: int | None = None, budget: float | None = None) -> None:
         """Limit the bytes that all loaded models together may take, and the cost up to which leases are
         given; None = no limit. Lasts over restarts.

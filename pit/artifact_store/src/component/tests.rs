@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -6,7 +7,7 @@ use symphony_pit::testing::TestHost;
 
 use super::*;
 
-fn open(folder: &Path) -> (TestHost, ArtifactStore) {
+pub(super) fn open(folder: &Path) -> (TestHost, ArtifactStore) {
     let host = TestHost::new(folder);
     let store = ArtifactStore::create(host.host()).unwrap();
     store.start().unwrap();
@@ -14,18 +15,18 @@ fn open(folder: &Path) -> (TestHost, ArtifactStore) {
 }
 
 /// The same store after its process was killed: nothing but the records and the files.
-fn reopen(host: &TestHost) -> ArtifactStore {
+pub(super) fn reopen(host: &TestHost) -> ArtifactStore {
     let store = ArtifactStore::create(host.host()).unwrap();
     host.replay_into(&store).unwrap();
     store.start().unwrap();
     store
 }
 
-fn put(store: &ArtifactStore, content: &[u8], name: &str) -> String {
+pub(super) fn put(store: &ArtifactStore, content: &[u8], name: &str) -> String {
     put_as(store, content, name, "", None, None)
 }
 
-fn put_as(
+pub(super) fn put_as(
     store: &ArtifactStore,
     content: &[u8],
     name: &str,
@@ -33,14 +34,42 @@ fn put_as(
     tags: Option<Vec<&str>>,
     inputs: Option<Vec<&str>>,
 ) -> String {
-    store.put(content, name, media_type, ValueRef::none(), "a#0", tags, inputs, None, "", "").unwrap()
+    let about = About { media_type: media_type.into(), step: "a#0".into(), ..about(name) };
+    let texts = |texts: Option<Vec<&str>>| texts.unwrap_or_default().into_iter().map(str::to_owned).collect();
+    let inputs = parse_all(&inputs.unwrap_or_default()).unwrap();
+    hex(&store.store.put(content, About { tags: texts(tags), inputs, ..about }).unwrap())
+}
+
+/// Nothing but a name.
+fn about(name: &str) -> About {
+    let nothing = String::new;
+    About::new(name.into(), nothing(), Value::None, nothing(), None, None, None, nothing(), nothing())
+        .unwrap()
+}
+
+fn commit_writer(store: &ArtifactStore, writer: u64, name: &str) -> String {
+    let nothing = String::new;
+    store
+        .commit_writer(
+            writer,
+            name.into(),
+            nothing(),
+            Value::None,
+            nothing(),
+            None,
+            None,
+            None,
+            nothing(),
+            nothing(),
+        )
+        .unwrap()
 }
 
 fn ids(rows: &[Value]) -> Vec<String> {
     rows.iter().map(|row| text(row, "id")).collect()
 }
 
-fn field(row: &Value, key: &str) -> Value {
+pub(super) fn field(row: &Value, key: &str) -> Value {
     let Value::Map(pairs) = row else { panic!("no map") };
     pairs.iter().find(|(known, _)| *known == Value::from(key)).map(|(_, value)| value.clone()).unwrap()
 }
@@ -49,8 +78,8 @@ fn text(row: &Value, key: &str) -> String {
     if let Value::Str(text) = field(row, key) { text } else { panic!("{key} is no text") }
 }
 
-fn found(store: &ArtifactStore, query: &str) -> Vec<String> {
-    ids(&store.search(query, None, None, "", 20).unwrap())
+pub(super) fn found(store: &ArtifactStore, query: &str) -> Vec<String> {
+    ids(&store.search(query, None, None, String::new(), 20).unwrap())
 }
 
 #[test]
@@ -129,9 +158,9 @@ fn search_ranks_names_above_text_and_follows_changes() {
     assert_eq!(found(&store, "lease"), std::slice::from_ref(&body));
     store.delete(&body, true).unwrap();
     assert_eq!(found(&store, "lease"), Vec::<String>::new());
-    let tagged = store.search("", Some(vec!["x".to_owned()]), None, "", 20).unwrap();
+    let tagged = store.search("", Some(vec!["x".to_owned()]), None, String::new(), 20).unwrap();
     assert_eq!(tagged, []);
-    assert_eq!(store.search("", None, None, "text/", 20).unwrap().len(), 0);
+    assert_eq!(store.search("", None, None, "text/".into(), 20).unwrap().len(), 0);
 }
 
 #[test]
@@ -165,7 +194,7 @@ fn parts_become_the_same_artifact_as_the_whole() {
         for part in whole.chunks(7_001) {
             store.write(writer, part).unwrap();
         }
-        let id = store.commit_writer(writer, "n", "", ValueRef::none(), "", None, None).unwrap();
+        let id = commit_writer(&store, writer, "n");
         assert_eq!(id, blake3::hash(&whole).to_hex().to_string());
         assert_eq!(store.get(&id).unwrap(), whole);
         assert_eq!(store.write(writer, b"x").unwrap_err().kind, ErrorKind::NotFound);
@@ -219,7 +248,7 @@ fn bytes_in_use_outlive_their_artifact() {
         let id = put(&store, &content, "");
         let bytes = store.read(&id).unwrap();
         store.trash(vec![&id], "").unwrap();
-        let emptied = store.commit_trash(None).unwrap();
+        let emptied = store.commit_trash(None, true).unwrap();
         assert_eq!((emptied.deleted, emptied.bytes), (1, size as u64));
         assert_eq!(bytes.as_ref(), content);
         assert_eq!(store.get(&id).unwrap_err().kind, ErrorKind::NotFound);
@@ -254,7 +283,7 @@ fn the_trash_gives_back_and_a_put_takes_out_of_it() {
     put(&store, b"two", "");
     let store = reopen(&host);
     assert_eq!(store.list("", "", 0, "").unwrap().len(), 2);
-    assert_eq!(store.commit_trash(None).unwrap().deleted, 0);
+    assert_eq!(store.commit_trash(None, true).unwrap().deleted, 0);
     assert_eq!(store.trash(vec![&"0".repeat(64)], "").unwrap_err().kind, ErrorKind::NotFound);
 }
 
@@ -307,7 +336,7 @@ fn a_full_disk_leaves_no_name_without_content() {
     let folder = tempfile::tempdir().unwrap();
     let (host, store) = open(folder.path());
     host.set_full(true);
-    let refused = store.put(b"x", "n", "", ValueRef::none(), "", None, None, None, "", "");
+    let refused = store.store.put(b"x", about("n"));
     assert_eq!(refused.unwrap_err().kind, ErrorKind::Io);
     host.set_full(false);
     assert_eq!(store.find("n", None).unwrap(), None);

@@ -7,6 +7,8 @@ use symphony_pit::testing::TestHost;
 use super::*;
 use crate::states::RunState;
 
+mod random;
+
 const SECOND: i64 = 1_000_000;
 
 /// A tracker with the accepted run "r".
@@ -465,6 +467,17 @@ fn a_step_is_added_once_and_never_as_something_else() {
     let policy = Value::map([("delay", Value::Float(-1.0))]);
     assert_eq!(add(&tracker, "y", &none, &policy).unwrap_err().kind, ErrorKind::InvalidArgument);
     assert_eq!(host.records().len(), records, "what is refused or known is not recorded");
+}
+
+#[test]
+fn a_step_that_is_there_already_leaves_no_name_that_a_replay_would_not_know() {
+    let (host, tracker) = tracker();
+    start(&tracker, "unfolded").unwrap();
+    let needs = Value::List(vec!["nobody".into()]);
+    assert_eq!(add(&tracker, "unfolded", &needs, &Value::None), Ok(false));
+    start(&tracker, "next").unwrap();
+    assert_eq!(add(&tracker, "last", &needs, &Value::None), Ok(true));
+    assert_eq!(saved(&replayed(&host)), saved(&tracker));
 }
 
 #[test]

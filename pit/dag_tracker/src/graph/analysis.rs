@@ -214,7 +214,7 @@ impl Graph {
         Ok(self.added.iter().map(|number| (*number, ways.rank[*number as usize])).collect())
     }
 
-    /// The longest way through the graph, and its seconds; the first added of equals.
+    /// The longest way through the graph, and its seconds; of equal ones the first in the order.
     pub fn critical_path(&self, weights: &Weights<'_>) -> Result<(Vec<u32>, f64), Vec<Invalid>> {
         let ways = self.ways(&self.order()?, |number| self.weight(number, weights));
         let rank = |number: u32| ways.rank[number as usize];

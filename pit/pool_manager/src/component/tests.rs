@@ -294,6 +294,121 @@ fn health_checks_do_not_keep_a_model_warm() {
 }
 
 #[test]
+fn waits_are_measured() {
+    let (host, pool) = pool();
+    register(&pool, "m", 0, 1);
+    heat(&pool, "m");
+    let mut held = pool.try_acquire("m", 1).unwrap().unwrap();
+    for seconds in [2.0, 0.5] {
+        let mut waiting = wait(&pool, "m", None, 0);
+        assert!(poll(&mut waiting).is_pending());
+        host.advance(seconds);
+        pool.release(held).unwrap();
+        held = ready(&mut waiting).unwrap();
+    }
+    let stats = pool.stats().unwrap();
+    assert_eq!(["waits", "wait_seconds", "wait_max", "hits"].map(|name| stats[name]), [2.0, 2.5, 2.0, 1.0]);
+}
+
+#[test]
+fn a_wait_that_ends_with_the_backup_is_a_wait() {
+    let (host, pool) = pool();
+    pool.register("main", "", 0, 1, 0.0, "spare", 0.0, 2).unwrap();
+    register(&pool, "spare", 0, 1);
+    heat(&pool, "spare");
+    assert!(pool.warm("main").unwrap());
+    let mut waiting = wait(&pool, "main", None, 0);
+    assert!(poll(&mut waiting).is_pending());
+    host.advance(1.0);
+    pool.failed("main", "broken").unwrap();
+    assert!(ready(&mut waiting).is_ok());
+    let stats = pool.stats().unwrap();
+    assert_eq!(["waits", "wait_seconds", "hits", "waiting"].map(|name| stats[name]), [1.0, 1.0, 0.0, 0.0]);
+}
+
+#[test]
+fn other_terms_and_limits_concern_those_who_wait() {
+    let (host, pool) = pool();
+    pool.configure(Some(10), None).unwrap();
+    register(&pool, "a", 10, 1);
+    register(&pool, "b", 10, 1);
+    heat(&pool, "a");
+    pool.try_acquire("a", 1).unwrap().unwrap();
+    let (mut one, mut two) = (wait(&pool, "a", None, 0), wait(&pool, "b", None, 0));
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&count));
+    for waiting in [&mut one, &mut two] {
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(asked(&host), [""; 0]);
+    register(&pool, "a", 10, 2);
+    assert_eq!(count.0.load(Ordering::Relaxed), 2);
+    assert!(ready(&mut one).is_ok());
+    assert!(poll(&mut two).is_pending());
+    pool.configure(Some(20), None).unwrap();
+    assert!(poll(&mut two).is_pending());
+    assert_eq!(asked(&host), ["model.load b"]);
+}
+
+#[test]
+fn a_lower_cap_sends_away_as_many_as_it_takes() {
+    let (host, pool) = pool();
+    for model in ["a", "b", "c", "d"] {
+        register(&pool, model, 10, 1);
+        heat(&pool, model);
+        let lease = pool.try_acquire(model, 1).unwrap().unwrap();
+        pool.release(lease).unwrap();
+    }
+    pool.try_acquire("a", 1).unwrap().unwrap();
+    pool.configure(Some(25), None).unwrap();
+    assert_eq!(asked(&host), ["model.unload b", "model.unload c"]);
+    pool.configure(Some(24), None).unwrap();
+    assert_eq!(asked(&host), [""; 0], "both are on their way");
+    register(&pool, "d", 20, 1);
+    assert_eq!(asked(&host), ["model.unload d"], "it has grown");
+}
+
+#[test]
+fn a_model_is_kept_warm_from_the_moment_it_is_asked_for() {
+    let (host, pool) = pool();
+    pool.configure(Some(10), None).unwrap();
+    register(&pool, "old", 10, 1);
+    register(&pool, "new", 10, 1);
+    heat(&pool, "old");
+    host.advance(60.0);
+    pool.register("old", "test", 10, 1, 0.0, "", 5.0, 3).unwrap();
+    assert!(!pool.warm("new").unwrap());
+    assert_eq!(asked(&host), [""; 0]);
+    host.advance(3.0);
+    let lease = pool.try_acquire("old", 1).unwrap().unwrap();
+    host.advance(3.0);
+    pool.release(lease).unwrap();
+    host.advance(4.9);
+    assert!(!pool.warm("new").unwrap());
+    assert_eq!(asked(&host), [""; 0], "since its last use");
+    host.advance(0.2);
+    assert!(!pool.warm("new").unwrap());
+    assert_eq!(asked(&host), ["model.unload old"]);
+}
+
+#[test]
+fn a_bad_answer_counts_only_while_the_model_is_loaded() {
+    let (_, pool) = pool();
+    register(&pool, "m", 0, 1);
+    for _ in 0..5 {
+        assert_eq!(pool.checked("m", false, "").unwrap_err().kind, ErrorKind::Conflict);
+    }
+    pool.checked("m", true, "").unwrap();
+    heat(&pool, "m");
+    for expected in ["hot", "hot", "failed"] {
+        pool.checked("m", false, "slow").unwrap();
+        assert_eq!(state(&pool, "m"), expected);
+    }
+    assert_eq!(pool.checked("m", false, "slow").unwrap_err().kind, ErrorKind::Conflict);
+    assert_eq!(pool.pool.lock().named("m").unwrap().reason, "3 health checks failed: slow");
+}
+
+#[test]
 fn without_an_engine_whoever_warms_the_model_serves_the_waiters() {
     let (host, pool) = pool();
     host.set_listening(false);
@@ -338,7 +453,7 @@ fn terms_usage_and_cost_last_and_leases_do_not() {
 }
 
 #[test]
-fn calls_without_cost_are_recorded_in_lots_and_at_the_end() {
+fn calls_without_cost_are_recorded_in_lots_with_health_checks_and_at_the_end() {
     let (host, pool) = pool();
     register(&pool, "m", 0, 1);
     heat(&pool, "m");
@@ -347,10 +462,38 @@ fn calls_without_cost_are_recorded_in_lots_and_at_the_end() {
         pool.release(lease).unwrap();
     }
     assert_eq!(host.records().len(), 2, "the registration and one lot");
+    let calls = || {
+        let replayed = PoolManager::create(host.host()).unwrap();
+        host.replay_into(&replayed).unwrap();
+        replayed.pool.lock().named("m").unwrap().usage.calls
+    };
+    assert_eq!(calls(), 100);
+    pool.checked("m", true, "").unwrap();
+    assert_eq!(calls(), 150);
+    let lease = pool.try_acquire("m", 1).unwrap().unwrap();
+    pool.release(lease).unwrap();
+    pool.stop();
+    assert_eq!(calls(), 151);
+    assert_eq!(host.records().len(), 4);
+}
+
+#[test]
+fn what_a_forgotten_model_was_used_for_is_not_counted_for_the_next_of_its_name() {
+    let (host, pool) = pool();
+    register(&pool, "m", 0, 1);
+    heat(&pool, "m");
+    let lease = pool.try_acquire("m", 1).unwrap().unwrap();
+    pool.failed("m", "broken").unwrap();
+    assert_eq!(pool.unregister("m").unwrap_err().kind, ErrorKind::Conflict, "it is leased");
+    pool.release(lease).unwrap();
+    pool.unregister("m").unwrap();
+    register(&pool, "m", 0, 1);
     pool.stop();
     let replayed = PoolManager::create(host.host()).unwrap();
     host.replay_into(&replayed).unwrap();
-    assert_eq!(replayed.pool.lock().named("m").unwrap().usage.calls, 150);
+    for pool in [&*pool, &replayed] {
+        assert_eq!(pool.pool.lock().named("m").unwrap().usage, Usage::default());
+    }
 }
 
 #[test]
@@ -360,4 +503,26 @@ fn a_full_disk_leaves_terms_as_they_were() {
     host.set_full(true);
     assert_eq!(pool.register("m", "", 2, 1, 0.0, "", 0.0, 3).unwrap_err().kind, ErrorKind::Io);
     assert_eq!(pool.pool.lock().named("m").unwrap().registration.memory, 1);
+}
+
+#[test]
+fn on_a_full_disk_leases_come_back_and_are_counted_later_and_a_charge_is_refused() {
+    let (host, pool) = pool();
+    pool.register("m", "", 0, 1, 0.5, "", 0.0, 3).unwrap();
+    heat(&pool, "m");
+    let lease = pool.try_acquire("m", 1).unwrap().unwrap();
+    host.set_full(true);
+    assert_eq!(pool.charge("m", 2.0, 10.0).unwrap_err().kind, ErrorKind::Io);
+    pool.release(lease).unwrap();
+    pool.failed("m", "broken").unwrap();
+    assert_eq!(pool.stats().unwrap()["spent"], 0.5, "the lease, and not the charge");
+    host.set_full(false);
+    pool.charge("m", 1.0, 0.0).unwrap();
+    let replayed = PoolManager::create(host.host()).unwrap();
+    host.replay_into(&replayed).unwrap();
+    for pool in [&*pool, &replayed] {
+        let mut state = pool.pool.lock();
+        assert_eq!(state.named("m").unwrap().usage, Usage { calls: 1, cost: 1.5, units: 0.0 });
+        assert_eq!(state.spent, 1.5);
+    }
 }

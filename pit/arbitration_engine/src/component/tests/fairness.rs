@@ -267,6 +267,13 @@ fn play(seed: u64) -> (String, u64) {
     while let Some(ticket) = releasable(&engine) {
         engine.release(ticket, None).unwrap();
     }
+    let replayed = ArbitrationEngine::create(host.host()).unwrap();
+    host.replay_into(&replayed).unwrap();
+    let restored = ArbitrationEngine::create(host.host()).unwrap();
+    restored.restore(&engine.snapshot().unwrap().unwrap()).unwrap();
+    for other in [&replayed, &restored] {
+        assert_eq!(other.snapshot(), engine.snapshot(), "what lasts, seed {seed}");
+    }
     let stats = engine.stats().unwrap();
     assert_eq!((stats["waiting"], stats["held"]), (0, 0), "no deadlock was let in");
     (format!("{:?}", engine.audit("", "", "", 10_000, 0).unwrap()), stats["deadlocks"])

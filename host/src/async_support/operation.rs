@@ -1,0 +1,368 @@
+//! An operation of a component while Python awaits it: polled on the loop's thread, woken from any, dropped when given up.
+//!
+//! Its state is touched only while attached to Python, and never borrowed across a call of Python's.
+
+use std::ptr;
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use symphony_mailbox::Letter;
+use symphony_pit_abi::{FLAG_STREAM, Operation, Returned, STATUS_END, STATUS_OK, STATUS_PENDING};
+
+use super::ending;
+use super::event_loop::{Count, Guess, Running, Shared, recent, running};
+use super::fairness::Verdict;
+use super::known::known;
+use super::object::Object;
+use super::waker::{PollWaker, Woken};
+use crate::pit_api::{Component, MethodView};
+use crate::types::from_raw;
+use crate::{errors, owned};
+
+pub(super) static CREATED: Count = Count::new();
+pub(super) static DROPPED: Count = Count::new();
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Nobody awaits it: not yet, or, of a stream, not until the next item is asked for.
+    Idle,
+    /// Pending; the task sleeps.
+    Waiting,
+    /// The task's callbacks are queued: it will poll.
+    Woken,
+    /// Dropped before its end; whoever awaits is told.
+    Cancelled,
+    Finished,
+}
+
+/// What is called when the operation is woken or cancelled, and in which context.
+pub(super) struct Callback {
+    pub function: *mut ffi::PyObject,
+    pub context: *mut ffi::PyObject,
+}
+
+/// Python references in it are owned, as pointers: what drops one has to be attached.
+pub(super) struct State {
+    returned: Option<Returned>,
+    pub component: Arc<Component>,
+    pub method: MethodView,
+    pub phase: Phase,
+    /// Whether a task is about to wait for it: `_asyncio_future_blocking`.
+    pub blocking: bool,
+    /// It gave way to the loop, and polls next.
+    yielded: bool,
+    /// Of a stream: an item was asked for.
+    pub asked: bool,
+    /// Of a stream: awaited next, it is `aclose` that is awaited.
+    pub closing: bool,
+    /// That of the first poll that was pending.
+    pub event_loop: *mut ffi::PyObject,
+    letter: Option<Arc<Letter<Woken>>>,
+    pub callbacks: Vec<Callback>,
+    /// Given with the cancellation.
+    pub message: *mut ffi::PyObject,
+}
+
+/// What awaiting comes to.
+pub(super) enum Step {
+    /// A new reference, for the awaiting task's loop.
+    Yield(*mut ffi::PyObject),
+    /// A new reference: the result.
+    Return(*mut ffi::PyObject),
+}
+
+impl State {
+    pub fn new(returned: Returned, component: &Arc<Component>, method: MethodView) -> Self {
+        CREATED.add_attached();
+        Self {
+            returned: Some(returned),
+            component: Arc::clone(component),
+            method,
+            phase: Phase::Idle,
+            blocking: false,
+            yielded: false,
+            asked: false,
+            closing: false,
+            event_loop: ptr::null_mut(),
+            letter: None,
+            callbacks: Vec::new(),
+            message: ptr::null_mut(),
+        }
+    }
+
+    pub const fn is_stream(&self) -> bool {
+        self.method.raw.flags & FLAG_STREAM != 0
+    }
+
+    /// `pool_manager.acquire_async`
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.component.description.name(), self.method.name())
+    }
+
+    /// Let no wake of an earlier poll through.
+    fn forget_wakes(&mut self) {
+        if let Some(letter) = self.letter.take() {
+            letter.withdraw();
+        }
+    }
+
+    /// Drop the operation, which cancels it unless it is done, and let no wake of it through any more.
+    pub fn release(&mut self) {
+        self.forget_wakes();
+        if let Some(mut returned) = self.returned.take() {
+            DROPPED.add_attached();
+            // SAFETY: released once, not read afterwards.
+            unsafe { returned.release() };
+        }
+    }
+
+    /// The Python references, to be given back once nothing is borrowed.
+    pub fn take_references(&mut self) -> Vec<*mut ffi::PyObject> {
+        let mut all: Vec<_> =
+            self.callbacks.drain(..).flat_map(|callback| [callback.function, callback.context]).collect();
+        all.extend([std::mem::replace(&mut self.event_loop, ptr::null_mut())]);
+        all.extend([std::mem::replace(&mut self.message, ptr::null_mut())]);
+        all
+    }
+}
+
+/// Come to an end: whatever is still referred to is given back.
+///
+/// # Safety
+/// `own` is live; attached to Python.
+pub(super) unsafe fn finish(own: *mut Object, phase: Phase) {
+    // SAFETY: promised by the caller; the borrow ends before Python runs.
+    let references = unsafe {
+        let state = &mut (*own).state;
+        state.phase = phase;
+        state.release();
+        if state.event_loop.is_null() && state.message.is_null() && state.callbacks.is_empty() {
+            return;
+        }
+        state.take_references()
+    };
+    references.into_iter().for_each(|reference| unsafe { ffi::Py_XDECREF(reference) });
+}
+
+/// One step of the awaiting task.
+///
+/// # Safety
+/// `own` is live; attached to Python.
+pub(super) unsafe fn advance(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
+    // SAFETY: promised by the caller. No Python runs while it is borrowed.
+    let state = unsafe { &mut (*own).state };
+    match state.phase {
+        Phase::Woken => {}
+        Phase::Idle if state.is_stream() && !state.asked => {
+            return Err(PyRuntimeError::new_err(format!("{}() is iterated by `async for`", state.name())));
+        }
+        Phase::Idle => {}
+        Phase::Waiting => {
+            return Err(PyRuntimeError::new_err(format!("{}() is being awaited already", state.name())));
+        }
+        Phase::Cancelled => {
+            let error = cancelled(py, state);
+            // SAFETY: as above; the borrow of the state has ended.
+            unsafe { finish(own, Phase::Finished) };
+            return Err(error);
+        }
+        Phase::Finished if std::mem::take(&mut state.closing) => {
+            // SAFETY: attached.
+            return Ok(Step::Return(unsafe { ffi::Py_NewRef(ffi::Py_None()) }));
+        }
+        Phase::Finished if state.is_stream() => return Err(PyStopAsyncIteration::new_err(())),
+        Phase::Finished => {
+            let message = format!("cannot reuse already awaited {}()", state.name());
+            return Err(PyRuntimeError::new_err(message));
+        }
+    }
+    // SAFETY: as above; the borrow of the state has ended.
+    unsafe { resume(py, own) }
+}
+
+/// # Safety
+/// As [`advance`].
+unsafe fn resume(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
+    let Some(_inside) = ending::enter() else {
+        return Err(PyRuntimeError::new_err("the interpreter is ending"));
+    };
+    let asked;
+    let mut current = if let Some(recent) = recent(py) {
+        recent
+    } else {
+        asked = running(py)?;
+        Guess::from(&asked)
+    };
+    let actual;
+    // SAFETY: promised by the caller; borrowed anew, since looking for the loop may run Python.
+    let state = unsafe { &mut (*own).state };
+    if !state.event_loop.is_null() && state.event_loop != current.event_loop {
+        actual = running(py)?;
+        current = Guess::from(&actual);
+        // SAFETY: as above.
+        let state = unsafe { &(*own).state };
+        if state.event_loop != current.event_loop {
+            let message = format!("{}() is attached to a different loop", state.name());
+            return Err(PyRuntimeError::new_err(message));
+        }
+    } else if state.phase == Phase::Idle && !std::mem::take(&mut state.yielded) {
+        match current.shared.budget.spend() {
+            Verdict::Go => {}
+            Verdict::Watch => {
+                actual = running(py)?;
+                current = Guess::from(&actual);
+                actual.watch()?;
+            }
+            Verdict::Yield => {
+                state.yielded = true;
+                // SAFETY: attached.
+                return Ok(Step::Yield(unsafe { ffi::Py_NewRef(ffi::Py_None()) }));
+            }
+        }
+    }
+    let mut out = Returned::EMPTY;
+    // SAFETY: as above.
+    let mut status = unsafe { poll(own, current.shared, &mut out)? };
+    if status == STATUS_PENDING {
+        let actual = running(py)?;
+        if actual.event_loop.as_ptr() != current.event_loop {
+            // SAFETY: as above. The wakes of that poll would come to another loop: the next poll's waker takes its place.
+            status = unsafe {
+                (*own).state.forget_wakes();
+                poll(own, actual.shared(), &mut out)?
+            };
+        }
+        if status == STATUS_PENDING {
+            // SAFETY: as above.
+            return Ok(unsafe { wait(own, &actual) });
+        }
+    }
+    // SAFETY: as above.
+    unsafe { conclude(py, own, status, out) }
+}
+
+/// Poll once; no Python runs.
+///
+/// # Safety
+/// As [`advance`].
+unsafe fn poll(own: *mut Object, shared: &Arc<Shared>, out: &mut Returned) -> PyResult<u32> {
+    // SAFETY: promised by the caller.
+    let state = unsafe { &mut (*own).state };
+    let Some(returned) = &state.returned else {
+        return Err(PyRuntimeError::new_err(format!("{}() was closed", state.name())));
+    };
+    let operation = returned.owner.cast::<Operation>();
+    let waker = PollWaker::new(shared, own, state.letter.take());
+    let raw = waker.raw();
+    // SAFETY: a live operation, polled by one thread at a time; the waker is borrowed, clones are the component's.
+    let status = unsafe { ((*operation).poll)(operation, &raw const raw, out) };
+    state.letter = waker.into_letter();
+    Ok(status)
+}
+
+/// The task sleeps: it gets this object, as a future that is foreign to asyncio.
+///
+/// # Safety
+/// As [`advance`].
+unsafe fn wait(own: *mut Object, current: &Running<'_>) -> Step {
+    current.shared().budget.turned(); // the task gives way: that is all the loop needs
+    // SAFETY: live objects; from here on the object is part of cycles (task, coroutine, callback).
+    unsafe {
+        let state = &mut (*own).state;
+        (state.phase, state.blocking) = (Phase::Waiting, true);
+        if state.event_loop.is_null() {
+            state.event_loop = ffi::Py_NewRef(current.event_loop.as_ptr());
+            ffi::PyObject_GC_Track(own.cast());
+        }
+        Step::Yield(ffi::Py_NewRef(own.cast()))
+    }
+}
+
+/// A final poll: the operation is dropped, unless it is a stream that goes on.
+///
+/// # Safety
+/// As [`advance`].
+unsafe fn conclude(py: Python<'_>, own: *mut Object, status: u32, out: Returned) -> PyResult<Step> {
+    // SAFETY: promised by the caller; the borrow of the state ends before Python runs.
+    let component = unsafe {
+        let state = &mut (*own).state;
+        let component = Arc::clone(&state.component);
+        if state.is_stream() && status == STATUS_OK {
+            (state.phase, state.asked) = (Phase::Idle, false);
+        } else {
+            finish(own, Phase::Finished);
+        }
+        component
+    };
+    match status {
+        STATUS_OK => result(py, out, &component).map(Step::Return),
+        STATUS_END => Err(PyStopAsyncIteration::new_err(())),
+        _ => Err(errors::from_status(py, status, out, &component.description)),
+    }
+}
+
+/// A new reference to what the operation gave.
+fn result(py: Python<'_>, out: Returned, component: &Arc<Component>) -> PyResult<*mut ffi::PyObject> {
+    let mut out = match owned::object(py, out, component)? {
+        Ok(object) => return Ok(object),
+        Err(out) => out,
+    };
+    // SAFETY: a well-formed result, released once after it was read.
+    unsafe {
+        let object = from_raw(&out.value, 0);
+        out.release();
+        if object.is_null() { Err(PyErr::fetch(py)) } else { Ok(object) }
+    }
+}
+
+/// The `CancelledError` with the message that the cancellation came with.
+pub(super) fn cancelled(py: Python<'_>, state: &State) -> PyErr {
+    // SAFETY: null or a live object.
+    let message = unsafe { Bound::from_borrowed_ptr_or_opt(py, state.message) };
+    let made = known(py).and_then(|known| match message.filter(|message| !message.is_none()) {
+        Some(message) => known.cancelled.bind(py).call1((message,)),
+        None => known.cancelled.bind(py).call0(),
+    });
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// Queue the callbacks in their loop.
+///
+/// # Safety
+/// `own` is live, and stays so while Python runs; attached to Python.
+pub(super) unsafe fn schedule(py: Python<'_>, own: *mut Object) -> PyResult<()> {
+    // SAFETY: promised by the caller; the borrow ends here.
+    let (callbacks, event_loop) = unsafe {
+        let state = &mut (*own).state;
+        (std::mem::take(&mut state.callbacks), ffi::Py_XNewRef(state.event_loop))
+    };
+    let known = known(py)?;
+    let mut outcome = Ok(());
+    for Callback { function, context } in callbacks {
+        outcome = outcome.and(known.call_soon(py, event_loop, function, own.cast(), context));
+        // SAFETY: owned until here.
+        unsafe {
+            ffi::Py_DECREF(function);
+            ffi::Py_DECREF(context);
+        }
+    }
+    // SAFETY: as above.
+    unsafe { ffi::Py_XDECREF(event_loop) };
+    outcome
+}
+
+/// A wake has arrived on the loop's thread.
+pub(super) fn woken(py: Python<'_>, woken: &Woken) -> PyResult<()> {
+    // SAFETY: the letter was not withdrawn, so the object is live; a reference keeps it while Python runs.
+    unsafe {
+        let own = Bound::from_borrowed_ptr(py, woken.own.cast());
+        let state = &mut (*woken.own).state;
+        if state.phase != Phase::Waiting {
+            return Ok(());
+        }
+        state.phase = Phase::Woken;
+        schedule(py, own.as_ptr().cast())
+    }
+}

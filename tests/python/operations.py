@@ -1,0 +1,55 @@
+"""The component of tests/fixtures/components/operations, and the event loops that it is awaited on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import uvloop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "symphony-test-operations"
+T = TypeVar("T")
+
+
+def library() -> Path:
+    """Build the component, and return its library."""
+    subprocess.run(["cargo", "build", "--quiet", "--package", PACKAGE], check=True, cwd=ROOT, timeout=600)
+    command = ["cargo", "metadata", "--no-deps", "--format-version", "1"]
+    metadata = subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    return Path(json.loads(metadata.stdout)["target_directory"]) / "debug" / "libsymphony_test_operations.so"
+
+
+class Proactor(asyncio.SelectorEventLoop):
+    """A loop that watches no descriptors for others, as the proactor loop does not."""
+
+    def add_reader(self, *_: Any, **__: Any) -> NoReturn:  # type: ignore[override]
+        raise NotImplementedError
+
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.SelectorEventLoop,
+    "uvloop": uvloop.new_event_loop,
+    "proactor": Proactor,
+}
+
+
+def run(kind: str, main: Coroutine[Any, Any, T]) -> T:
+    """Run on a loop of a kind of its own, in debug mode where the environment says so, and close it."""
+    with asyncio.Runner(
+        loop_factory=LOOPS[kind], debug=os.environ.get("SYMPHONY_LOOP_DEBUG") == "1"
+    ) as runner:
+        return runner.run(main)
+
+
+def alive(component: Any) -> int:
+    """Operations and streams of the component that were created and not dropped."""
+    stats = component.stats()
+    return int(stats["created"] - stats["dropped"])
