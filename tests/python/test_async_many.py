@@ -71,7 +71,7 @@ def test_no_way_to_await_keeps_anything(operations: Any) -> None:
             await operations.fails(True)
 
     async def cancelled() -> None:
-        task = asyncio.ensure_future(operations.gate("never"))
+        task = asyncio.ensure_future(operations.later(3600.0))
         await asyncio.sleep(0)
         task.cancel("why")
         with contextlib.suppress(asyncio.CancelledError):
@@ -80,10 +80,10 @@ def test_no_way_to_await_keeps_anything(operations: Any) -> None:
     async def timed_out() -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0):
-                await operations.gate("never")
+                await operations.later(3600.0)
 
     async def never_awaited() -> None:
-        operations.gate("never")
+        operations.later(3600.0)
 
     async def streamed() -> None:
         async for number in operations.numbers(5):

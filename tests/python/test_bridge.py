@@ -90,10 +90,6 @@ async def _awaited(method: Any, *args: Any) -> Any:
     return await method(*args)
 
 
-class Number(int):
-    """An int of a class of its own."""
-
-
 def test_scalars_come_back_as_they_were(shapes: Any) -> None:
     for value in (
         *(None, True, False, 0, -1, 2**31, -(2**63), 2**63 - 1, 2**64 - 1),
@@ -103,7 +99,6 @@ def test_scalars_come_back_as_they_were(shapes: Any) -> None:
         assert type(back) is type(value)
         assert repr(back) == repr(value)
     assert math.isnan(shapes.echo(math.nan))
-    assert shapes.add("ab", Number(4)) == 6
     assert shapes.four(1, 2, False, "") == 3.0
 
 
@@ -128,7 +123,7 @@ def test_arguments_are_checked_as_in_python(pit: Any, shapes: Any) -> None:
             call()
     unfitting: list[tuple[Any, str]] = [
         (lambda: shapes.add(3, 4), "text: expected str, got int"),
-        (lambda: shapes.add("a", number="b"), "number: expected int, got str"),
+        (lambda: shapes.add("a", number="b"), "number: expected int, got str ('b')"),
         (lambda: shapes.add("a", None), "number: expected int, got None"),
         (lambda: shapes.add("a", True), "number: expected int, got bool"),
         (lambda: shapes.padded("a", -1), "width: expected int of at least 0, got -1"),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from symphony import __version__
+from symphony import __version__, _host
 from symphony.artifact_requests import ArtifactRequests
 from symphony.channel import LINE_LIMIT, Channel, UnknownMethod
 from symphony.compaction import keep_compact
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from symphony.artifact_requests import Requests
 
 CHANNEL: Final = 3
-ABI: Final = [1, 0]
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class Interpreter:
         return {
             "ready": True,
             "version": __version__,
-            "abi": ABI,
+            "abi": list(_host.ABI),
             "python": platform.python_version(),
             "pid": os.getpid(),
         }
