@@ -3,8 +3,8 @@
 .venv/bin/python tests/memcheck/valgrind.py [abi|log|loader|bridge ...]
 
 CPython and its extension modules are not judged, so no suppression file is needed: an error counts if a
-library of ours, or a Rust test, is on its stack. Counted are invalid reads and writes, uses of undefined values, bad
-frees, and blocks that nothing points to any more.
+library of ours, or a Rust test, is on its stack. Counted are invalid reads and writes, uses of undefined
+values, bad frees, and blocks that nothing points to any more.
 """
 
 from __future__ import annotations
