@@ -158,7 +158,7 @@ def test_owners_who_always_wait_get_equal_shares(engine: Any) -> None:
     for number in range(300):
         engine.request("cpu", "flood" if number < 200 else "modest")
     first = Counter(drain(engine, held)[:100])
-    # Shares are of time, by the machine's clock here; the tests in Rust set the clock, and hold shares to 10 %.
+    # Shares are of time, by the machine's clock here; the tests in Rust set it, and hold shares to 10 %.
     assert min(first["flood"], first["modest"]) >= 30
 
 

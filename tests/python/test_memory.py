@@ -73,11 +73,11 @@ def failing(call: Callable[[], object]) -> Callable[[], None]:
 
 def test_the_check_finds_leaks_of_both_allocators() -> None:
     kept: list[object] = []
-    assert leaks(lambda: kept.append(object()), 2_000)
+    assert leaks(lambda: kept.append(object()), 20_000)
     libc = ctypes.CDLL(None)
     libc.malloc.restype = ctypes.c_void_p
     if MALLINFO is not None:
-        assert leaks(lambda: libc.malloc(16), 2_000)
+        assert leaks(lambda: libc.malloc(16), 20_000)
 
 
 def shapes_of_call(shapes: Any, closed: Any, text: str, number: int, items: list[Any]) -> Iterator[Any]:

@@ -131,11 +131,19 @@ fn call(loaded: &Loaded, name: &str, args: &[Value]) -> std::result::Result<Retu
     let status = abi::with_raw(args, |raw: &[RawValue]| unsafe {
         (method.call)(instance, raw.as_ptr(), raw.len(), &raw mut out)
     });
-    if status == STATUS_OK { Ok(out) } else { Err(unsafe { out.to_error(status) }) }
+    if status == STATUS_OK {
+        return Ok(out);
+    }
+    let error = unsafe { out.to_error(status) };
+    unsafe { out.release() };
+    Err(error)
 }
 
 fn value(loaded: &Loaded, name: &str, args: &[Value]) -> std::result::Result<Value, Error> {
-    call(loaded, name, args).map(|out| unsafe { ValueRef::new(&out.value) }.to_owned())
+    let mut out = call(loaded, name, args)?;
+    let value = unsafe { ValueRef::new(&out.value) }.to_owned();
+    unsafe { out.release() };
+    Ok(value)
 }
 
 #[test]
@@ -319,6 +327,7 @@ fn an_operation_sleeps_until_the_clock_says_so_and_owns_its_arguments() {
     assert_eq!(poll(), STATUS_OK);
     assert_eq!(unsafe { ValueRef::new(&result.value) }.to_owned(), Value::from("done"));
     assert_eq!(Arc::strong_count(&loaded.component), 1, "the finished operation gave its instance back");
+    unsafe { result.release() };
     unsafe { out.release() };
 }
 
