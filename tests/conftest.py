@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import symphony
+from tests.fixtures import rust_component
 from tests.python import operations as component
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parent.parent
 COMPONENTS = Path(symphony.__file__).parent / "_components"
 CORE = ("arbitration_engine", "artifact_store", "dag_tracker", "pool_manager", "stale_manager")
 
@@ -41,7 +39,7 @@ def pit(tmp_path: Path, libraries: dict[str, Path]) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def operations_library() -> str:
     """The library of a component whose operations are awaited in tests, built."""
-    return str(component.library())
+    return str(rust_component.build("symphony-test-operations"))
 
 
 @pytest.fixture
@@ -65,12 +63,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def shapes_library() -> Path:
     """The component of ``tests/fixtures/components/shapes``: a method for each shape of call."""
     os.environ["RUST_BACKTRACE"] = "0"  # it panics on purpose, and a trace takes longer than all the rest
-    build = ["cargo", "build", "--quiet", "--package", "symphony-shapes"]
-    subprocess.run(build, check=True, cwd=ROOT, timeout=600)
-    metadata = subprocess.run(
-        ["cargo", "metadata", "--no-deps", "--format-version", "1"], check=True, cwd=ROOT, capture_output=True
-    )
-    return Path(json.loads(metadata.stdout)["target_directory"]) / "debug" / "libsymphony_shapes.so"
+    return rust_component.build("symphony-shapes")
 
 
 @pytest.fixture

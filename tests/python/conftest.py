@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fixtures import rust_component
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="session")
 def mirror_library() -> str:
     """The component of ``tests/fixtures/components/mirror``, built with nothing but the SDK."""
-    build = ["cargo", "build", "--quiet", "--package", "symphony-mirror"]
-    subprocess.run(build, check=True, cwd=ROOT, timeout=600)
-    metadata = subprocess.run(
-        ["cargo", "metadata", "--no-deps", "--format-version", "1"], check=True, cwd=ROOT, capture_output=True
-    )
-    return str(Path(json.loads(metadata.stdout)["target_directory"]) / "debug" / "libsymphony_mirror.so")
+    return str(rust_component.build("symphony-mirror"))
 
 
 @pytest.fixture(scope="session")

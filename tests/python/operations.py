@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import uvloop
@@ -14,17 +11,7 @@ import uvloop
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = "symphony-test-operations"
 T = TypeVar("T")
-
-
-def library() -> Path:
-    """Build the component, and return its library."""
-    subprocess.run(["cargo", "build", "--quiet", "--package", PACKAGE], check=True, cwd=ROOT, timeout=600)
-    command = ["cargo", "metadata", "--no-deps", "--format-version", "1"]
-    metadata = subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
-    return Path(json.loads(metadata.stdout)["target_directory"]) / "debug" / "libsymphony_test_operations.so"
 
 
 class Proactor(asyncio.SelectorEventLoop):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections.abc
 import contextlib
+import itertools
 import threading
 from typing import Any
 
@@ -25,6 +26,24 @@ def test_all_items_come_in_order(operations: Any, kind: str, method: str, room: 
         return [number async for number in getattr(operations, method)(500, room)]
 
     assert run(kind, main()) == list(range(500))
+
+
+def test_ready_items_do_not_starve_the_loop(operations: Any, kind: str) -> None:
+    async def main() -> list[int]:
+        turns, number = [0], 0
+        loop = asyncio.get_running_loop()
+
+        def turn() -> None:
+            turns.append(number)
+            loop.call_soon(turn)
+
+        loop.call_soon(turn)
+        async for number in operations.numbers(1_000, every=500):  # noqa: B007 - turn() sees it
+            pass
+        return [*turns, number]
+
+    turns = run(kind, main())
+    assert max(after - before for before, after in itertools.pairwise(turns)) <= 256 + 8
 
 
 def test_none_is_made_before_it_is_asked_for(operations: Any) -> None:
@@ -161,5 +180,5 @@ def test_a_stub_says_what_it_gives(operations_library: str) -> None:
     assert flags["numbers"] == ["ASYNC", "STREAM"]
     text = stub(description)
     assert "from collections.abc import AsyncGenerator" in text
-    line = "def numbers(self, end: int, room: int = 1, fail: bool = False) -> AsyncGenerator[int, None]:"
+    line = "def threaded_numbers(self, end: int, room: int = 1) -> AsyncGenerator[int, None]:"
     assert line in text

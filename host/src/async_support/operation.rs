@@ -188,26 +188,23 @@ unsafe fn resume(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
     let Some(_inside) = ending::enter() else {
         return Err(PyRuntimeError::new_err("the interpreter is ending"));
     };
+    // SAFETY: promised by the caller.
+    let bound = unsafe { !(*own).state.event_loop.is_null() };
     let asked;
-    let mut current = if let Some(recent) = recent(py) {
-        recent
-    } else {
-        asked = running(py)?;
-        Guess::from(&asked)
+    let mut current = match recent(py).filter(|_| !bound) {
+        Some(recent) => recent,
+        None => {
+            asked = running(py)?;
+            Guess::from(&asked)
+        }
     };
     let actual;
-    // SAFETY: promised by the caller; borrowed anew, since looking for the loop may run Python.
+    // SAFETY: as above; borrowed anew, since looking for the loop may run Python.
     let state = unsafe { &mut (*own).state };
-    if !state.event_loop.is_null() && state.event_loop != current.event_loop {
-        actual = running(py)?;
-        current = Guess::from(&actual);
-        // SAFETY: as above.
-        let state = unsafe { &(*own).state };
-        if state.event_loop != current.event_loop {
-            let message = format!("{}() is attached to a different loop", state.name());
-            return Err(PyRuntimeError::new_err(message));
-        }
-    } else if state.phase == Phase::Idle && !std::mem::take(&mut state.yielded) {
+    if bound && state.event_loop != current.event_loop {
+        return Err(PyRuntimeError::new_err(format!("{}() is attached to a different loop", state.name())));
+    }
+    if state.phase == Phase::Idle && !std::mem::take(&mut state.yielded) {
         match current.shared.budget.spend() {
             Verdict::Go => {}
             Verdict::Watch => {
