@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use symphony_pit_abi::{Error, ErrorKind, Returned};
 
 use crate::failure::FREE_SPACE;
+use crate::passing;
 use crate::pit_api::{Description, LoadError};
 
 /// An exception of `symphony.errors` by its class name.
@@ -21,7 +22,7 @@ pub(crate) fn raise(py: Python<'_>, class: &str, message: &str) -> PyErr {
     }
 }
 
-const fn class_of(kind: ErrorKind) -> &'static str {
+pub(crate) const fn class_of(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidArgument => "PitInvalidArgument",
         ErrorKind::NotFound => "PitNotFound",
@@ -39,14 +40,22 @@ const fn class_of(kind: ErrorKind) -> &'static str {
 }
 
 pub(crate) fn from_error(py: Python<'_>, error: &Error, component: &Description) -> PyErr {
+    if let Some(own) = passing::leave(error) {
+        return own;
+    }
     let raised = raise_one(py, error);
     if error.kind == ErrorKind::Panic {
         note(py, &raised, &format!("component: {}", component.id()));
     }
     let mut last = raised.clone_ref(py);
     for cause in std::iter::successors(error.source.as_deref(), |error| error.source.as_deref()) {
-        let next = raise_one(py, cause);
+        let own = passing::leave(cause);
+        let whole = own.is_some(); // it has its causes with it
+        let next = own.unwrap_or_else(|| raise_one(py, cause));
         last.set_cause(py, Some(next.clone_ref(py)));
+        if whole {
+            break;
+        }
         last = next;
     }
     raised
@@ -59,6 +68,7 @@ fn raise_one(py: Python<'_>, error: &Error) -> PyErr {
         match (error.kind, key.as_str(), value.parse::<i32>()) {
             // An OSError has a place of its own for it; without it, it is still the right error.
             (ErrorKind::Io, "errno", Ok(code)) => drop(raised.value(py).setattr("errno", code)),
+            _ if passing::is_number(key) => {}
             _ => note(py, &raised, &format!("{key}: {value}")),
         }
     }

@@ -42,6 +42,8 @@ mod module;
 #[cfg(feature = "python")]
 mod owned;
 #[cfg(feature = "python")]
+mod passing;
+#[cfg(feature = "python")]
 mod types;
 
 /// `symphony._host`

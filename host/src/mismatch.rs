@@ -97,6 +97,11 @@ pub(crate) fn key_place(key: &Bound<'_, PyAny>) -> String {
     }
 }
 
+/// Said of a container that an author's code, or another thread, changed meanwhile.
+pub(crate) fn changed() -> Mismatch {
+    Mismatch::new("changed its size while it was read")
+}
+
 /// The name of a value's true type, whatever its `__class__` says.
 pub(crate) fn type_name(value: &Bound<'_, PyAny>) -> String {
     value

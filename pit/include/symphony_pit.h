@@ -123,7 +123,8 @@ typedef union symphony_data {
 } symphony_data;
 
 /* A tagged value. An argument is borrowed for the call, also what it points to: copy what shall stay. An int argument comes
- * as SYMPHONY_INT, or as SYMPHONY_UINT above INT64_MAX. The host does not check types for a component: it must. */
+ * as SYMPHONY_INT, as SYMPHONY_UINT above INT64_MAX, or as SYMPHONY_BIG where it fits neither. The host does not check types
+ * for a component: it must. */
 typedef struct symphony_value {
   uint32_t tag;
   uint32_t kind; /* of a SYMPHONY_LIST, or of a SYMPHONY_ERROR where no status goes with it, as from `create`; else 0 */
@@ -301,8 +302,8 @@ typedef struct symphony_ask {
   uint32_t reserved;
   /* Ask the engine for something that needs Python, and wait for it: `out` gets an operation of the host's, as an ASYNC method
    * returns one, to poll with a waker of the component's. It gives what Python's coroutine returned, or the error that it
-   * raised. Released before its end, it cancels the coroutine. Arguments are copied. SYMPHONY_WOULD_BLOCK where no engine
-   * listens. Not under a lock. */
+   * raised. Released before its end, it cancels the coroutine. Arguments are copied. Not under a lock. Fails with
+   * SYMPHONY_WOULD_BLOCK where no engine listens. [any thread] */
   uint32_t (*ask)(void *context, symphony_str name, const symphony_value *args, size_t count, symphony_returned *out);
 } symphony_ask;
 

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use pyo3::exceptions::{PyLookupError, PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use symphony_pit_abi::{Error, ErrorKind, Returned, Value, ValueRef};
@@ -139,25 +138,11 @@ fn value(answer: &Bound<'_, PyAny>) -> Result<Value, Error> {
     }
 }
 
-/// A Python exception, as an error of the fitting kind with the class as context.
+/// A Python exception, as the component gets it: a cancelled task is an answer, and not the asking task's own cancellation.
 fn carried(py: Python<'_>, error: &PyErr) -> Error {
     let cancelled = known(py).is_ok_and(|known| error.matches(py, known.cancelled.bind(py)).unwrap_or(false));
-    let kind = if cancelled {
-        ErrorKind::Cancelled
-    } else if error.is_instance_of::<PyTimeoutError>(py) {
-        ErrorKind::TimedOut
-    } else if error.is_instance_of::<PyLookupError>(py) {
-        ErrorKind::NotFound
-    } else if error.is_instance_of::<PyValueError>(py) {
-        ErrorKind::InvalidArgument
-    } else if error.is_instance_of::<PyOSError>(py) {
-        ErrorKind::Io
-    } else {
-        ErrorKind::Internal
-    };
-    let class =
-        error.get_type(py).fully_qualified_name().map_or_else(|_| "?".into(), |name| name.to_string());
-    Error::new(kind, error.value(py).to_string()).with("raised by the engine", class)
+    let carried = crate::passing::enter(py, error);
+    if cancelled { Error { kind: ErrorKind::Cancelled, ..carried } } else { carried }
 }
 
 /// Call `handler` on the loop's thread for whatever the components of `pit` ask.

@@ -7,7 +7,7 @@ use pyo3::types::{
 };
 
 use crate::extensions;
-use crate::mismatch::{Mismatch, key_place, type_name};
+use crate::mismatch::{Mismatch, changed, key_place, type_name};
 use crate::types::{MAX_DEPTH, MAX_VALUES, too_deep, too_many};
 
 pub(super) fn write(value: &Bound<'_, PyAny>) -> Result<Vec<u8>, Mismatch> {
@@ -80,23 +80,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Items are collected before the first is written: what stands for them may come from an author's code, which can
-    /// change the container.
+    /// What stands for an item may come from an author's code, which can change the container: sizes are compared at each step,
+    /// and a set, whose iterator would panic, is read before its first item is written.
     fn compound(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Result<(), Mismatch> {
         if let Ok(list) = value.cast_exact::<PyList>() {
-            self.items(b'l', &list.iter().collect::<Vec<_>>(), depth)
+            let len = list.len();
+            self.items(b'l', len, list.iter(), depth)?;
+            if list.len() == len { Ok(()) } else { Err(changed()) }
         } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
-            self.items(b't', &tuple.iter().collect::<Vec<_>>(), depth)
+            self.items(b't', tuple.len(), tuple.iter(), depth)
         } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-            let pairs: Vec<_> = dict.iter().collect();
-            self.out.push(b'd');
-            self.count(pairs.len());
-            for (key, item) in &pairs {
-                for part in [key, item] {
-                    self.value(part, depth + 1).map_err(|mismatch| mismatch.inside(key_place(key)))?;
-                }
-            }
-            Ok(())
+            self.pairs(dict, depth)
         } else if let Ok(set) = value.cast_exact::<PySet>() {
             self.sorted(b'S', &set.iter().collect::<Vec<_>>(), depth)
         } else if let Ok(set) = value.cast_exact::<PyFrozenSet>() {
@@ -126,11 +120,34 @@ impl Writer {
         Ok(())
     }
 
-    fn items(&mut self, tag: u8, items: &[Bound<'_, PyAny>], depth: usize) -> Result<(), Mismatch> {
+    fn items<'py>(
+        &mut self,
+        tag: u8,
+        len: usize,
+        items: impl Iterator<Item = Bound<'py, PyAny>>,
+        depth: usize,
+    ) -> Result<(), Mismatch> {
         self.out.push(tag);
-        self.count(items.len());
-        for (index, item) in items.iter().enumerate() {
-            self.value(item, depth + 1).map_err(|mismatch| mismatch.at(index))?;
+        self.count(len);
+        for (index, item) in items.enumerate() {
+            self.value(&item, depth + 1).map_err(|mismatch| mismatch.at(index))?;
+        }
+        Ok(())
+    }
+
+    /// PyO3's iterator panics at a dict that has changed its size or its keys: it is not asked again once that can be seen.
+    fn pairs(&mut self, dict: &Bound<'_, PyDict>, depth: usize) -> Result<(), Mismatch> {
+        let len = dict.len();
+        self.out.push(b'd');
+        self.count(len);
+        let mut pairs = dict.iter();
+        for _ in 0..len {
+            let (key, item) = pairs.next().ok_or_else(changed)?;
+            let pair = self.value(&key, depth + 1).and_then(|()| self.value(&item, depth + 1));
+            pair.map_err(|mismatch| mismatch.inside(key_place(&key)))?;
+            if dict.len() != len {
+                return Err(changed());
+            }
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use symphony_pit_abi::{ListKind, RawValue, Tag};
 use super::arena::Arena;
 use super::{MAX_DEPTH, buffers, too_deep};
 use crate::extensions::{self, Reduced};
-use crate::mismatch::{Mismatch, key_place, unknown_type};
+use crate::mismatch::{Mismatch, changed, key_place, unknown_type};
 
 /// What is converted without a look inside: None, or exactly a str, int of 64 bits, float, bool or bytes. None for the rest,
 /// which [`to_raw`] converts or refuses. The fast path of calls: it cannot panic.
@@ -131,8 +131,25 @@ unsafe fn large(object: *mut ffi::PyObject, arena: &mut Arena) -> Result<RawValu
 }
 
 /// # Safety
-/// As [`to_raw`], with what is no scalar.
+/// As [`to_raw`], with what is no scalar. Other code may run meanwhile and take it out of its container: it is held.
 unsafe fn compound(
+    object: *mut ffi::PyObject,
+    arena: &mut Arena,
+    detached: bool,
+    depth: usize,
+) -> Result<RawValue, Mismatch> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        ffi::Py_INCREF(object);
+        let value = held(object, arena, detached, depth);
+        ffi::Py_DECREF(object);
+        value
+    }
+}
+
+/// # Safety
+/// As [`compound`].
+unsafe fn held(
     object: *mut ffi::PyObject,
     arena: &mut Arena,
     detached: bool,
@@ -175,7 +192,7 @@ unsafe fn compound(
     })
 }
 
-/// One item of a container, which may lose it while what it holds is read: so it is held meanwhile.
+/// One item of a container.
 ///
 /// # Safety
 /// As [`to_raw`].
@@ -187,16 +204,7 @@ unsafe fn item(
 ) -> Result<RawValue, Mismatch> {
     arena.count()?;
     // SAFETY: promised by the caller.
-    unsafe {
-        ffi::Py_INCREF(object);
-        let value = to_raw(object, arena, detached, depth + 1);
-        ffi::Py_DECREF(object);
-        value
-    }
-}
-
-fn changed() -> Mismatch {
-    Mismatch::new("changed its size while it was read")
+    unsafe { to_raw(object, arena, detached, depth + 1) }
 }
 
 /// # Safety
@@ -278,16 +286,15 @@ unsafe fn mapping(
         while ffi::PyDict_Next(object, &raw mut position, &raw mut key, &raw mut value) != 0 {
             ffi::Py_INCREF(key);
             ffi::Py_INCREF(value);
-            let pair = [key, value].map(|part| item(part, arena, detached, depth));
-            let place = |mismatch: Mismatch| {
+            let pair = item(key, arena, detached, depth)
+                .and_then(|name| Ok((name, item(value, arena, detached, depth)?)));
+            let pair = pair.map_err(|mismatch| {
                 Python::attach(|py| mismatch.inside(key_place(&Bound::from_borrowed_ptr(py, key))))
-            };
-            let pair = pair.map(|cell| cell.map_err(place));
+            });
             ffi::Py_DECREF(key);
             ffi::Py_DECREF(value);
-            for cell in pair {
-                cells.push(cell?);
-            }
+            let (name, part) = pair?;
+            cells.extend([name, part]);
             if ffi::PyDict_Size(object) != len {
                 return Err(changed());
             }
