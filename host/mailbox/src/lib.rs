@@ -197,7 +197,9 @@ mod tests {
     fn what_is_withdrawn_is_not_taken() {
         let mailbox = Mailbox::default();
         let letters = [1, 2].map(|number| Arc::new(Letter::new(number)));
-        letters.iter().for_each(|letter| assert_ne!(mailbox.post(letter), Posted::Needless));
+        for letter in &letters {
+            assert_ne!(mailbox.post(letter), Posted::Needless);
+        }
         letters[0].withdraw();
         assert_eq!(contents(&mailbox), [2]);
         assert_eq!(mailbox.post(&letters[0]), Posted::Needless);
@@ -208,7 +210,9 @@ mod tests {
     fn a_batch_that_is_not_read_to_its_end_is_given_back() {
         let mailbox = Mailbox::default();
         let letters = [1, 2].map(|number| Arc::new(Letter::new(number)));
-        letters.iter().for_each(|letter| assert_ne!(mailbox.post(letter), Posted::Needless));
+        for letter in &letters {
+            assert_ne!(mailbox.post(letter), Posted::Needless);
+        }
         assert_eq!(mailbox.take().next().map(|letter| letter.content), Some(1));
         assert_eq!(letters.map(|letter| Arc::strong_count(&letter)), [1, 1]);
     }

@@ -174,7 +174,7 @@ impl<'a> From<&'a Running<'_>> for Guess<'a> {
 
 /// The loop that this thread saw last, if there still is that loop: most likely the one that runs. To ask asyncio costs more
 /// than an await, and a system call; whoever is about to wait has to.
-pub(super) fn recent<'py>(_py: Python<'py>) -> Option<Guess<'py>> {
+pub(super) fn recent(_py: Python<'_>) -> Option<Guess<'_>> {
     let generation = GENERATION.load(Ordering::Relaxed);
     let last = LAST.get().filter(|last| last.generation == generation)?;
     // SAFETY: no loop has gone since, nor can it while this thread is attached and runs no Python.
