@@ -11,7 +11,6 @@ mod callouts;
 mod ending;
 mod event_file;
 mod event_loop;
-mod fairness;
 mod known;
 mod object;
 mod operation;

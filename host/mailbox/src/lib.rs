@@ -1,9 +1,11 @@
-//! The mailbox of an event loop: letters posted by any thread, taken by the loop's own. Nobody takes a lock or waits.
+//! The mailbox of an event loop: letters posted by any thread, taken by the loop's own. Nobody takes a lock or waits. And
+//! `fairness`: how long awaits that are ready may keep the loop from turning.
 //!
 //! A crate by itself, without dependencies, so that `make memcheck` can check every interleaving of it. It must not know
 //! Python, nor how the loop is signalled: [`Posted::First`] tells the one poster of a batch who has to.
 #![allow(unsafe_code)] // an intrusive list: a letter is linked by a pointer in itself, so that a post allocates nothing
 
+pub mod fairness;
 #[cfg(all(test, loom))]
 mod model;
 

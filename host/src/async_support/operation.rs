@@ -5,11 +5,11 @@ use std::sync::Arc;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::ffi;
 use pyo3::prelude::*;
+use symphony_mailbox::fairness::Verdict;
 use symphony_pit_abi::{Operation, Returned, STATUS_END, STATUS_OK, STATUS_PENDING};
 
 use super::ending;
 use super::event_loop::{Guess, Running, Shared, recent, running};
-use super::fairness::Verdict;
 use super::known::known;
 use super::object::Object;
 use super::state::{Asked, Callback, Phase, State, finish};
@@ -84,7 +84,7 @@ unsafe fn resume(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
         return Err(PyRuntimeError::new_err(format!("{}() is attached to a different loop", state.name())));
     }
     if state.phase == Phase::Idle && !std::mem::take(&mut state.yielded) {
-        match current.shared.budget.spend() {
+        match current.shared.spend() {
             Verdict::Go => {}
             Verdict::Watch => {
                 actual = running(py)?;
