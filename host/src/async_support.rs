@@ -11,13 +11,13 @@ mod callouts;
 mod ending;
 mod event_file;
 mod event_loop;
-mod fairness;
 mod known;
 mod object;
 mod operation;
 mod protocol;
 mod relay;
 mod slots;
+mod state;
 mod waker;
 
 use std::sync::Arc;
@@ -38,15 +38,15 @@ pub(crate) fn awaitable(
     component: &Arc<Component>,
     method: MethodView,
 ) -> PyResult<*mut ffi::PyObject> {
-    object::new(py, operation::State::new(returned, component, method))
+    object::new(py, state::State::new(returned, component, method))
 }
 
 /// What the tests read: operations that were made and dropped, signals sent to loops, wakes that came to no loop.
 #[pyfunction]
 fn async_counts(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let counts = PyDict::new(py);
-    counts.set_item("created", operation::CREATED.get())?;
-    counts.set_item("dropped", operation::DROPPED.get())?;
+    counts.set_item("created", state::CREATED.get())?;
+    counts.set_item("dropped", state::DROPPED.get())?;
     counts.set_item("signals", event_loop::SIGNALS.get())?;
     counts.set_item("late", event_loop::LATE.get())?;
     Ok(counts)

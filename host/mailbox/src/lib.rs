@@ -1,9 +1,11 @@
-//! The mailbox of an event loop: letters posted by any thread, taken by the loop's own. Nobody takes a lock or waits.
+//! The mailbox of an event loop: letters posted by any thread, taken by the loop's own. Nobody takes a lock or waits. And
+//! `fairness`: how long awaits that are ready may keep the loop from turning.
 //!
 //! A crate by itself, without dependencies, so that `make memcheck` can check every interleaving of it. It must not know
 //! Python, nor how the loop is signalled: [`Posted::First`] tells the one poster of a batch who has to.
 #![allow(unsafe_code)] // an intrusive list: a letter is linked by a pointer in itself, so that a post allocates nothing
 
+pub mod fairness;
 #[cfg(all(test, loom))]
 mod model;
 
@@ -197,7 +199,9 @@ mod tests {
     fn what_is_withdrawn_is_not_taken() {
         let mailbox = Mailbox::default();
         let letters = [1, 2].map(|number| Arc::new(Letter::new(number)));
-        letters.iter().for_each(|letter| assert_ne!(mailbox.post(letter), Posted::Needless));
+        for letter in &letters {
+            assert_ne!(mailbox.post(letter), Posted::Needless);
+        }
         letters[0].withdraw();
         assert_eq!(contents(&mailbox), [2]);
         assert_eq!(mailbox.post(&letters[0]), Posted::Needless);
@@ -208,7 +212,9 @@ mod tests {
     fn a_batch_that_is_not_read_to_its_end_is_given_back() {
         let mailbox = Mailbox::default();
         let letters = [1, 2].map(|number| Arc::new(Letter::new(number)));
-        letters.iter().for_each(|letter| assert_ne!(mailbox.post(letter), Posted::Needless));
+        for letter in &letters {
+            assert_ne!(mailbox.post(letter), Posted::Needless);
+        }
         assert_eq!(mailbox.take().next().map(|letter| letter.content), Some(1));
         assert_eq!(letters.map(|letter| Arc::strong_count(&letter)), [1, 1]);
     }

@@ -8,8 +8,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use super::operation::{Phase, State, finish};
 use super::slots;
+use super::state::{Phase, State, finish};
 
 #[repr(C)]
 pub(super) struct Object {
@@ -88,7 +88,9 @@ unsafe extern "C" fn traverse(own: *mut ffi::PyObject, visit: ffi::visitproc, ar
 unsafe extern "C" fn clear(own: *mut ffi::PyObject) -> c_int {
     unsafe {
         let references = (*own.cast::<Object>()).state.take_references();
-        references.into_iter().for_each(|reference| ffi::Py_XDECREF(reference));
+        for reference in references {
+            ffi::Py_XDECREF(reference);
+        }
     }
     0
 }

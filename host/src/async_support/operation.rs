@@ -1,69 +1,22 @@
 //! An operation of a component while Python awaits it: polled on the loop's thread, woken from any, dropped when given up.
-//!
-//! Its state is touched only while attached to Python, and never borrowed across a call of Python's.
 
-use std::ptr;
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use symphony_mailbox::Letter;
-use symphony_pit_abi::{FLAG_STREAM, Operation, Returned, STATUS_END, STATUS_OK, STATUS_PENDING};
+use symphony_mailbox::fairness::Verdict;
+use symphony_pit_abi::{Operation, Returned, STATUS_END, STATUS_OK, STATUS_PENDING};
 
 use super::ending;
-use super::event_loop::{Count, Guess, Running, Shared, recent, running};
-use super::fairness::Verdict;
+use super::event_loop::{Guess, Running, Shared, recent, running};
 use super::known::known;
 use super::object::Object;
+use super::state::{Asked, Callback, Phase, State, finish};
 use super::waker::{PollWaker, Woken};
-use crate::pit_api::{Component, MethodView};
+use crate::pit_api::Component;
 use crate::types::from_raw;
 use crate::{errors, owned};
-
-pub(super) static CREATED: Count = Count::new();
-pub(super) static DROPPED: Count = Count::new();
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Phase {
-    /// Nobody awaits it: not yet, or, of a stream, not until the next item is asked for.
-    Idle,
-    /// Pending; the task sleeps.
-    Waiting,
-    /// The task's callbacks are queued: it will poll.
-    Woken,
-    /// Dropped before its end; whoever awaits is told.
-    Cancelled,
-    Finished,
-}
-
-/// What is called when the operation is woken or cancelled, and in which context.
-pub(super) struct Callback {
-    pub function: *mut ffi::PyObject,
-    pub context: *mut ffi::PyObject,
-}
-
-/// Python references in it are owned, as pointers: what drops one has to be attached.
-pub(super) struct State {
-    returned: Option<Returned>,
-    pub component: Arc<Component>,
-    pub method: MethodView,
-    pub phase: Phase,
-    /// Whether a task is about to wait for it: `_asyncio_future_blocking`.
-    pub blocking: bool,
-    /// It gave way to the loop, and polls next.
-    yielded: bool,
-    /// Of a stream: an item was asked for.
-    pub asked: bool,
-    /// Of a stream: awaited next, it is `aclose` that is awaited.
-    pub closing: bool,
-    /// That of the first poll that was pending.
-    pub event_loop: *mut ffi::PyObject,
-    letter: Option<Arc<Letter<Woken>>>,
-    pub callbacks: Vec<Callback>,
-    /// Given with the cancellation.
-    pub message: *mut ffi::PyObject,
-}
 
 /// What awaiting comes to.
 pub(super) enum Step {
@@ -71,79 +24,6 @@ pub(super) enum Step {
     Yield(*mut ffi::PyObject),
     /// A new reference: the result.
     Return(*mut ffi::PyObject),
-}
-
-impl State {
-    pub fn new(returned: Returned, component: &Arc<Component>, method: MethodView) -> Self {
-        CREATED.add_attached();
-        Self {
-            returned: Some(returned),
-            component: Arc::clone(component),
-            method,
-            phase: Phase::Idle,
-            blocking: false,
-            yielded: false,
-            asked: false,
-            closing: false,
-            event_loop: ptr::null_mut(),
-            letter: None,
-            callbacks: Vec::new(),
-            message: ptr::null_mut(),
-        }
-    }
-
-    pub const fn is_stream(&self) -> bool {
-        self.method.raw.flags & FLAG_STREAM != 0
-    }
-
-    /// `pool_manager.acquire_async`
-    pub fn name(&self) -> String {
-        format!("{}.{}", self.component.description.name(), self.method.name())
-    }
-
-    /// Let no wake of an earlier poll through.
-    fn forget_wakes(&mut self) {
-        if let Some(letter) = self.letter.take() {
-            letter.withdraw();
-        }
-    }
-
-    /// Drop the operation, which cancels it unless it is done, and let no wake of it through any more.
-    pub fn release(&mut self) {
-        self.forget_wakes();
-        if let Some(mut returned) = self.returned.take() {
-            DROPPED.add_attached();
-            // SAFETY: released once, not read afterwards.
-            unsafe { returned.release() };
-        }
-    }
-
-    /// The Python references, to be given back once nothing is borrowed.
-    pub fn take_references(&mut self) -> Vec<*mut ffi::PyObject> {
-        let mut all: Vec<_> =
-            self.callbacks.drain(..).flat_map(|callback| [callback.function, callback.context]).collect();
-        all.extend([std::mem::replace(&mut self.event_loop, ptr::null_mut())]);
-        all.extend([std::mem::replace(&mut self.message, ptr::null_mut())]);
-        all
-    }
-}
-
-/// Come to an end: whatever is still referred to is given back.
-///
-/// # Safety
-/// `own` is live; attached to Python.
-pub(super) unsafe fn finish(own: *mut Object, phase: Phase) {
-    // SAFETY: promised by the caller; the borrow ends before Python runs.
-    let references = unsafe {
-        let state = &mut (*own).state;
-        state.phase = phase;
-        state.release();
-        if state.event_loop.is_null() && state.message.is_null() && state.callbacks.is_empty() {
-            return;
-        }
-        state.take_references()
-    };
-    references.into_iter().for_each(|reference| unsafe { ffi::Py_XDECREF(reference) });
 }
 
 /// One step of the awaiting task.
@@ -154,11 +34,10 @@ pub(super) unsafe fn advance(py: Python<'_>, own: *mut Object) -> PyResult<Step>
     // SAFETY: promised by the caller. No Python runs while it is borrowed.
     let state = unsafe { &mut (*own).state };
     match state.phase {
-        Phase::Woken => {}
-        Phase::Idle if state.is_stream() && !state.asked => {
+        Phase::Idle if state.is_stream() && state.asked != Asked::Item => {
             return Err(PyRuntimeError::new_err(format!("{}() is iterated by `async for`", state.name())));
         }
-        Phase::Idle => {}
+        Phase::Idle | Phase::Woken => {}
         Phase::Waiting => {
             return Err(PyRuntimeError::new_err(format!("{}() is being awaited already", state.name())));
         }
@@ -168,7 +47,8 @@ pub(super) unsafe fn advance(py: Python<'_>, own: *mut Object) -> PyResult<Step>
             unsafe { finish(own, Phase::Finished) };
             return Err(error);
         }
-        Phase::Finished if std::mem::take(&mut state.closing) => {
+        Phase::Finished if state.asked == Asked::Close => {
+            state.asked = Asked::Nothing;
             // SAFETY: attached.
             return Ok(Step::Return(unsafe { ffi::Py_NewRef(ffi::Py_None()) }));
         }
@@ -191,12 +71,11 @@ unsafe fn resume(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
     // SAFETY: promised by the caller.
     let bound = unsafe { !(*own).state.event_loop.is_null() };
     let asked;
-    let mut current = match recent(py).filter(|_| !bound) {
-        Some(recent) => recent,
-        None => {
-            asked = running(py)?;
-            Guess::from(&asked)
-        }
+    let mut current = if let Some(recent) = recent(py).filter(|_| !bound) {
+        recent
+    } else {
+        asked = running(py)?;
+        Guess::from(&asked)
     };
     let actual;
     // SAFETY: as above; borrowed anew, since looking for the loop may run Python.
@@ -205,7 +84,7 @@ unsafe fn resume(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
         return Err(PyRuntimeError::new_err(format!("{}() is attached to a different loop", state.name())));
     }
     if state.phase == Phase::Idle && !std::mem::take(&mut state.yielded) {
-        match current.shared.budget.spend() {
+        match current.shared.spend() {
             Verdict::Go => {}
             Verdict::Watch => {
                 actual = running(py)?;
@@ -287,7 +166,7 @@ unsafe fn conclude(py: Python<'_>, own: *mut Object, status: u32, out: Returned)
         let state = &mut (*own).state;
         let component = Arc::clone(&state.component);
         if state.is_stream() && status == STATUS_OK {
-            (state.phase, state.asked) = (Phase::Idle, false);
+            (state.phase, state.asked) = (Phase::Idle, Asked::Nothing);
         } else {
             finish(own, Phase::Finished);
         }

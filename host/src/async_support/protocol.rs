@@ -10,7 +10,8 @@ use pyo3::types::{PyTuple, PyType};
 use super::event_loop::running;
 use super::known::known;
 use super::object::Object;
-use super::operation::{Callback, Phase, cancelled, finish, schedule};
+use super::operation::{cancelled, schedule};
+use super::state::{Asked, Callback, Phase, finish};
 
 type Answer = PyResult<*mut ffi::PyObject>;
 
@@ -162,7 +163,7 @@ pub(super) unsafe fn next_item(_py: Python<'_>, own: *mut Object) -> Answer {
         let message = format!("{}() is being iterated already", state.name());
         return Err(PyRuntimeError::new_err(message));
     }
-    (state.asked, state.closing) = (true, false);
+    state.asked = Asked::Item;
     Ok(unsafe { ffi::Py_NewRef(own.cast()) })
 }
 
@@ -170,7 +171,7 @@ pub(super) unsafe fn next_item(_py: Python<'_>, own: *mut Object) -> Answer {
 pub(super) unsafe fn close_stream(_py: Python<'_>, own: *mut Object) -> Answer {
     unsafe {
         finish(own, Phase::Finished);
-        (*own).state.closing = true;
+        (*own).state.asked = Asked::Close;
         Ok(ffi::Py_NewRef(own.cast()))
     }
 }

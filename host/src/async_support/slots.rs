@@ -12,8 +12,9 @@ use pyo3::types::{PyString, PyTuple};
 
 use super::known::known;
 use super::object::Object;
-use super::operation::{Phase, Step, advance};
+use super::operation::{Step, advance};
 use super::protocol;
+use super::state::Phase;
 
 // SAFETY (all below): called by CPython, attached, with live instances of the types made in `object`.
 
@@ -53,10 +54,10 @@ unsafe extern "C" fn iternext(own: *mut ffi::PyObject) -> *mut ffi::PyObject {
         Some(Step::Return(object)) => unsafe {
             // A tuple would be taken for several arguments, an exception for the error itself.
             if ffi::PyTuple_Check(object) != 0 || ffi::PyExceptionInstance_Check(object) != 0 {
-                let stop = ffi::PyObject_CallOneArg(ffi::PyExc_StopIteration, object);
-                if !stop.is_null() {
-                    ffi::PyErr_SetObject(ffi::PyExc_StopIteration, stop);
-                    ffi::Py_DECREF(stop);
+                let raised = ffi::PyObject_CallOneArg(ffi::PyExc_StopIteration, object);
+                if !raised.is_null() {
+                    ffi::PyErr_SetObject(ffi::PyExc_StopIteration, raised);
+                    ffi::Py_DECREF(raised);
                 }
             } else {
                 ffi::PyErr_SetObject(ffi::PyExc_StopIteration, object);
@@ -112,6 +113,9 @@ unsafe extern "C" fn remove(own: *mut ffi::PyObject, function: *mut ffi::PyObjec
     answer.unwrap_or(ptr::null_mut())
 }
 
+/// Positional arguments, and one by keyword.
+type Given<'py> = (Vec<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+
 /// The positional arguments, and the one keyword that these methods know.
 unsafe fn arguments<'py>(
     py: Python<'py>,
@@ -119,7 +123,7 @@ unsafe fn arguments<'py>(
     count: ffi::Py_ssize_t,
     names: *mut ffi::PyObject,
     known: &str,
-) -> PyResult<(Vec<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>)> {
+) -> PyResult<Given<'py>> {
     let count = count.unsigned_abs();
     let positional = (0..count).map(|at| unsafe { Bound::from_borrowed_ptr(py, *args.add(at)) }).collect();
     if names.is_null() {
@@ -139,8 +143,8 @@ unsafe extern "C" fn cancel(
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     let answer = guarded(|py| unsafe {
-        let (positional, named) = arguments(py, args, count, names, "msg")?;
-        protocol::cancel(py, own.cast(), named.as_ref().or(positional.first()))
+        let (positional, message) = arguments(py, args, count, names, "msg")?;
+        protocol::cancel(py, own.cast(), message.as_ref().or(positional.first()))
     });
     answer.unwrap_or(ptr::null_mut())
 }

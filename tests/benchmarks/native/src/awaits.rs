@@ -67,11 +67,14 @@ pub fn future_ready(py: Python<'_>, number: i64) -> PyResult<Bound<'_, PyAny>> {
     pyo3_async_runtimes::tokio::future_into_py(py, async move { Ok(number) })
 }
 
+/// Loop, `set_result`, number.
+type Completion = (Py<PyAny>, Py<PyAny>, i64);
+
 /// Have another thread complete an asyncio future with a number, by `call_soon_threadsafe`.
 #[pyfunction]
 pub fn complete_future(event_loop: Py<PyAny>, set_result: Py<PyAny>, number: i64) {
-    static QUEUE: LazyLock<Sender<(Py<PyAny>, Py<PyAny>, i64)>> = LazyLock::new(|| {
-        let (queue, given) = channel::<(Py<PyAny>, Py<PyAny>, i64)>();
+    static QUEUE: LazyLock<Sender<Completion>> = LazyLock::new(|| {
+        let (queue, given) = channel::<Completion>();
         std::thread::spawn(move || {
             for (event_loop, set_result, number) in given {
                 Python::try_attach(|py| {

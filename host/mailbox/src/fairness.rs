@@ -13,7 +13,7 @@ const UNWATCHED: (u32, u64) = (8, SPAN / 2);
 
 /// What a ready await does.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) enum Verdict {
+pub enum Verdict {
     Go,
     /// As `Go`, and [`Budget::turned`] is to be called by the next turn of the loop.
     Watch,
@@ -22,26 +22,15 @@ pub(super) enum Verdict {
 
 /// One loop's. Only its thread touches it; atomics because it lies in what other threads share.
 #[derive(Default)]
-pub(super) struct Budget {
+pub struct Budget {
     awaits: AtomicU32,
     since: AtomicU64,
     watched: AtomicBool,
 }
 
-/// Nanoseconds of a clock that never goes back. By the system call itself: `Instant` takes twice as long.
-fn now() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a valid place for the time; this clock is always there.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
-}
-
 impl Budget {
-    pub fn spend(&self) -> Verdict {
-        self.spend_at(now())
-    }
-
-    fn spend_at(&self, now: u64) -> Verdict {
+    /// One more await, at a time in nanoseconds that never goes back.
+    pub fn spend(&self, now: u64) -> Verdict {
         let awaits = self.awaits.load(Relaxed) + 1;
         self.awaits.store(awaits, Relaxed);
         if awaits == 1 {
@@ -73,7 +62,7 @@ mod tests {
     use super::*;
 
     fn yields(budget: &Budget, nanoseconds: u64, count: u32) -> Vec<u32> {
-        (0..count).filter(|at| budget.spend_at(u64::from(*at) * nanoseconds) == Verdict::Yield).collect()
+        (0..count).filter(|at| budget.spend(u64::from(*at) * nanoseconds) == Verdict::Yield).collect()
     }
 
     #[test]
@@ -90,7 +79,7 @@ mod tests {
     fn awaits_of_different_turns_never_yield() {
         let budget = Budget::default();
         for at in 0..10_000_u64 {
-            match budget.spend_at(at * 10_000_000) {
+            match budget.spend(at * 10_000_000) {
                 Verdict::Go => {}
                 Verdict::Watch => budget.turned(), // as the loop does between two such awaits
                 Verdict::Yield => panic!("await {at} yielded"),
