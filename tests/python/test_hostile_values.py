@@ -94,6 +94,14 @@ def emptied(container: Any) -> Callable[[], None]:
     return action
 
 
+def replaced(container: dict[Any, Any]) -> Callable[[], None]:
+    def action() -> None:
+        container.clear()
+        container["other"] = [1]
+
+    return action
+
+
 KEPT: list[Any] = []
 
 
@@ -122,7 +130,7 @@ def test_a_container_that_changes_while_it_is_read_is_refused(mirror: Any) -> No
                 convert(members)
         # As many as before, but others.
         other: dict[Any, Any] = {}
-        other["trap"] = Trap(lambda other=other: (other.clear(), other.update(a=[1])))
+        other["trap"] = Trap(replaced(other))
         assert convert(other)
 
 
