@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections.abc
 import contextvars
+import gc
 import inspect
 import sys
 import threading
@@ -230,6 +231,24 @@ def test_wakers_take_no_lock_of_python_and_signal_once_a_batch(operations: Any, 
     assert run(kind, main()) == (1_000, 1, ["batch"] * 1_000)
 
 
+def test_a_task_that_nobody_refers_to_stays_while_it_waits(operations: Any, kind: str) -> None:
+    async def main() -> list[str]:
+        done: list[str] = []
+
+        async def wait() -> None:
+            done.append(await operations.gate("alone"))
+
+        asyncio.create_task(wait())  # noqa: RUF006 - that is the point
+        await asyncio.sleep(0)
+        gc.collect()
+        operations.open("alone")
+        while not done:
+            await asyncio.sleep(0)
+        return done
+
+    assert run(kind, main()) == ["alone"]
+
+
 def test_wakes_that_nobody_needs_do_no_harm(operations: Any) -> None:
     async def main() -> None:
         operations.storm("storm", 0.05)
@@ -251,6 +270,7 @@ def test_wakes_that_nobody_needs_do_no_harm(operations: Any) -> None:
 
 if sys.version_info >= (3, 12):
 
+    @pytest.mark.parametrize("kind", ["asyncio", "proactor"])  # uvloop calls the factory of Python 3.14
     def test_eager_tasks(operations: Any, kind: str) -> None:
         async def main() -> list[Any]:
             loop = asyncio.get_running_loop()

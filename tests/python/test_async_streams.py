@@ -154,6 +154,17 @@ def test_an_item_may_be_a_task_with_a_timeout(operations: Any, kind: str) -> Non
     assert run(kind, main()) == [0, 1, 2, -1]
 
 
+def test_it_wakes_the_loop_that_iterates_it_not_the_one_before(operations: Any) -> None:
+    before = asyncio.new_event_loop()
+    assert before.run_until_complete(operations.threaded(1)) == 1
+
+    async def main() -> list[int]:  # many items before the first wait
+        return [number async for number in operations.numbers(100, 4, every=20)]
+
+    assert asyncio.run(asyncio.wait_for(main(), 30)) == list(range(100))
+    before.close()
+
+
 def test_streams_of_several_threads(operations: Any) -> None:
     sums: dict[int, int] = {}
 

@@ -5,11 +5,13 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use pyo3::exceptions::{PyAttributeError, PyNotImplementedError, PyRuntimeError};
 use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PySet;
 use symphony_mailbox::fairness::{Budget, Verdict};
 use symphony_mailbox::{Letter, Mailbox, Posted};
 
@@ -50,6 +52,8 @@ static GENERATION: AtomicU64 = AtomicU64::new(1);
 /// A loop's part that other threads see. No Python reference in it.
 pub(super) struct Shared {
     mailbox: Mailbox<Woken>,
+    /// The set of [`Drain`], borrowed; null once that has gone. Read only while attached.
+    waiting: AtomicPtr<ffi::PyObject>,
     pub event: EventFile,
     pub budget: Budget,
 }
@@ -85,6 +89,25 @@ impl Shared {
         GENERATION.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Keep an object that waits: nothing else may refer to its task, and a wake has to find it. While attached.
+    pub fn hold(&self, object: *mut ffi::PyObject) -> PyResult<()> {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        // SAFETY: a live set and a live object, which is hashed by its address.
+        if waiting.is_null() || unsafe { ffi::PySet_Add(waiting, object) } == 0 {
+            return Ok(());
+        }
+        Python::attach(|py| Err(PyErr::fetch(py)))
+    }
+
+    /// The object waits no more. While attached, and while the caller has a reference to it, or it goes.
+    pub fn let_go(&self, object: *mut ffi::PyObject) {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        if !waiting.is_null() {
+            // SAFETY: as above. It cannot fail: the object is hashed by its address, and the set is one.
+            unsafe { ffi::PySet_Discard(waiting, object) };
+        }
+    }
+
     pub fn is_closed(&self) -> bool {
         self.mailbox.is_closed()
     }
@@ -94,6 +117,8 @@ impl Shared {
 #[pyclass(frozen, module = "symphony._host")]
 pub(super) struct Drain {
     shared: Arc<Shared>,
+    /// The operations that wait. Here, so that they go with the loop, and the garbage collector sees through them.
+    waiting: Py<PySet>,
 }
 
 #[pymethods]
@@ -108,10 +133,15 @@ impl Drain {
         }
         outcome
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.waiting)
+    }
 }
 
 impl Drop for Drain {
     fn drop(&mut self) {
+        self.shared.waiting.store(std::ptr::null_mut(), Ordering::Relaxed);
         self.shared.close();
     }
 }
@@ -226,9 +256,14 @@ fn entry_of<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Entry>> 
     {
         return Ok(entry);
     }
-    let shared =
-        Arc::new(Shared { mailbox: Mailbox::default(), event: EventFile::new()?, budget: Budget::default() });
-    let drain = Bound::new(py, Drain { shared: Arc::clone(&shared) })?;
+    let waiting = PySet::empty(py)?;
+    let shared = Arc::new(Shared {
+        waiting: AtomicPtr::new(waiting.as_ptr()),
+        mailbox: Mailbox::default(),
+        event: EventFile::new()?,
+        budget: Budget::default(),
+    });
+    let drain = Bound::new(py, Drain { shared: Arc::clone(&shared), waiting: waiting.unbind() })?;
     match event_loop.call_method1("add_reader", (shared.event.descriptor(), &drain)) {
         Ok(_) => {}
         Err(error)

@@ -12,7 +12,7 @@ use super::ending;
 use super::event_loop::{Guess, Running, Shared, recent, running};
 use super::known::known;
 use super::object::Object;
-use super::state::{Asked, Callback, Phase, State, finish};
+use super::state::{Asked, Callback, Phase, State, finish, let_go};
 use super::waker::{PollWaker, Woken};
 use crate::pit_api::Component;
 use crate::types::from_raw;
@@ -105,14 +105,11 @@ unsafe fn resume(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
         let actual = running(py)?;
         if actual.event_loop.as_ptr() != current.event_loop {
             // SAFETY: as above. The wakes of that poll would come to another loop: the next poll's waker takes its place.
-            status = unsafe {
-                (*own).state.forget_wakes();
-                poll(own, actual.shared(), &mut out)?
-            };
+            status = unsafe { poll(own, actual.shared(), &mut out)? };
         }
         if status == STATUS_PENDING {
             // SAFETY: as above.
-            return Ok(unsafe { wait(own, &actual) });
+            return unsafe { wait(own, &actual) };
         }
     }
     // SAFETY: as above.
@@ -130,6 +127,9 @@ unsafe fn poll(own: *mut Object, shared: &Arc<Shared>, out: &mut Returned) -> Py
         return Err(PyRuntimeError::new_err(format!("{}() was closed", state.name())));
     };
     let operation = returned.owner.cast::<Operation>();
+    if state.letter.as_ref().is_some_and(|letter| !letter.content.is_for(shared)) {
+        state.forget_wakes(); // of a poll that was ready, and had taken another loop for this one
+    }
     let waker = PollWaker::new(shared, own, state.letter.take());
     let raw = waker.raw();
     // SAFETY: a live operation, polled by one thread at a time; the waker is borrowed, clones are the component's.
@@ -142,17 +142,19 @@ unsafe fn poll(own: *mut Object, shared: &Arc<Shared>, out: &mut Returned) -> Py
 ///
 /// # Safety
 /// As [`advance`].
-unsafe fn wait(own: *mut Object, current: &Running<'_>) -> Step {
+unsafe fn wait(own: *mut Object, current: &Running<'_>) -> PyResult<Step> {
     current.shared().budget.turned(); // the task gives way: that is all the loop needs
     // SAFETY: live objects; from here on the object is part of cycles (task, coroutine, callback).
     unsafe {
         let state = &mut (*own).state;
         (state.phase, state.blocking) = (Phase::Waiting, true);
+        state.holder = Some(Arc::clone(current.shared()));
         if state.event_loop.is_null() {
             state.event_loop = ffi::Py_NewRef(current.event_loop.as_ptr());
             ffi::PyObject_GC_Track(own.cast());
         }
-        Step::Yield(ffi::Py_NewRef(own.cast()))
+        current.shared().hold(own.cast())?;
+        Ok(Step::Yield(ffi::Py_NewRef(own.cast())))
     }
 }
 
@@ -239,6 +241,7 @@ pub(super) fn woken(py: Python<'_>, woken: &Woken) -> PyResult<()> {
             return Ok(());
         }
         state.phase = Phase::Woken;
+        let_go(woken.own);
         schedule(py, own.as_ptr().cast())
     }
 }

@@ -11,7 +11,7 @@ use super::event_loop::running;
 use super::known::known;
 use super::object::Object;
 use super::operation::{cancelled, schedule};
-use super::state::{Asked, Callback, Phase, finish};
+use super::state::{Asked, Callback, Phase, finish, let_go};
 
 type Answer = PyResult<*mut ffi::PyObject>;
 
@@ -66,6 +66,7 @@ pub(super) unsafe fn cancel(py: Python<'_>, own: *mut Object, message: Option<&B
         std::mem::replace(&mut state.message, message)
     };
     unsafe {
+        let_go(own);
         ffi::Py_XDECREF(before);
         let _kept = Bound::<PyAny>::from_borrowed_ptr(py, own.cast());
         schedule(py, own)?; // of one that was woken already they are queued

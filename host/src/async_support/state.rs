@@ -7,7 +7,7 @@ use pyo3::ffi;
 use symphony_mailbox::Letter;
 use symphony_pit_abi::{FLAG_STREAM, Returned};
 
-use super::event_loop::Count;
+use super::event_loop::{Count, Shared};
 use super::object::Object;
 use super::waker::Woken;
 use crate::pit_api::{Component, MethodView};
@@ -57,6 +57,8 @@ pub(super) struct State {
     pub asked: Asked,
     /// That of the first poll that was pending.
     pub event_loop: *mut ffi::PyObject,
+    /// While it waits: who holds it.
+    pub holder: Option<Arc<Shared>>,
     pub letter: Option<Arc<Letter<Woken>>>,
     pub callbacks: Vec<Callback>,
     /// Given with the cancellation.
@@ -75,6 +77,7 @@ impl State {
             yielded: false,
             asked: Asked::Nothing,
             event_loop: ptr::null_mut(),
+            holder: None,
             letter: None,
             callbacks: Vec::new(),
             message: ptr::null_mut(),
@@ -117,11 +120,24 @@ impl State {
     }
 }
 
+/// It waits no more.
+///
+/// # Safety
+/// `own` is live, and somebody else has a reference to it, or it goes; attached to Python.
+pub(super) unsafe fn let_go(own: *mut Object) {
+    // SAFETY: promised by the caller; the borrow ends here.
+    if let Some(holder) = unsafe { (*own).state.holder.take() } {
+        holder.let_go(own.cast());
+    }
+}
+
 /// Come to an end: whatever is still referred to is given back.
 ///
 /// # Safety
 /// `own` is live; attached to Python.
 pub(super) unsafe fn finish(own: *mut Object, phase: Phase) {
+    // SAFETY: as below.
+    unsafe { let_go(own) };
     // SAFETY: promised by the caller; the borrow ends before Python runs.
     let references = unsafe {
         let state = &mut (*own).state;

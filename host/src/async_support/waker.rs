@@ -16,6 +16,13 @@ pub(super) struct Woken {
     pub own: *mut Object,
 }
 
+impl Woken {
+    /// Whether it comes to that loop.
+    pub fn is_for(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+}
+
 // SAFETY: the pointer is followed by the loop's thread alone, while attached to Python.
 unsafe impl Send for Woken {}
 // SAFETY: as above.
