@@ -36,7 +36,7 @@ pub const FREE_SPACE: &str = "free space, or choose another home with --home DIR
 /// The exit code of a class of `symphony.errors`.
 fn exit_of(kind: &str) -> u8 {
     match kind {
-        "InvalidInput" | "ConversionError" | "PitInvalidArgument" => 2,
+        "InvalidInput" | "ConversionError" | "PitInvalidArgument" | "PitWrongType" => 2,
         "NotFound" | "PitNotFound" => 3,
         "PluginBroken" | "InterpreterDied" => 4,
         "Incompatible" => 5,

@@ -226,7 +226,7 @@ fn another_version_or_abi_is_refused_with_both_named() {
     stand_in.behave("abi 2");
     supervise(&stand_in, |it| async move {
         let failure = it.given_up().await;
-        assert!(failure.message.contains("ABI 1.0") && failure.message.contains("2.0"), "{failure}");
+        assert!(failure.message.contains("ABI 1.1") && failure.message.contains("2.1"), "{failure}");
     });
 }
 
