@@ -23,7 +23,9 @@ fn words(value: &Value, text: &mut String) {
         Value::Int(number) => text.push_str(&number.to_string()),
         Value::Float(number) => text.push_str(&number.to_string()),
         Value::List(items) | Value::Tuple(items) | Value::Set(items) | Value::FrozenSet(items) => {
-            items.iter().for_each(|item| words(item, text));
+            for item in items {
+                words(item, text);
+            }
         }
         Value::Map(pairs) => pairs.iter().for_each(|(key, value)| {
             words(key, text);
