@@ -36,9 +36,9 @@ pub const FREE_SPACE: &str = "free space, or choose another home with --home DIR
 /// The exit code of a class of `symphony.errors`.
 fn exit_of(kind: &str) -> u8 {
     match kind {
-        "InvalidInput" | "ConversionError" | "PitInvalidArgument" => 2,
+        "InvalidInput" | "ConversionError" | "PitInvalidArgument" | "PitWrongType" => 2,
         "NotFound" | "PitNotFound" => 3,
-        "PluginBroken" | "InterpreterDied" => 4,
+        "PluginBroken" | "InterpreterDied" | "Quarantined" => 4,
         "Incompatible" => 5,
         "Conflict" | "PitUnavailable" => 6,
         "IndexUnreachable" => 7,

@@ -13,6 +13,7 @@ pub mod json;
 pub mod log_file;
 pub mod options;
 pub mod pit_api;
+pub mod pulse;
 pub mod query;
 pub mod run_id;
 pub mod runs;
@@ -43,6 +44,8 @@ mod module;
 mod owned;
 #[cfg(feature = "python")]
 mod types;
+#[cfg(feature = "python")]
+mod vitals;
 
 /// `symphony._host`
 #[cfg(feature = "python")]

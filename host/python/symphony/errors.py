@@ -60,6 +60,12 @@ class InterpreterDied(SymphonyError, RuntimeError):
     exit_code = 4
 
 
+class Quarantined(SymphonyError, RuntimeError):
+    """A step ended the interpreter three times; it is not executed any more, and its run has failed."""
+
+    exit_code = 4
+
+
 class Incompatible(SymphonyError, RuntimeError):
     """A plugin or component was built for another API, ABI, host or Python."""
 

@@ -400,3 +400,69 @@ def test_a_result_that_does_not_fit_its_hint_fails_the_step() -> None:
     error = virtual_result_of(one(lying), {}, MemoryLog()).error
     assert str(error) == "result of lying[1]: expected int, got str ('2')"
     assert not isinstance(error, WorkflowError)
+
+
+def test_a_suspect_runs_with_nothing_beside_it() -> None:
+    running: set[int] = set()
+    beside: dict[int, set[int]] = {}
+
+    @symphony.step
+    async def work(number: int) -> None:
+        running.add(number)
+        await asyncio.sleep(0)
+        beside[number] = running - {number}
+        await asyncio.sleep(0.01)
+        running.discard(number)
+
+    @symphony.workflow
+    async def several() -> None:
+        await symphony.gather(*[work(number) for number in range(6)])
+
+    def suspect(run: Any) -> None:
+        run._launcher.suspects.update({("run-1", "work#2"), ("run-1", "work#4"), ("run-2", "work#0")})
+
+    assert result_of(several, {}, MemoryLog(), suspect).status == "completed"
+    assert (beside[2], beside[4]) == (set(), set())
+    assert {0, 1, 3, 5} == {0} | beside[0]
+
+
+def test_a_watched_step_is_in_flight_until_it_ends_and_marked_only_while_it_executes() -> None:
+    class Marks:
+        """Writes down what the shared memory would show."""
+
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def begin(self, run: str, workflow: str, plugin: str, name: str, *more: Any) -> int:
+            self.seen.append(f"begin {name} {more[-1]}")
+            return 7
+
+        def enter(self, step: int) -> None:
+            self.seen.append(f"enter {step}")
+
+        def leave(self) -> None:
+            self.seen.append("leave")
+
+        def end(self, step: int) -> None:
+            self.seen.append(f"end {step}")
+
+    @symphony.step
+    async def waits() -> str:
+        await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(0):
+                await asyncio.sleep(60)
+        except TimeoutError:
+            return "timed out"
+
+    @symphony.step
+    def threaded() -> None:
+        raise ValueError("no")
+
+    marks = Marks()
+    assert result_of(one(waits), {}, MemoryLog(), vitals=marks).value == "timed out"
+    turns = ["enter 7", "leave"] * 3
+    assert marks.seen == ["begin waits waits#0", *turns, "end 7"]
+    marks.seen.clear()
+    assert isinstance(result_of(one(threaded), {}, MemoryLog(), vitals=marks).error, ValueError)
+    assert marks.seen == ["begin threaded threaded#0", "enter 7", "leave", "end 7"]

@@ -21,6 +21,7 @@ from symphony.engine.step_cache import StepCache
 from symphony.scheduling import Policy, ReadyStep, Resources, decide
 
 if TYPE_CHECKING:
+    from symphony._host import Vitals
     from symphony.engine.models import Models
     from symphony.values.codec import Codec
 
@@ -45,6 +46,8 @@ class Executor:
         Called with lines for the log.
     clock:
         The wall clock in seconds, for backoff deadlines.
+    vitals:
+        Where the host sees which steps are in flight; None: nobody watches.
     """
 
     def __init__(
@@ -58,12 +61,18 @@ class Executor:
         clock: Callable[[], float] = time.time,
         async_slots: int = 100,
         threads: int | None = None,
+        vitals: Vitals | None = None,
     ) -> None:
         self.policy = policy
         self.closing = False
         self.codec = codec
         self.models = models
         self.progress = progress
+        self.vitals = vitals
+        self.suspects: set[tuple[str, str]] = set()
+        """Run and key of steps that are executed with nothing beside them, once: one may be deadly."""
+        self._alone = False
+        self._busy = 0
         self._report = report
         self._clock = clock
         self.loop = asyncio.get_running_loop()
@@ -146,6 +155,8 @@ class Executor:
             return
         if self.policy is not None and self._unordered and self.loop.time() >= self._next_decision:
             self._order(self.policy)
+        if self._alone or (self.suspects and self._suspect_is_next()):
+            return
         for kind, queue in self._queues.items():
             while queue and self._free[kind]:
                 call = queue.popleft()
@@ -167,8 +178,22 @@ class Executor:
         # With thousands of ready steps a decision costs milliseconds: it may take a tenth of the loop's time.
         self._next_decision = self.loop.time() + 10 * (time.perf_counter() - began)
 
+    def _suspect_is_next(self) -> bool:
+        """Whether a suspect is ready: it starts once nothing else runs, and nothing else starts before."""
+        for kind, queue in self._queues.items():
+            for call in queue:
+                if (call.run, call.key) in self.suspects and not call.stopped:
+                    if not self._busy:
+                        self.suspects.discard((call.run, call.key))
+                        queue.remove(call)
+                        self._alone = True
+                        self._start(call, kind)
+                    return True
+        return False
+
     def _start(self, call: StepCall, kind: str) -> None:
         self._free[kind] -= 1
+        self._busy += 1
         # A context of its own: nothing of the workflow, of other steps or of the engine is visible in a step.
         call.task = self.loop.create_task(self._attempt(call, kind), context=Context())
         self._running.add(call.task)
@@ -177,6 +202,8 @@ class Executor:
     def release(self, kind: str) -> None:
         """A slot of this kind is free again."""
         self._free[kind] += 1
+        self._busy -= 1
+        self._alone = self._alone and self._busy > 0
         if any(self._queues.values()):
             self._dispatch_soon()
 

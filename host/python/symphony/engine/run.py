@@ -56,12 +56,14 @@ class Run:
         launcher: Launcher,
         started: int,
         cwd: str = "/",
+        plugin: str = "",
         report: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.id: Final = run_id
         self.name: Final = name
         self.cwd: Final = cwd
+        self.plugin: Final = plugin
         self.workflow: Final = workflow
         self.counts: Final = StepCounts()
         self.done: Final[asyncio.Future[RunResult]] = asyncio.get_running_loop().create_future()
@@ -144,6 +146,7 @@ class Run:
             on_broken=self._block,
             attempt=earlier.failed + 1,
             not_before=earlier.retry_at / 1_000_000,
+            plugin=self.plugin,
         )
         self._under_way[handle] = call
         return call
