@@ -25,12 +25,13 @@ pub const LOOP_THREAD: usize = 32;
 pub const CRASH_SIGNAL: usize = 40;
 pub const CRASH_STEP: usize = 44;
 
-/// Pairs of a thread's id and the number of its current step; 0: none.
+/// Pairs of a thread's id and the number of what it executes; 0: nothing of a run.
 pub const THREADS_AT: usize = 4096;
 pub const THREADS: usize = 256;
 pub const THREAD_BYTES: usize = 8;
 
-/// Descriptions of the steps in flight: a length, 0 where there is none, and the text. Steps count from 1.
+/// Descriptions of the steps in flight: a length, 0 where there is none, the number, and the text. A number is given once,
+/// so that one that was kept too long names nothing; its remainder by `STEPS` is the place.
 pub const STEPS_AT: usize = 8192;
 pub const STEPS: usize = 256;
 pub const STEP_BYTES: usize = 1024;
@@ -44,13 +45,14 @@ const STACKS_LIMIT: u64 = 4 << 20;
 const DUMP_LIMIT: Duration = Duration::from_secs(1);
 const DUMP_LOOK: Duration = Duration::from_millis(20);
 
-/// A step that is being executed.
+/// A step that is being executed, or a run's own code.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
     pub run: String,
     pub workflow: String,
     pub plugin: String,
     pub name: String,
+    /// Counts from 1; 0: it is no step, but the code of the workflow itself.
     pub attempt: u32,
     /// Its time limit in seconds; 0: none.
     pub timeout: f64,
@@ -72,8 +74,13 @@ impl Step {
         })
     }
 
+    pub const fn is_workflow(&self) -> bool {
+        self.attempt == 0
+    }
+
     pub fn describe(&self) -> String {
-        format!("step {} of run {} ({})", self.key, self.run, self.workflow)
+        let what = if self.is_workflow() { "the workflow".to_owned() } else { format!("step {}", self.key) };
+        format!("{what} of run {} ({})", self.run, self.workflow)
     }
 }
 
@@ -132,17 +139,24 @@ impl Pulse {
     }
 
     fn step(&self, number: u32) -> Option<Step> {
-        let number = usize::try_from(number).ok().filter(|number| (1..=STEPS).contains(number))?;
-        let entry: [u8; STEP_BYTES] = self.bytes(STEPS_AT + (number - 1) * STEP_BYTES);
-        let (length, text) = entry.split_first_chunk::<4>()?;
+        let place = usize::try_from(number).ok()? % STEPS;
+        self.entry(place).filter(|(found, _)| *found == number).map(|(_, step)| step)
+    }
+
+    fn entry(&self, place: usize) -> Option<(u32, Step)> {
+        let entry: [u8; STEP_BYTES] = self.bytes(STEPS_AT + place * STEP_BYTES);
+        let (length, rest) = entry.split_first_chunk::<4>()?;
+        let (number, text) = rest.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
-        Step::parse(&String::from_utf8_lossy(text.get(..length).filter(|text| !text.is_empty())?))
+        let step =
+            Step::parse(&String::from_utf8_lossy(text.get(..length).filter(|text| !text.is_empty())?))?;
+        Some((u32::from_ne_bytes(*number), step))
     }
 
     /// The steps that were begun and have not ended.
     pub fn in_flight(&self) -> Vec<Step> {
-        let numbers = 1..=u32::try_from(STEPS).unwrap_or(u32::MAX);
-        numbers.filter_map(|number| self.step(number)).collect()
+        let entries = (0..STEPS).filter_map(|place| self.entry(place));
+        entries.map(|(_, step)| step).filter(|step| !step.is_workflow()).collect()
     }
 
     fn current(&self) -> impl Iterator<Item = (u32, Step)> {
@@ -221,10 +235,11 @@ mod tests {
         pulse.memory.write_all_at(&word.to_ne_bytes(), at as u64).unwrap();
     }
 
-    fn describe(pulse: &Pulse, number: usize, key: &str) {
-        let text = format!("01run\0tools.wait\0tools\0wait\x002\x001.5\0{key}");
-        let at = STEPS_AT + (number - 1) * STEP_BYTES;
-        pulse.memory.write_all_at(text.as_bytes(), at as u64 + 4).unwrap();
+    fn describe(pulse: &Pulse, number: u32, attempt: u32, key: &str) {
+        let text = format!("01run\0tools.wait\0tools\0wait\0{attempt}\x001.5\0{key}");
+        let at = STEPS_AT + (number as usize % STEPS) * STEP_BYTES;
+        pulse.memory.write_all_at(text.as_bytes(), at as u64 + 8).unwrap();
+        write(pulse, at + 4, number);
         write(pulse, at, u32::try_from(text.len()).unwrap());
     }
 
@@ -237,8 +252,9 @@ mod tests {
     fn the_steps_in_flight_and_the_one_of_the_loop_are_read() {
         let pulse = Pulse::new().unwrap();
         assert_eq!((pulse.in_flight(), pulse.loop_step()), (vec![], None));
-        describe(&pulse, 1, "wait#0");
-        describe(&pulse, STEPS, "wait#1");
+        describe(&pulse, 1, 2, "wait#0");
+        describe(&pulse, 514, 2, "wait#1");
+        describe(&pulse, 3, 0, "");
         let [first, second] = &pulse.in_flight()[..] else { panic!("two steps") };
         assert_eq!((&*first.key, &*second.key, &*first.run), ("wait#0", "wait#1", "01run"));
         assert_eq!((first.attempt, first.timeout, &*first.plugin), (2, 1.5, "tools"));
@@ -246,15 +262,19 @@ mod tests {
         enter(&pulse, 0, 70, 0);
         enter(&pulse, 1, 71, 1);
         assert_eq!(pulse.loop_step(), None, "the loop is in no step");
-        enter(&pulse, 0, 70, 256);
+        enter(&pulse, 0, 70, 514);
         assert_eq!(pulse.loop_step().unwrap().key, "wait#1");
+        enter(&pulse, 0, 70, 2);
+        assert_eq!(pulse.loop_step(), None, "a number that was kept too long");
+        enter(&pulse, 0, 70, 3);
+        assert_eq!(pulse.loop_step().unwrap().describe(), "the workflow of run 01run (tools.wait)");
     }
 
     #[test]
     fn who_holds_the_python_lock_is_certain_only_where_one_step_is_on() {
         let pulse = Pulse::new().unwrap();
-        describe(&pulse, 1, "wait#0");
-        describe(&pulse, 2, "wait#1");
+        describe(&pulse, 1, 1, "wait#0");
+        describe(&pulse, 2, 1, "wait#1");
         write(&pulse, LOOP_THREAD, 70);
         enter(&pulse, 1, 71, 1);
         assert_eq!(pulse.blocking_step(true), None);

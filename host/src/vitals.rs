@@ -24,7 +24,9 @@ use crate::system;
 const DEADLY: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGABRT, libc::SIGFPE, libc::SIGILL];
 /// Room for the handlers, Python's among them, where a thread has used up its own.
 const SIGNAL_STACK: usize = 64 << 10;
-const TEXT_BYTES: usize = STEP_BYTES - 4;
+#[expect(clippy::cast_possible_truncation, reason = "256")]
+const STEP_COUNT: u32 = STEPS as u32;
+const TEXT_BYTES: usize = STEP_BYTES - 8;
 
 /// The memory of the process that has a host, and that process; a forked child must not write there.
 static WATCHED: AtomicPtr<Memory> = AtomicPtr::new(null_mut());
@@ -70,13 +72,14 @@ impl Memory {
     }
 
     fn describe(&self, number: u32, text: &str) {
-        let at = STEPS_AT + (number as usize - 1) * STEP_BYTES;
+        let at = STEPS_AT + (number as usize % STEPS) * STEP_BYTES;
         let mut end = text.len().min(TEXT_BYTES);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
         // SAFETY: within the mapping; the entry is this caller's own until its length is published.
-        unsafe { text.as_ptr().copy_to_nonoverlapping(self.0.as_ptr().add(at + 4), end) };
+        unsafe { text.as_ptr().copy_to_nonoverlapping(self.0.as_ptr().add(at + 8), end) };
+        self.word(at + 4).store(number, Ordering::Relaxed);
         self.word(at).store(u32::try_from(end).unwrap_or(0), Ordering::Release);
     }
 
@@ -151,6 +154,7 @@ thread_local! {
 #[pyclass(frozen, module = "symphony._host")]
 struct Vitals {
     memory: Arc<Memory>,
+    /// The numbers to be given next, one for each place.
     free: Mutex<Vec<u32>>,
 }
 
@@ -191,7 +195,7 @@ impl Vitals {
             OWNER.store(std::process::id().cast_signed(), Ordering::Relaxed);
             WATCHED.store(Arc::into_raw(memory.clone()).cast_mut(), Ordering::Release); // for ever
         }
-        let free = (1..=u32::try_from(STEPS).unwrap_or(0)).rev().collect();
+        let free = (STEP_COUNT..2 * STEP_COUNT).rev().collect();
         Ok(Self { memory, free: Mutex::new(free) })
     }
 
@@ -231,7 +235,7 @@ impl Vitals {
         }
     }
 
-    /// A step begins; gives its number, 0 where there is no room for one more.
+    /// A step begins; gives its number, 0 where there is no room for one more. Attempt 0 is the code of the workflow itself.
     #[expect(clippy::too_many_arguments, reason = "the parts of one description")]
     fn begin(
         &self,
@@ -252,9 +256,10 @@ impl Vitals {
 
     /// It has ended.
     fn end(&self, step: u32) {
-        if step != 0 && step as usize <= STEPS {
+        if step != 0 {
             self.memory.describe(step, "");
-            self.free.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+            let next = step.checked_add(STEP_COUNT).unwrap_or(step % STEP_COUNT + STEP_COUNT);
+            self.free.lock().unwrap_or_else(PoisonError::into_inner).push(next);
         }
     }
 

@@ -102,13 +102,14 @@ def check_quarantine(
         ("abort", "thread", "signal 6 (SIGABRT)"),
         ("overflow", "loop", "signal 11 (SIGSEGV)"),
         ("overflow", "thread", "signal 11 (SIGSEGV)"),
+        ("segfault", "helper", "signal 11 (SIGSEGV)"),
     ],
 )
 def test_a_step_that_crashes_three_times_is_quarantined_and_another_run_goes_on(
     home: Home, tmp_path: Path, reports: Reports, native: str, how: str, place: str, cause: str
 ) -> None:
     bystander = start(home, "patience", path=str(tmp_path / "go"), folder=str(tmp_path), steps=3)
-    key = "on_loop#0" if place == "loop" else "in_thread#0"
+    key = {"loop": "on_loop#0", "thread": "in_thread#0", "helper": "in_helper#0"}[place]
     run = start(home, "death", how=how, place=place, folder=str(tmp_path), library=native)
     text = check_quarantine(result(home, run), reports(), key, cause, 3)
     assert f"blamed    step {key} of run {run} (deadly.death), plugin deadly" in text
@@ -118,6 +119,16 @@ def test_a_step_that_crashes_three_times_is_quarantined_and_another_run_goes_on(
     (tmp_path / "go").touch()
     assert result(home, bystander)["result"] == [0, 1, 2]
     assert interpreter(home)["liveness"] == "running"
+
+
+def test_a_workflow_whose_own_code_hangs_fails_alone(home: Home, tmp_path: Path, reports: Reports) -> None:
+    bystander = start(home, "patience", path=str(tmp_path / "go"), folder=str(tmp_path))
+    run = start(home, "death", how="loop", place="workflow", folder=str(tmp_path))
+    document = result(home, run)
+    assert (document["error"]["type"], document["error"]["step"]) == ("Quarantined", None)
+    assert f"blamed    the workflow of run {run} (deadly.death), plugin deadly" in reports()[0].read_text()
+    (tmp_path / "go").touch()
+    assert result(home, bystander)["result"] == [0]
 
 
 @pytest.mark.parametrize(("how", "cause"), [("exit", "exit code 3"), ("kill", "signal 9 (SIGKILL)")])

@@ -61,7 +61,7 @@ class InterpreterDied(SymphonyError, RuntimeError):
 
 
 class Quarantined(SymphonyError, RuntimeError):
-    """A step ended the interpreter three times; it is not executed any more, and its run has failed."""
+    """A step, or the workflow itself, ended the interpreter three times: its run has failed."""
 
     exit_code = 4
 

@@ -103,7 +103,7 @@ class Interpreter:
         notify: list[int] | None = None,
         no_plugins: bool = False,
         quarantined: list[dict[str, Any]] | None = None,
-        suspects: list[list[str]] | None = None,
+        suspects: list[tuple[str, str, int]] | None = None,
     ) -> dict[str, Any]:
         if self._ready is not None:
             raise InvalidInput("the interpreter is configured already")
@@ -129,7 +129,7 @@ class Interpreter:
             health_interval=settings.health_interval,
             vitals=self._watched.vitals,
             quarantined=quarantined or [],
-            suspects=[(run, key) for run, key in suspects or []],
+            suspects=suspects or [],
         )
         requests = {**ModelRequests(engine.models).methods(), **ArtifactRequests(pit.native).methods()}
         self._ready = _Ready(engine, plugins, pit, requests)

@@ -118,6 +118,7 @@ mod tests {
             workflow: "tools.wait".into(),
             plugin: "tools".into(),
             key: "wait#0".into(),
+            attempt: 1,
             ..Step::default()
         }
     }

@@ -131,8 +131,7 @@ impl Ledger {
         row.counted += 1;
         row.cause.clone_from(&death.cause);
         let what = if row.counted >= QUARANTINE { ": quarantined, its run fails" } else { "" };
-        let text =
-            format!("death {} of {QUARANTINE} of step {} of run {}{what}", row.counted, row.key, row.run);
+        let text = format!("death {} of {QUARANTINE} of {}{what}", row.counted, guilty.describe());
         Verdict { counted: true, text }
     }
 
@@ -153,7 +152,7 @@ impl Ledger {
     pub fn orders(&self) -> (Value, Value) {
         let quarantined = self.rows.iter().filter(|row| row.counted >= QUARANTINE).map(Row::document);
         let suspects = self.rows.iter().filter(|row| row.nearby >= SUSPICION && row.counted < QUARANTINE);
-        (quarantined.collect(), suspects.map(|row| json!([row.run, row.key])).collect())
+        (quarantined.collect(), suspects.map(|row| json!([row.run, row.key, row.nearby])).collect())
     }
 }
 
@@ -200,7 +199,7 @@ mod tests {
         let (one, two) = (step("a", "x#0"), step("b", "x#0"));
         assert_eq!(ledger.judge(&death(None, &[&one, &two]), |_| true), Verdict::default());
         assert!(!ledger.judge(&death(None, &[&one]), |_| true).counted, "alone, but no suspect yet");
-        assert_eq!(ledger.orders(), (json!([]), json!([["a", "x#0"]])));
+        assert_eq!(ledger.orders(), (json!([]), json!([["a", "x#0", 2]])));
         for _ in 0..2 {
             assert!(!ledger.judge(&death(None, &[&one, &two]), |_| true).counted, "not alone");
         }
@@ -208,7 +207,7 @@ mod tests {
             assert!(ledger.judge(&death(None, &[&two]), |_| true).counted);
         }
         let (quarantined, suspects) = ledger.orders();
-        assert_eq!((&quarantined[0]["run"], suspects), (&json!("b"), json!([["a", "x#0"]])));
+        assert_eq!((&quarantined[0]["run"], suspects), (&json!("b"), json!([["a", "x#0", 4]])));
     }
 
     #[test]

@@ -120,7 +120,8 @@ def _show(state: State, document: dict[str, Any]) -> None:
     click.echo(f"interpreter  {', '.join(facts)}")
     if interpreter.get("silent") is not None:
         step = interpreter.get("step")
-        place = f", in step {safe(step['key'])} of run {step['run']}" if step else ""
+        where = f"step {safe(step['key'])}" if step and step["key"] else "the workflow"
+        place = f", in {where} of run {step['run']}" if step else ""
         click.echo(f"{interpreter['liveness']:<12} for {seconds(float(interpreter['silent']))}{place}")
         for line in str(interpreter.get("stacks") or "").splitlines()[:STACK_LINES]:
             click.echo(f"             {safe(line)}")

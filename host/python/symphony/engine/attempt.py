@@ -67,7 +67,7 @@ class Attempt:
         if self._lease is not None:
             self._executor.models.release(self._lease)
             self._lease = None
-        self._executor.release(self._kind)
+        self._executor.release(self._call, self._kind)
 
     async def _result(self) -> bytes | BaseException:
         options = self._call.step.options

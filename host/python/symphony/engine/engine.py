@@ -62,7 +62,7 @@ class Engine:
     quarantined:
         Steps that ended the interpreter too often, as the host counts it; their runs fail.
     suspects:
-        Run and key of steps that are executed with nothing beside them.
+        Run and key of steps that are first executed with nothing beside them, and the deaths near to them.
 
     Example
     -------
@@ -81,7 +81,7 @@ class Engine:
         health_interval: float = 30.0,
         vitals: Vitals | None = None,
         quarantined: Iterable[Mapping[str, Any]] = (),
-        suspects: Iterable[tuple[str, str]] = (),
+        suspects: Iterable[tuple[str, str, int]] = (),
     ) -> None:
         self._pit = pit
         self._tracker = pit.dag_tracker
@@ -91,7 +91,7 @@ class Engine:
         self._notify = notify
         self.models = ModelPool(pit.pool_manager, log_line)
         self._executor = Executor(codec, self.models, progress=self._progress, report=log_line, vitals=vitals)
-        self._executor.suspects.update(suspects)
+        self._executor.care.suspect({(run, key): deaths for run, key, deaths in suspects})
         self._quarantined: Final = {str(step["run"]): step for step in quarantined}
         self._runs: dict[str, Run] = {}
         self._driving: set[asyncio.Task[None]] = set()
@@ -266,6 +266,7 @@ class Engine:
             started=int(info["accepted"]),
             cwd=str(json.loads(info["info"])["cwd"]),
             plugin=registered.plugin,
+            vitals=self._executor.vitals,
             report=lambda line: log_line(f"run {run_id}: {line}"),
         )
         self._blocked.pop(run_id, None)

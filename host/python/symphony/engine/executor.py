@@ -15,7 +15,9 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from symphony.engine.attempt import ASYNC, THREAD, Attempt
+from symphony.engine.care import Care
 from symphony.engine.launching import Outcome, StepCall
+from symphony.engine.marking import HelperThreads
 from symphony.engine.run_log import FAILED, pack
 from symphony.engine.step_cache import StepCache
 from symphony.scheduling import Policy, ReadyStep, Resources, decide
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 _LARGE: Final = 256 * 1024
 
 Progress = Callable[[StepCall, float, float, str], None]
+
+
+def _kind(call: StepCall) -> str:
+    return ASYNC if call.step.is_async else THREAD
 
 
 class Executor:
@@ -69,15 +75,14 @@ class Executor:
         self.models = models
         self.progress = progress
         self.vitals = vitals
-        self.suspects: set[tuple[str, str]] = set()
-        """Run and key of steps that are executed with nothing beside them, once: one may be deadly."""
-        self._alone = False
-        self._busy = 0
         self._report = report
         self._clock = clock
         self.loop = asyncio.get_running_loop()
         thread_slots = threads or min(32, (os.cpu_count() or 1) + 4)
         self.pool = concurrent.futures.ThreadPoolExecutor(thread_slots, thread_name_prefix="step")
+        self.care = Care(self.loop, self._dispatch)
+        if vitals is not None:
+            self.loop.set_default_executor(HelperThreads(vitals))
         self._free = {ASYNC: async_slots, THREAD: thread_slots}
         self._queues: dict[str, deque[StepCall]] = {ASYNC: deque(), THREAD: deque()}
         self._cache = StepCache(codec)
@@ -128,7 +133,7 @@ class Executor:
         self._dispatch()
 
     def _queue(self, call: StepCall) -> None:
-        kind = ASYNC if call.step.is_async else THREAD
+        kind = _kind(call)
         call.ready = ReadyStep(
             call.run,
             call.workflow,
@@ -151,12 +156,16 @@ class Executor:
 
     def _dispatch(self) -> None:
         self._dispatching = False
-        if self._paused:
+        if self._paused or self.care.holds:
+            return
+        suspect = self.care.choose(call for queue in self._queues.values() for call in queue)
+        if suspect is not None:
+            kind = _kind(suspect)
+            self._queues[kind].remove(suspect)
+            self._start(suspect, kind)
             return
         if self.policy is not None and self._unordered and self.loop.time() >= self._next_decision:
             self._order(self.policy)
-        if self._alone or (self.suspects and self._suspect_is_next()):
-            return
         for kind, queue in self._queues.items():
             while queue and self._free[kind]:
                 call = queue.popleft()
@@ -178,32 +187,17 @@ class Executor:
         # With thousands of ready steps a decision costs milliseconds: it may take a tenth of the loop's time.
         self._next_decision = self.loop.time() + 10 * (time.perf_counter() - began)
 
-    def _suspect_is_next(self) -> bool:
-        """Whether a suspect is ready: it starts once nothing else runs, and nothing else starts before."""
-        for kind, queue in self._queues.items():
-            for call in queue:
-                if (call.run, call.key) in self.suspects and not call.stopped:
-                    if not self._busy:
-                        self.suspects.discard((call.run, call.key))
-                        queue.remove(call)
-                        self._alone = True
-                        self._start(call, kind)
-                    return True
-        return False
-
     def _start(self, call: StepCall, kind: str) -> None:
         self._free[kind] -= 1
-        self._busy += 1
         # A context of its own: nothing of the workflow, of other steps or of the engine is visible in a step.
         call.task = self.loop.create_task(self._attempt(call, kind), context=Context())
         self._running.add(call.task)
         call.task.add_done_callback(self._running.discard)
 
-    def release(self, kind: str) -> None:
-        """A slot of this kind is free again."""
+    def release(self, call: StepCall, kind: str) -> None:
+        """The slot of a call is free again."""
         self._free[kind] += 1
-        self._busy -= 1
-        self._alone = self._alone and self._busy > 0
+        self.care.ended(call)
         if any(self._queues.values()):
             self._dispatch_soon()
 

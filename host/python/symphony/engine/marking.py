@@ -1,12 +1,15 @@
 """Tells the host which step a thread is in, whenever it is in one: a crash or a hang is then some step's.
 
-Tasks and threads that a step starts by itself are not marked.
+What a step gives to ``asyncio.to_thread`` is marked, tasks and threads that it starts otherwise are not. The
+code of a workflow itself is marked as its run's.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import types
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -15,11 +18,16 @@ if TYPE_CHECKING:
     from symphony.engine.launching import StepCall
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+_step: Final[ContextVar[int]] = ContextVar("symphony_step_number", default=0)
 
 
 def _begin(vitals: Vitals, call: StepCall) -> int:
     limit = call.step.options.timeout or 0.0
-    return vitals.begin(call.run, call.workflow, call.plugin, call.step.name, call.attempt, limit, call.key)
+    step = vitals.begin(call.run, call.workflow, call.plugin, call.step.name, call.attempt, limit, call.key)
+    _step.set(step)
+    return step
 
 
 @types.coroutine
@@ -60,3 +68,38 @@ def marked_call(vitals: Vitals, call: StepCall, body: Callable[[], T]) -> T:
     finally:
         vitals.leave()
         vitals.end(step)
+
+
+def marked_turn(vitals: Vitals, run: str, workflow: str, plugin: str, body: Callable[[], None]) -> None:
+    """Call ``body``, the code of a workflow between two waits."""
+    turn = vitals.begin(run, workflow, plugin, "", 0, 0.0, "")
+    vitals.enter(turn)
+    try:
+        body()
+    finally:
+        vitals.leave()
+        vitals.end(turn)
+
+
+class HelperThreads(concurrent.futures.ThreadPoolExecutor):
+    """The threads of ``asyncio.to_thread``: what a step does there is the step's, too."""
+
+    def __init__(self, vitals: Vitals) -> None:
+        super().__init__(thread_name_prefix="asyncio")
+        self._vitals = vitals
+
+    def submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> concurrent.futures.Future[T]:
+        step = _step.get()
+        if not step:
+            return super().submit(fn, *args, **kwargs)
+
+        def marked_helper() -> T:
+            self._vitals.enter(step)
+            try:
+                return fn(*args, **kwargs)
+            finally:
+                self._vitals.leave()
+
+        return super().submit(marked_helper)

@@ -1,4 +1,4 @@
-"""The end of a run whose step ended the interpreter again and again."""
+"""The end of a run that ended the interpreter again and again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def quarantine_result(step: Mapping[str, Any], states: Mapping[str, int]) -> Run
     Parameters
     ----------
     step:
-        What the host knows of the step: ``key``, ``counted`` deaths, the last one's ``cause`` and ``report``.
+        What the host knows of the step: ``key`` (empty: the workflow itself), ``counted`` deaths, the last
+        one's ``cause`` and ``report``.
     states:
         How many steps of the run are in which state.
     """
@@ -29,7 +30,5 @@ def quarantine_result(step: Mapping[str, Any], states: Mapping[str, int]) -> Run
         failed=failed,
         skipped=states.get("skipped", 0),
     )
-    report = str(step["report"]) or None
-    return RunResult(
-        "failed", error=Quarantined(message), step=str(step["key"]), report=report, counts=counts
-    )
+    key, report = str(step["key"]) or None, str(step["report"]) or None
+    return RunResult("failed", error=Quarantined(message), step=key, report=report, counts=counts)

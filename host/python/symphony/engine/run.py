@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from symphony.engine.alarm import Alarm
 from symphony.engine.launching import Launcher, Outcome, StepCall
+from symphony.engine.marking import marked_turn
 from symphony.engine.run_calls import RunCalls
 from symphony.engine.run_end import RunEnd, RunResult, StepCounts, settled
 from symphony.engine.run_log import CACHED, COMMAND, OUTCOME, TIMER, Attempts, LogRecord, RunLog, unpack
@@ -29,6 +30,7 @@ from symphony.errors import WorkflowEffect, WorkflowError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from symphony._host import Vitals
     from symphony.engine.handles import Handle
     from symphony.values.codec import Codec
     from symphony.workflows import Workflow
@@ -57,6 +59,7 @@ class Run:
         started: int,
         cwd: str = "/",
         plugin: str = "",
+        vitals: Vitals | None = None,
         report: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -69,6 +72,7 @@ class Run:
         self.done: Final[asyncio.Future[RunResult]] = asyncio.get_running_loop().create_future()
         self.calls: Final = RunCalls(codec, self.counts, self._stop_step)
         self.loop: Final = RunLoop(run_id, started, self.calls, report)  # type: ignore[abstract]  # the rest refuses, by name
+        self._vitals = vitals
         self._inputs = inputs
         self._log = log
         self._codec = codec
@@ -243,6 +247,12 @@ class Run:
                 return True
 
     def _run_code(self) -> None:
+        if self._vitals is None:
+            self._run_ready()
+        else:
+            marked_turn(self._vitals, self.id, self.name, self.plugin, self._run_ready)
+
+    def _run_ready(self) -> None:
         while True:
             self.loop.run_ready()
             self._end.advance(self.calls.open)
