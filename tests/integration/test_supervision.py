@@ -211,6 +211,21 @@ def test_a_stopped_interpreter_is_reported_and_goes_on_when_it_may(home: Home, t
     assert interpreter(home)["pid"] == before["pid"]
 
 
+def core_limit(home: Home) -> list[str]:
+    """Soft and hard limit of the interpreter's core files, in bytes."""
+    limits = Path(f"/proc/{interpreter(home)['pid']}/limits").read_text()
+    line = next(line for line in limits.splitlines() if line.startswith("Max core file size"))
+    return line.split()[4:6]
+
+
+def test_a_core_file_is_left_only_where_it_is_asked_for(home: Home) -> None:
+    soft, hard = core_limit(home)
+    assert soft == "0"
+    (home.path / "config.toml").write_text(f"[host]\nhang_after = {HANG_AFTER}\ncore_dumps = true\n")
+    request(home, "host.restart")
+    assert core_limit(home) == [hard, hard]
+
+
 def test_kill_stopped_ends_a_stopped_interpreter(home: Home, tmp_path: Path, reports: Reports) -> None:
     (home.path / "config.toml").write_text(f"[host]\nhang_after = {HANG_AFTER}\nkill_stopped = true\n")
     request(home, "host.restart")
