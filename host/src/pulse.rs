@@ -33,7 +33,7 @@ pub const THREAD_BYTES: usize = 8;
 /// Descriptions of the steps in flight: a length, 0 where there is none, the number, and the text. A number is given once,
 /// so that one that was kept too long names nothing; its remainder by `STEPS` is the place.
 pub const STEPS_AT: usize = 8192;
-pub const STEPS: usize = 256;
+pub const STEPS: usize = 512;
 pub const STEP_BYTES: usize = 1024;
 pub const BYTES: usize = STEPS_AT + STEPS * STEP_BYTES;
 
@@ -253,7 +253,7 @@ mod tests {
         let pulse = Pulse::new().unwrap();
         assert_eq!((pulse.in_flight(), pulse.loop_step()), (vec![], None));
         describe(&pulse, 1, 2, "wait#0");
-        describe(&pulse, 514, 2, "wait#1");
+        describe(&pulse, 1026, 2, "wait#1");
         describe(&pulse, 3, 0, "");
         let [first, second] = &pulse.in_flight()[..] else { panic!("two steps") };
         assert_eq!((&*first.key, &*second.key, &*first.run), ("wait#0", "wait#1", "01run"));
@@ -262,7 +262,7 @@ mod tests {
         enter(&pulse, 0, 70, 0);
         enter(&pulse, 1, 71, 1);
         assert_eq!(pulse.loop_step(), None, "the loop is in no step");
-        enter(&pulse, 0, 70, 514);
+        enter(&pulse, 0, 70, 1026);
         assert_eq!(pulse.loop_step().unwrap().key, "wait#1");
         enter(&pulse, 0, 70, 2);
         assert_eq!(pulse.loop_step(), None, "a number that was kept too long");

@@ -24,7 +24,7 @@ use crate::system;
 const DEADLY: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGABRT, libc::SIGFPE, libc::SIGILL];
 /// Room for the handlers, Python's among them, where a thread has used up its own.
 const SIGNAL_STACK: usize = 64 << 10;
-#[expect(clippy::cast_possible_truncation, reason = "256")]
+#[expect(clippy::cast_possible_truncation, reason = "512")]
 const STEP_COUNT: u32 = STEPS as u32;
 const TEXT_BYTES: usize = STEP_BYTES - 8;
 
@@ -247,8 +247,12 @@ impl Vitals {
         timeout: f64,
         key: &str,
     ) -> u32 {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some(number) = free else { return 0 };
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if attempt == 0 && free.len() <= STEPS / 2 {
+            return 0; // the rest is for steps
+        }
+        let Some(number) = free.pop() else { return 0 };
+        drop(free);
         let text = format!("{run}\0{workflow}\0{plugin}\0{name}\0{attempt}\0{timeout}\0{key}");
         self.memory.describe(number, &text);
         number

@@ -1,7 +1,7 @@
 """Tells the host which step a thread is in, whenever it is in one: a crash or a hang is then some step's.
 
 What a step gives to ``asyncio.to_thread`` is marked, tasks and threads that it starts otherwise are not. The
-code of a workflow itself is marked as its run's.
+code of a workflow itself is marked by its run.
 """
 
 from __future__ import annotations
@@ -68,17 +68,6 @@ def marked_call(vitals: Vitals, call: StepCall, body: Callable[[], T]) -> T:
     finally:
         vitals.leave()
         vitals.end(step)
-
-
-def marked_turn(vitals: Vitals, run: str, workflow: str, plugin: str, body: Callable[[], None]) -> None:
-    """Call ``body``, the code of a workflow between two waits."""
-    turn = vitals.begin(run, workflow, plugin, "", 0, 0.0, "")
-    vitals.enter(turn)
-    try:
-        body()
-    finally:
-        vitals.leave()
-        vitals.end(turn)
 
 
 class HelperThreads(concurrent.futures.ThreadPoolExecutor):

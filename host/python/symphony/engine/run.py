@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from symphony.engine.alarm import Alarm
 from symphony.engine.launching import Launcher, Outcome, StepCall
-from symphony.engine.marking import marked_turn
 from symphony.engine.run_calls import RunCalls
 from symphony.engine.run_end import RunEnd, RunResult, StepCounts, settled
 from symphony.engine.run_log import CACHED, COMMAND, OUTCOME, TIMER, Attempts, LogRecord, RunLog, unpack
@@ -73,6 +72,7 @@ class Run:
         self.calls: Final = RunCalls(codec, self.counts, self._stop_step)
         self.loop: Final = RunLoop(run_id, started, self.calls, report)  # type: ignore[abstract]  # the rest refuses, by name
         self._vitals = vitals
+        self._own_code = 0
         self._inputs = inputs
         self._log = log
         self._codec = codec
@@ -98,6 +98,8 @@ class Run:
         """Take the run up, from its first record or from where the log ends."""
         self._recovered.extend(self._log.recovered())
         self._attempts = self._log.attempts()
+        if self._vitals is not None:
+            self._own_code = self._vitals.begin(self.id, self.name, self.plugin, "", 0, 0.0, "")
         with self.loop.entered():
             main = self._context.run(self.loop.start_task, self._main(), "")
         self._end = RunEnd(self.loop, main)
@@ -247,17 +249,18 @@ class Run:
                 return True
 
     def _run_code(self) -> None:
-        if self._vitals is None:
-            self._run_ready()
-        else:
-            marked_turn(self._vitals, self.id, self.name, self.plugin, self._run_ready)
-
-    def _run_ready(self) -> None:
-        while True:
-            self.loop.run_ready()
-            self._end.advance(self.calls.open)
-            if not self.loop.has_ready:
-                return
+        vitals = self._vitals
+        if vitals is not None:
+            vitals.enter(self._own_code)
+        try:
+            while True:
+                self.loop.run_ready()
+                self._end.advance(self.calls.open)
+                if not self.loop.has_ready:
+                    return
+        finally:
+            if vitals is not None:
+                vitals.leave()
 
     @property
     def _live(self) -> bool:
@@ -355,6 +358,9 @@ class Run:
             self.done.set_exception(error)
 
     def _dispose(self) -> None:
+        if self._vitals is not None:
+            self._vitals.end(self._own_code)
+            self._own_code = 0
         for handle in list(self._under_way):
             self._stop_step(handle)
         self._alarm.cancel()
