@@ -38,7 +38,7 @@ fn exit_of(kind: &str) -> u8 {
     match kind {
         "InvalidInput" | "ConversionError" | "PitInvalidArgument" | "PitWrongType" => 2,
         "NotFound" | "PitNotFound" => 3,
-        "PluginBroken" | "InterpreterDied" => 4,
+        "PluginBroken" | "InterpreterDied" | "Quarantined" => 4,
         "Incompatible" => 5,
         "Conflict" | "PitUnavailable" => 6,
         "IndexUnreachable" => 7,

@@ -51,6 +51,14 @@ impl Home {
         self.path.join("logs/interpreter.log")
     }
 
+    pub fn reports(&self) -> PathBuf {
+        self.path.join("reports")
+    }
+
+    pub fn deaths(&self) -> PathBuf {
+        self.path.join("deaths.json")
+    }
+
     /// Refuse a home that somebody else owns or may write to; one that is not there yet is fine.
     pub fn check(&self) -> Result<()> {
         let found = match fs::metadata(&self.path) {
@@ -132,7 +140,7 @@ fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// Write a file so that a reader sees the old content or the new one, never half of it.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     write_private(&temporary, content)?;
     fs::rename(&temporary, path)

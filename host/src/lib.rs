@@ -13,6 +13,7 @@ pub mod json;
 pub mod log_file;
 pub mod options;
 pub mod pit_api;
+pub mod pulse;
 pub mod query;
 pub mod run_id;
 pub mod runs;
@@ -45,6 +46,8 @@ mod owned;
 mod passing;
 #[cfg(feature = "python")]
 mod types;
+#[cfg(feature = "python")]
+mod vitals;
 
 /// `symphony._host`
 #[cfg(feature = "python")]

@@ -17,7 +17,7 @@ use symphony_pit_journal::{Backend, Durability, Notifier, Options};
 use crate::errors;
 use crate::gate::{Gate, refuse_forked};
 use crate::pit_api::{self, CREATE_PATIENCE, Description};
-use crate::{async_support, bindings, codec};
+use crate::{async_support, bindings, codec, vitals};
 
 /// The element of `pit list` for a component.
 fn describe_one<'py>(py: Python<'py>, description: &Description) -> PyResult<Bound<'py, PyDict>> {
@@ -347,5 +347,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(lease_holder, module)?)?;
     module.add_function(wrap_pyfunction!(watch_parent, module)?)?;
     async_support::register(module)?;
+    vitals::register(module)?;
     Ok(())
 }

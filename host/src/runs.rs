@@ -239,6 +239,10 @@ impl Runs {
 }
 
 impl Observer for Runs {
+    fn is_live(&self, run: &str) -> bool {
+        self.is_live(run)
+    }
+
     fn steps_completed(&self) -> u64 {
         self.poll();
         self.steps_completed.get()

@@ -4,13 +4,18 @@
 //! long as the process, because the kernel kills an interpreter whose spawning thread ends.
 
 mod channel;
+mod death;
 mod launch;
 mod lease;
+mod ledger;
 mod life;
+mod mourning;
 mod orders;
 mod output;
 mod phase;
 mod restart;
+mod vigil;
+mod watching;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -25,16 +30,22 @@ use tokio::sync::watch;
 pub use channel::{Answer, Channel};
 pub use phase::Phase;
 pub use restart::RestartPolicy;
+pub use vigil::Liveness;
 
 use crate::failure::{Failure, Result};
 use crate::home::Home;
 use crate::json::Json;
 use crate::log_file::LogFile;
+use crate::pulse::Pulse;
 use crate::system;
+use death::Death;
+use ledger::Ledger;
 use life::Ending;
 use orders::Orders;
 use output::Output;
 use phase::{Stop, Wanted};
+use vigil::Patience;
+use watching::Condition;
 
 /// What is started, and for whom.
 #[derive(Clone, Debug)]
@@ -53,6 +64,8 @@ pub struct Settings {
 pub trait Observer {
     /// Steps that were completed so far, in any life: deaths with progress between them do not break the circuit.
     fn steps_completed(&self) -> u64;
+    /// Whether a run has not ended: deaths are counted against steps of such ones only.
+    fn is_live(&self, run: &str) -> bool;
     /// Completes the sentence "the interpreter …".
     fn interpreter(&self, message: &str);
     /// A progress notification of the interpreter.
@@ -82,6 +95,15 @@ pub struct Supervisor {
     /// Whether one was ready since the host started.
     was_ready: Cell<bool>,
     last_death: RefCell<String>,
+    patience: Cell<Patience>,
+    condition: RefCell<Condition>,
+    ledger: RefCell<Ledger>,
+    /// The shared memory of the one that was started last.
+    pulse: RefCell<Option<Rc<Pulse>>>,
+    /// The Python of the one that was ready last.
+    python_version: RefCell<String>,
+    /// Processes that the kernel had killed for lack of memory when it was started.
+    starved: Cell<u64>,
 }
 
 impl Supervisor {
@@ -94,6 +116,7 @@ impl Supervisor {
     ) -> Result<Rc<Self>> {
         let output = Output::open(settings.home.interpreter_log())
             .map_err(|error| Failure::unusable(&settings.home.interpreter_log(), &error))?;
+        let ledger = Ledger::open(settings.home.deaths());
         Ok(Rc::new(Self {
             settings,
             observer,
@@ -107,6 +130,12 @@ impl Supervisor {
             restarts: Cell::new(0),
             was_ready: Cell::new(false),
             last_death: RefCell::default(),
+            patience: Cell::default(),
+            condition: RefCell::default(),
+            ledger: RefCell::new(ledger),
+            pulse: RefCell::default(),
+            python_version: RefCell::default(),
+            starved: Cell::new(0),
         }))
     }
 
@@ -122,8 +151,9 @@ impl Supervisor {
                 Ending::Stopped => {}
                 Ending::Refused(failure) => self.fail(failure),
                 Ending::Early(what) => self.fail(Failure::unavailable(what)),
-                Ending::Died { cause, ready_for } => {
-                    self.mourn(&cause, ready_for, &mut policy, &mut wanted).await;
+                Ending::Died { cause, signal, ready_for } => {
+                    let death = self.examine(cause, signal, ready_for);
+                    self.mourn(&death, &mut policy, &mut wanted).await;
                 }
             }
             if matches!(*self.phase.borrow(), Phase::Failed(_)) {
@@ -147,21 +177,16 @@ impl Supervisor {
     }
 
     /// After a death: wait for the right moment to start again, or give up.
-    async fn mourn(
-        &self,
-        cause: &str,
-        ready_for: Duration,
-        policy: &mut RestartPolicy,
-        wanted: &mut watch::Receiver<Wanted>,
-    ) {
+    async fn mourn(&self, death: &Death, policy: &mut RestartPolicy, wanted: &mut watch::Receiver<Wanted>) {
         let tail = self.output.tail();
-        self.log.line(&format!("the interpreter died: {cause}"));
+        let (cause, steps) = (&death.cause, self.observer.steps_completed());
+        let verdict = self.judge(death);
         cause.clone_into(&mut self.last_death.borrow_mut());
-        match policy.died(Instant::now(), ready_for, self.observer.steps_completed()) {
+        match policy.died(Instant::now(), death.ready_for, steps, verdict.counted) {
             Some(delay) => {
                 self.phase.send_replace(Phase::Restarting);
                 self.restarts.set(self.restarts.get() + 1);
-                self.observer.interpreter(&format!("died by {cause} and is being restarted"));
+                self.observer.interpreter(&format!("died by {} and is being restarted", death.summary()));
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}
                     _ = wanted.changed() => {}
@@ -296,7 +321,7 @@ impl Supervisor {
             Phase::Failed(failure) => failure.document(),
             _ => Value::Null,
         };
-        json!({
+        let mut status = json!({
             "pid": process.map(|(pid, _)| pid),
             "state": phase.name(),
             "restarts": self.restarts.get(),
@@ -304,6 +329,12 @@ impl Supervisor {
             "rss": process.map_or(0, |(pid, _)| system::resident_bytes(pid)),
             "last_death": Some(self.last_death.borrow().clone()).filter(|cause| !cause.is_empty()),
             "problem": problem,
-        })
+        });
+        if matches!(&*phase, Phase::Ready(_)) {
+            for (name, value) in self.condition.borrow().document() {
+                status[name] = value;
+            }
+        }
+        status
     }
 }

@@ -1,6 +1,7 @@
 //! The few system calls that std and tokio have no safe form for.
 #![allow(unsafe_code)] // system calls on plain integers and descriptors; each says why it is sound
 
+use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -9,7 +10,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::Command;
 
-/// Descriptors of a child below this number are the three that it is handed.
+/// Descriptors of a child from this number on are those that it is handed.
 const FIRST_HANDED: RawFd = 3;
 
 fn checked(status: libc::c_int) -> io::Result<libc::c_int> {
@@ -21,12 +22,35 @@ pub fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Nanoseconds of `CLOCK_MONOTONIC`, which all processes share.
+pub fn monotonic() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a local struct; the clock exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+/// An empty file in memory.
+pub fn memory_file(name: &CStr) -> io::Result<File> {
+    // SAFETY: a terminated name; the result is checked before it is owned.
+    let fd = checked(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) })?;
+    // SAFETY: a new descriptor that nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
+}
+
 /// Bytes of memory that a process has resident; 0 once it is gone.
 pub fn resident_bytes(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
     let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     // SAFETY: touches no memory.
     pages * u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// How many processes the kernel has killed for lack of memory.
+pub fn starved() -> u64 {
+    let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
+    count.unwrap_or(0)
 }
 
 /// When a process started, in clock ticks since boot: together with the pid it names one process for good.
@@ -70,6 +94,22 @@ pub fn signal_group(leader: u32, signal: i32) {
     if let Ok(group @ 2..) = i32::try_from(leader) {
         // SAFETY: touches no memory; the group is that of a child of ours.
         unsafe { libc::kill(-group, signal) };
+    }
+}
+
+/// Signal one process, a child that was not waited for yet.
+pub fn signal_process(pid: u32, signal: i32) {
+    if let Ok(pid @ 2..) = i32::try_from(pid) {
+        // SAFETY: touches no memory.
+        unsafe { libc::kill(pid, signal) };
+    }
+}
+
+/// Signal one thread of such a process. One that is gone is fine.
+pub fn signal_thread(pid: u32, thread: u32, signal: i32) {
+    if pid > 1 && thread > 0 {
+        // SAFETY: touches no memory.
+        unsafe { libc::syscall(libc::SYS_tgkill, pid, thread, signal) };
     }
 }
 
@@ -121,8 +161,11 @@ fn prepare<const N: usize>(parent: i32, sources: [RawFd; N]) -> io::Result<()> {
         if libc::getppid() != parent {
             return Err(io::Error::from_raw_os_error(libc::ESRCH)); // the host died before the line above
         }
-        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        libc::setrlimit(libc::RLIMIT_CORE, &raw const none);
+        // No core file, but the interpreter may raise this again where the user asks for one.
+        let mut core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        libc::getrlimit(libc::RLIMIT_CORE, &raw mut core);
+        core.rlim_cur = 0;
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const core);
         // What this process inherited without CLOEXEC is not for the interpreter; a kernel without the call keeps it.
         libc::syscall(libc::SYS_close_range, FIRST_HANDED, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
         // First away from the targets, which may be sources too; the copy made by dup2 stays open across exec.

@@ -92,6 +92,7 @@ def test_retry_gives_disabled_components_another_chance(home: Path) -> None:
         ('[host]\ndurabilty = "machine"\n', "host.durabilty: no such setting"),
         ('[host]\ndurability = "moon"\n', "expected process or machine, got 'moon'"),
         ("[host]\nflush_interval = -1\n", "expected seconds from 0 to 3600"),
+        ("[host]\nkill_stopped = 1\n", "host.kill_stopped: expected true or false"),
         ("[host\n", "config.toml"),
         ("host = 3\n", "host: expected a table"),
     ],

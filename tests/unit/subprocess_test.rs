@@ -16,6 +16,7 @@ use symphony_host::home::Home;
 use symphony_host::json::Json;
 use symphony_host::log_file::LogFile;
 use symphony_host::subprocess::{Observer, Phase, Settings, Supervisor};
+use symphony_pit_abi::{ABI_MAJOR, ABI_MINOR};
 use symphony_pit_journal::Watch;
 use tokio::task::{LocalSet, spawn_local};
 
@@ -29,6 +30,10 @@ struct Notes {
 }
 
 impl Observer for Notes {
+    fn is_live(&self, _run: &str) -> bool {
+        true
+    }
+
     fn steps_completed(&self) -> u64 {
         self.steps.get()
     }
@@ -134,6 +139,8 @@ fn it_gets_exactly_what_it_is_meant_to_inherit() {
         let target = |name: &str| given["descriptors"][name].as_str().unwrap().to_owned();
         assert!(target("3").starts_with("socket:"), "{given}");
         assert!(target("4").contains("eventfd") && target("5").contains("memfd:symphony-log"), "{given}");
+        assert!(target("6").contains("memfd:symphony-pulse"), "{given}");
+        assert!(target("7").contains("memfd:symphony-stacks"), "{given}");
         assert_eq!(given["others"].as_array().unwrap().len(), 1, "only the one that lists them: {given}");
         assert!(it.state("rss").as_u64().unwrap() > 1 << 20 && it.state("uptime").as_f64().unwrap() > 0.0);
         assert_eq!((it.state("state"), it.state("restarts")), (json!("ready"), json!(0)));
@@ -226,7 +233,11 @@ fn another_version_or_abi_is_refused_with_both_named() {
     stand_in.behave("abi 2");
     supervise(&stand_in, |it| async move {
         let failure = it.given_up().await;
-        assert!(failure.message.contains("ABI 1.1") && failure.message.contains("2.1"), "{failure}");
+        assert!(
+            failure.message.contains(&format!("ABI {ABI_MAJOR}.{ABI_MINOR}"))
+                && failure.message.contains("2.9"),
+            "{failure}"
+        );
     });
 }
 

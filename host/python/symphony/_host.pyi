@@ -57,6 +57,34 @@ class Handle:
 
     def __index__(self) -> int: ...
 
+@final
+class Vitals:
+    """How this interpreter is, in memory that its host reads. To be made on the thread of the event loop.
+
+    ``descriptor`` is the memory; without one nobody sees it.
+    """
+
+    def __new__(cls, descriptor: int | None = None) -> Vitals: ...
+    def beat(self) -> None:
+        """The event loop goes round."""
+    def beat_lock(self) -> None:
+        """The Python lock can be had."""
+    def dumps_on(self, signal: int) -> None:
+        """Upon this signal the stacks are written."""
+    @staticmethod
+    def catch_crashes() -> None:
+        """Note signal and step of a crash, then do what was to be done before."""
+    def begin(
+        self, run: str, workflow: str, plugin: str, name: str, attempt: int, timeout: float, key: str
+    ) -> int:
+        """A step begins; gives its number, 0 where there is no room for one more."""
+    def end(self, step: int) -> None:
+        """It has ended."""
+    def enter(self, step: int) -> None:
+        """From now on this thread executes code of the step."""
+    def leave(self) -> None:
+        """And no more."""
+
 def encode(value: Any) -> bytes:
     """The durable form of a value. Raises ConversionError, which names the path to what has none."""
 

@@ -60,6 +60,12 @@ class InterpreterDied(SymphonyError, RuntimeError):
     exit_code = 4
 
 
+class Quarantined(SymphonyError, RuntimeError):
+    """A step, or the workflow itself, ended the interpreter three times: its run has failed."""
+
+    exit_code = 4
+
+
 class Incompatible(SymphonyError, RuntimeError):
     """A plugin or component was built for another API, ABI, host or Python."""
 

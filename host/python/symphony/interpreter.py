@@ -6,7 +6,6 @@ Serves the host's requests and drives the runs. It is made to be killed: what mu
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import inspect
 import os
 import platform
@@ -31,6 +30,7 @@ from symphony.settings import load_settings
 from symphony.values import json_value
 from symphony.values.codec import native_codec
 from symphony.values.signatures import did_you_mean
+from symphony.vitals import WatchedInterpreter, allow_core_dumps
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from symphony.artifact_requests import Requests
 
 CHANNEL: Final = 3
+PULSE, STACKS = 6, 7
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ class _Ready:
 class Interpreter:
     """The requests of the host, one method for each; ``configure`` comes first."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, watched: WatchedInterpreter) -> None:
         self._channel = channel
+        self._watched = watched
         self._ready: _Ready | None = None
         self._resuming: asyncio.Task[None] | None = None
         self._compacting: asyncio.Task[None] | None = None
@@ -100,6 +102,8 @@ class Interpreter:
         version: str = __version__,
         notify: list[int] | None = None,
         no_plugins: bool = False,
+        quarantined: list[dict[str, Any]] | None = None,
+        suspects: list[tuple[str, str, int]] | None = None,
     ) -> dict[str, Any]:
         if self._ready is not None:
             raise InvalidInput("the interpreter is configured already")
@@ -109,15 +113,24 @@ class Interpreter:
             )
         if prefix != sys.prefix:
             raise Incompatible(f"the host belongs to {prefix}, this interpreter to {sys.prefix}")
-        plugins = PluginHost(Path(home), enabled=not no_plugins)
+        settings = load_settings(Path(home))
+        if settings.core_dumps:
+            allow_core_dumps()
+        plugins = PluginHost(Path(home), enabled=not no_plugins, imported=self._watched.catch_crashes)
         plugins.load_all()
-        # Extension modules among the plugins may have put handlers of their own in place.
-        faulthandler.enable(sys.stderr)
         libraries = [str(path) for path in plugins.components]
         ears = None if notify is None else (notify[0], notify[1])
         pit = open_pit(home, libraries, notify=ears)
-        interval = load_settings(Path(home)).health_interval
-        engine = Engine(pit.native, plugins, native_codec(), self._channel.notify, health_interval=interval)
+        engine = Engine(
+            pit.native,
+            plugins,
+            native_codec(),
+            self._channel.notify,
+            health_interval=settings.health_interval,
+            vitals=self._watched.vitals,
+            quarantined=quarantined or [],
+            suspects=suspects or [],
+        )
         requests = {**ModelRequests(engine.models).methods(), **ArtifactRequests(pit.native).methods()}
         self._ready = _Ready(engine, plugins, pit, requests)
         loop = asyncio.get_running_loop()
@@ -131,6 +144,8 @@ class Interpreter:
             "abi": list(_host.ABI),
             "python": platform.python_version(),
             "pid": os.getpid(),
+            "hang_after": settings.hang_after,
+            "kill_stopped": settings.kill_stopped,
         }
 
     async def _workflows_list(self) -> list[dict[str, Any]]:
@@ -208,11 +223,11 @@ def _closest(components: list[dict[str, Any]], component: str, method: str) -> s
     return did_you_mean(component, [item["name"] for item in components])
 
 
-async def _serve() -> None:
+async def _serve(watched: WatchedInterpreter) -> None:
     connection = socket.socket(fileno=CHANNEL)
     reader, writer = await asyncio.open_connection(sock=connection, limit=LINE_LIMIT)
     channel = Channel(reader, writer)
-    interpreter = Interpreter(channel)
+    interpreter = Interpreter(channel, watched)
     serving = asyncio.ensure_future(channel.serve(interpreter.handle))
     stopped = asyncio.ensure_future(interpreter.stopped.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -221,14 +236,13 @@ async def _serve() -> None:
 
 def main() -> None:
     """Serve until the host says stop or goes away, then leave without waiting for threads of steps."""
-    faulthandler.enable(sys.stderr)
+    watched = WatchedInterpreter(PULSE, STACKS)
     # Ctrl-C is for the client. A handler and not SIG_IGN, which child processes of steps would inherit.
     signal.signal(signal.SIGINT, lambda _signal, _frame: None)
-    from symphony import _host
-
     _host.watch_parent(CHANNEL)
     loop = asyncio.new_event_loop()
-    serving = loop.create_task(_serve())
+    watched.beat_on(loop)
+    serving = loop.create_task(_serve(watched))
     while not serving.done():
         try:
             loop.run_until_complete(serving)

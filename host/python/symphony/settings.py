@@ -33,6 +33,13 @@ class HostSettings:
         the choice.
     health_interval:
         Seconds between the health checks of loaded models; 0 = none.
+    hang_after:
+        Seconds of silence of the event loop after which the interpreter is ended and started anew; 0 = never.
+        A step that the loop is in may use up its own time limit first.
+    kill_stopped:
+        Whether that holds for a process of which nothing runs at all (a debugger, SIGSTOP), too.
+    core_dumps:
+        Whether a crash may leave a core file.
 
     Example
     -------
@@ -44,12 +51,16 @@ class HostSettings:
     flush_interval: float = 1.0
     log_backend: Literal["mmap", "pwrite"] | None = None
     health_interval: float = 30.0
+    hang_after: float = 60.0
+    kill_stopped: bool = False
+    core_dumps: bool = False
 
     @property
     def flush_every(self) -> timedelta:
         return timedelta(seconds=self.flush_interval)
 
 
+_SWITCHES = ("kill_stopped", "core_dumps")
 _CHOICES = {"durability": ("process", "machine"), "log_backend": ("mmap", "pwrite")}
 
 
@@ -82,5 +93,8 @@ def _check(path: Path, key: str, value: Any) -> None:
     if key in _CHOICES:
         if value not in _CHOICES[key]:
             raise InvalidInput(f"{path}: host.{key}: expected {' or '.join(_CHOICES[key])}, got {value!r}")
+    elif key in _SWITCHES:
+        if not isinstance(value, bool):
+            raise InvalidInput(f"{path}: host.{key}: expected true or false, got {value!r}")
     elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 3600:
         raise InvalidInput(f"{path}: host.{key}: expected seconds from 0 to 3600, got {value!r}")

@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::Settings;
 use crate::failure::{Failure, Result};
+use crate::pulse::Pulse;
 use crate::system;
 
 /// A process that was started, and our ends of what it inherited.
@@ -21,6 +22,7 @@ pub(super) struct Launched {
     pub pid: u32,
     pub stream: UnixStream,
     pub output: pipe::Receiver,
+    pub pulse: Pulse,
 }
 
 pub(super) fn launch(settings: &Settings, watch: &Watch) -> Result<Launched> {
@@ -43,13 +45,16 @@ fn start(settings: &Settings, watch: &Watch) -> io::Result<Launched> {
         .stdout(written.try_clone()?)
         .stderr(written)
         .kill_on_drop(true);
-    let child = system::spawn(command, [theirs.as_fd(), watch.event(), watch.memory()])?;
+    let pulse = Pulse::new()?;
+    let [memory, stacks] = pulse.descriptors();
+    let child = system::spawn(command, [theirs.as_fd(), watch.event(), watch.memory(), memory, stacks])?;
     let pid = child.id().ok_or_else(|| io::Error::other("it was gone at once"))?;
     Ok(Launched {
         child,
         pid,
         stream: UnixStream::from_std(ours)?,
         output: pipe::Receiver::from_owned_fd(output.into())?,
+        pulse,
     })
 }
 

@@ -16,9 +16,12 @@ use tokio::time::{sleep, timeout, timeout_at};
 use super::channel::{Answer, Channel};
 use super::launch::{self, Launched, cause};
 use super::phase::{Phase, Stop, Wanted};
+use super::vigil::Patience;
+use super::watching::Condition;
 use super::{RESTART_DRAIN, Supervisor, lease};
 use crate::failure::{Failure, Result};
 use crate::json::Json;
+use crate::pulse::Pulse;
 use crate::system;
 
 /// Beyond the drain limit, for what comes after the last step.
@@ -40,8 +43,13 @@ pub(super) enum Ending {
     Early(String),
     Died {
         cause: String,
+        signal: Option<i32>,
         ready_for: Duration,
     },
+}
+
+fn signal_of(status: &io::Result<ExitStatus>) -> Option<i32> {
+    status.as_ref().ok().and_then(ExitStatusExt::signal)
 }
 
 /// A running process with the tasks that serve it.
@@ -52,6 +60,7 @@ struct Process {
     /// Ends when the interpreter closes its end of the socket.
     reader: JoinHandle<()>,
     output: JoinHandle<()>,
+    pulse: Rc<Pulse>,
     wanted: watch::Receiver<Wanted>,
 }
 
@@ -171,7 +180,7 @@ impl Supervisor {
     }
 
     fn launch(&self, wanted: watch::Receiver<Wanted>) -> Result<Process> {
-        let Launched { child, pid, stream, output } = launch::launch(&self.settings, &self.watch)?;
+        let Launched { child, pid, stream, output, pulse } = launch::launch(&self.settings, &self.watch)?;
         self.process.set(Some((pid, Instant::now())));
         self.log.line(&format!("interpreter {pid} started: {}", self.settings.python.display()));
         self.output.begin(pid);
@@ -185,15 +194,21 @@ impl Supervisor {
         let (channel, reading) = Channel::open(stream, Box::new(notified), move |text| log.line(text));
         let reader = spawn_local(reading);
         let output = spawn_local(async move { kept.take(output).await });
-        Ok(Process { child, pid, channel, reader, output, wanted })
+        let pulse = Rc::new(pulse);
+        self.condition.replace(Condition::of(pid));
+        self.pulse.replace(Some(pulse.clone()));
+        self.starved.set(system::starved());
+        Ok(Process { child, pid, channel, reader, output, pulse, wanted })
     }
 
     /// From the start to READY.
     async fn configure(&self, process: &mut Process) -> std::result::Result<(), Ending> {
         let settings = &self.settings;
+        let (quarantined, suspects) = self.ledger.borrow().orders();
         let parameters = json!({
             "home": settings.home.path(), "prefix": settings.prefix, "version": settings.version,
             "notify": [4, 5], "no_plugins": settings.no_plugins,
+            "quarantined": quarantined, "suspects": suspects,
         });
         let answer = process.channel.call("configure", &Json::from(parameters));
         tokio::select! {
@@ -231,10 +246,11 @@ impl Supervisor {
 
     /// An exit before READY is a mistake in the set-up that a restart would repeat; a signal may not come again.
     fn ended_early(status: &io::Result<ExitStatus>) -> Ending {
-        let signalled = status.as_ref().is_ok_and(|status| status.signal().is_some());
+        let signal = signal_of(status);
         let cause = cause(status);
-        if signalled {
-            return Ending::Died { cause: format!("{cause} before it was ready"), ready_for: Duration::ZERO };
+        if signal.is_some() {
+            let cause = format!("{cause} before it was ready");
+            return Ending::Died { cause, signal, ready_for: Duration::ZERO };
         }
         Ending::Early(format!("the interpreter ended before it was ready ({cause})"))
     }
@@ -245,6 +261,7 @@ impl Supervisor {
         if self.was_ready.get() {
             return Ending::Died {
                 cause: format!("signal 9 (SIGKILL) from the host, since {cause}"),
+                signal: Some(libc::SIGKILL),
                 ready_for: Duration::ZERO,
             };
         }
@@ -286,6 +303,12 @@ impl Supervisor {
                 "the interpreter {python} did not answer that it is ready"
             )));
         }
+        answer["python"].as_str().unwrap_or_default().clone_into(&mut self.python_version.borrow_mut());
+        if let Some(seconds) = answer["hang_after"].as_f64() {
+            let hang_after = Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero());
+            let kill_stopped = answer["kill_stopped"].as_bool().unwrap_or(false);
+            self.patience.set(Patience { hang_after, kill_stopped });
+        }
         Ok(())
     }
 
@@ -299,10 +322,21 @@ impl Supervisor {
         self.phase.send_replace(Phase::Ready(process.channel.clone()));
         self.orders.recall();
         self.orders.send(&process.channel);
-        match process.event_while_ready().await {
+        let (pid, pulse) = (process.pid, process.pulse.clone());
+        let event = tokio::select! {
+            biased;
+            event = process.event_while_ready() => event,
+            never = self.keep_vigil(pid, &pulse) => match never {},
+        };
+        match event {
             Event::Exit(status) => {
                 self.phase.send_replace(Phase::Restarting); // nobody is to ask the dead one
-                Ending::Died { cause: cause(&status), ready_for: ready.elapsed() }
+                let hang = self.condition.borrow().hang.clone();
+                let cause = match hang {
+                    Some(hang) => format!("{} from the host, since {}", cause(&status), hang.reason()),
+                    None => cause(&status),
+                };
+                Ending::Died { cause, signal: signal_of(&status), ready_for: ready.elapsed() }
             }
             Event::Wish => {
                 self.phase.send_replace(Phase::Stopping);

@@ -45,8 +45,17 @@ impl Output {
 
     /// The last lines, at most 4 KiB of them.
     pub fn tail(&self) -> String {
+        self.last(REPORTED)
+    }
+
+    /// All that is kept.
+    pub fn everything(&self) -> String {
+        self.last(KEPT)
+    }
+
+    fn last(&self, bytes: usize) -> String {
         let kept = self.kept.borrow();
-        let from = kept.len().saturating_sub(REPORTED);
+        let from = kept.len().saturating_sub(bytes);
         let bytes: Vec<u8> = kept.iter().skip(from).copied().collect();
         let text = String::from_utf8_lossy(&bytes);
         let whole = if from > 0 { text.split_once('\n').map_or(&*text, |(_, rest)| rest) } else { &*text };

@@ -21,14 +21,23 @@ pub struct RestartPolicy {
 
 impl RestartPolicy {
     /// How long to wait before the next start, or None: not at all. `ready_for`: how long the dead one was ready; `steps`:
-    /// how many steps were ever completed.
-    pub fn died(&mut self, now: Instant, ready_for: Duration, steps: u64) -> Option<Duration> {
+    /// how many steps were ever completed; `explained`: a step is to blame, so that it does not count against the interpreter.
+    pub fn died(
+        &mut self,
+        now: Instant,
+        ready_for: Duration,
+        steps: u64,
+        explained: bool,
+    ) -> Option<Duration> {
         if ready_for >= LONG_LIFE {
             self.in_a_row = 0;
         }
         if steps != self.steps {
             self.deaths.clear();
             self.steps = steps;
+        }
+        if explained {
+            return Some(Duration::ZERO); // there are few of them: the step is soon not executed any more
         }
         self.deaths.push_back(now);
         self.deaths.retain(|death| now.duration_since(*death) <= BREAKER_TIME);
@@ -51,23 +60,31 @@ mod tests {
     fn the_first_restart_is_at_once_and_the_fifth_death_breaks() {
         let (mut policy, now) = (RestartPolicy::default(), Instant::now());
         let delays: Vec<_> =
-            (0..5).map(|_| policy.died(now, SHORT, 0).map(|delay| delay.as_millis())).collect();
+            (0..5).map(|_| policy.died(now, SHORT, 0, false).map(|delay| delay.as_millis())).collect();
         assert_eq!(delays, [Some(0), Some(100), Some(200), Some(400), None]);
     }
 
     #[test]
     fn progress_keeps_it_going_with_longer_waits() {
         let (mut policy, now) = (RestartPolicy::default(), Instant::now());
-        let last = (0..50).map(|steps| policy.died(now, SHORT, steps)).last();
+        let last = (0..50).map(|steps| policy.died(now, SHORT, steps, false)).last();
         assert_eq!(last, Some(Some(LONGEST_DELAY)));
-        assert_eq!(policy.died(now, LONG_LIFE, 99), Some(Duration::ZERO));
+        assert_eq!(policy.died(now, LONG_LIFE, 99, false), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn deaths_that_a_step_is_to_blame_for_break_nothing() {
+        let (mut policy, now) = (RestartPolicy::default(), Instant::now());
+        for _ in 0..20 {
+            assert_eq!(policy.died(now, SHORT, 0, true), Some(Duration::ZERO));
+        }
     }
 
     #[test]
     fn old_deaths_are_forgotten() {
         let (mut policy, mut now) = (RestartPolicy::default(), Instant::now());
         for _ in 0..20 {
-            assert!(policy.died(now, SHORT, 0).is_some());
+            assert!(policy.died(now, SHORT, 0, false).is_some());
             now += Duration::from_secs(80);
         }
     }

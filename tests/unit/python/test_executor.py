@@ -13,6 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 import symphony
+from symphony.engine import care
 from symphony.engine.models import ModelPool
 from symphony.engine.run_log import CACHED, FAILED, Attempts
 from symphony.errors import NotFound, StepFailed, WorkflowError
@@ -400,3 +401,84 @@ def test_a_result_that_does_not_fit_its_hint_fails_the_step() -> None:
     error = virtual_result_of(one(lying), {}, MemoryLog()).error
     assert str(error) == "result of lying[1]: expected int, got str ('2')"
     assert not isinstance(error, WorkflowError)
+
+
+def executed_beside(
+    monkeypatch: pytest.MonkeyPatch, seconds: list[float], suspects: list[int], alone: float
+) -> dict[int, set[int]]:
+    """Which steps were seen beside each, where some are suspects; the names are their numbers."""
+    monkeypatch.setattr(care, "ALONE", alone)
+    running: set[int] = set()
+    beside: dict[int, set[int]] = {number: set() for number in range(len(seconds))}
+
+    @symphony.step
+    async def work(number: int) -> None:
+        for one in running:
+            beside[one].add(number)
+        beside[number] |= running
+        running.add(number)
+        await asyncio.sleep(seconds[number])
+        running.discard(number)
+
+    @symphony.workflow
+    async def several() -> None:
+        await symphony.gather(*[work(number) for number in range(len(seconds))])
+
+    def begin(run: Any) -> None:
+        known = {("run-1", f"work#{number}"): 2 for number in suspects}
+        run._launcher.care.suspect(known | {("gone", "work#0"): 2})
+
+    assert result_of(several, {}, MemoryLog(), begin).status == "completed"
+    return beside
+
+
+def test_suspects_run_with_nothing_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = executed_beside(monkeypatch, [0.01] * 6, [2, 4], 2.0)
+    assert (beside[2], beside[4]) == (set(), set())
+    assert beside[0] == {1, 3, 5}
+
+
+def test_a_suspect_that_lives_long_holds_nobody_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = executed_beside(monkeypatch, [0.01, 0.5, 0.01], [1], 0.1)
+    assert beside[1] == {0, 2}
+
+
+def test_a_watched_step_is_in_flight_until_it_ends_and_marked_only_while_it_executes() -> None:
+    class Marks:
+        """Writes down what the shared memory would show."""
+
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def begin(self, run: str, workflow: str, plugin: str, name: str, *more: Any) -> int:
+            self.seen.append(f"begin {name} {more[-1]}")
+            return 7
+
+        def enter(self, step: int) -> None:
+            self.seen.append(f"enter {step}")
+
+        def leave(self) -> None:
+            self.seen.append("leave")
+
+        def end(self, step: int) -> None:
+            self.seen.append(f"end {step}")
+
+    @symphony.step
+    async def waits() -> str:
+        await asyncio.sleep(0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await asyncio.sleep(60)
+        return "timed out"
+
+    @symphony.step
+    def threaded() -> None:
+        raise ValueError("no")
+
+    marks = Marks()
+    assert result_of(one(waits), {}, MemoryLog(), vitals=marks).value == "timed out"
+    turns = ["enter 7", "leave"] * 3
+    assert marks.seen == ["begin waits waits#0", *turns, "end 7"]
+    marks.seen.clear()
+    assert isinstance(result_of(one(threaded), {}, MemoryLog(), vitals=marks).error, ValueError)
+    assert marks.seen == ["begin threaded threaded#0", "enter 7", "leave", "end 7"]

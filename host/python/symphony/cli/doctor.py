@@ -8,7 +8,8 @@ import click
 
 from symphony.cli.command import Command, State, pass_state
 from symphony.cli.failure import Exit
-from symphony.cli.output import counted, note, print_json, table
+from symphony.cli.output import counted, note, print_json, show_crash, table
+from symphony.crash_reports import crash_document, crash_reports
 from symphony.errors import Conflict
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def examine(home: Home) -> dict[str, Any]:
         report["problems"] = _problems(found, holder)
     else:
         report |= {"segments": [], "records": {}, "snapshots": [], "problems": []}
+    reports = crash_reports(home)
+    report["deaths"] = {"reports": len(reports), "last": crash_document(reports[0]) if reports else None}
     return report
 
 
@@ -147,6 +150,10 @@ def _show(report: dict[str, Any]) -> None:
                 for component, count in sorted(report["records"].items())
             ],
         )
+    deaths = report["deaths"]
+    if deaths["last"]:
+        click.echo(f"\n{counted(deaths['reports'], 'report')} of deaths of the interpreter, the last one:")
+        show_crash(deaths["last"])
     click.echo()
     for problem in report["problems"]:
         click.echo(f"{problem['where']}: {problem['what']}\n  {problem['do']}")

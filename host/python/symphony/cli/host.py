@@ -11,13 +11,14 @@ import click
 
 from symphony import client
 from symphony.cli.command import Group, State, pass_state
-from symphony.cli.output import counted, note, print_json, seconds
+from symphony.cli.output import counted, note, print_json, safe, seconds
 from symphony.errors import HostUnavailable
 
 if TYPE_CHECKING:
     from symphony.home import Home
 
 STOP_LIMIT = 60.0
+STACK_LINES = 30
 NOT_RUNNING: dict[str, Any] = {"running": False, "pid": None, "interpreter": None, "runs": 0}
 
 command = Group(
@@ -110,10 +111,17 @@ def _show(state: State, document: dict[str, Any]) -> None:
     if not interpreter:
         click.echo("interpreter  none")
         return
-    facts = [f"pid {interpreter.get('pid')}", str(interpreter.get("state"))]
+    facts = [f"pid {interpreter.get('pid')}", str(interpreter.get("liveness") or interpreter.get("state"))]
     if interpreter.get("uptime") is not None:
         facts.append(f"up {seconds(float(interpreter['uptime']))}")
     if interpreter.get("rss"):
         facts.append(f"{interpreter['rss'] / (1 << 20):.0f} MiB")
     facts.append(counted(interpreter.get("restarts", 0), "restart"))
     click.echo(f"interpreter  {', '.join(facts)}")
+    if interpreter.get("silent") is not None:
+        step = interpreter.get("step")
+        where = f"step {safe(step['key'])}" if step and step["key"] else "the workflow"
+        place = f", in {where} of run {step['run']}" if step else ""
+        click.echo(f"{interpreter['liveness']:<12} for {seconds(float(interpreter['silent']))}{place}")
+        for line in str(interpreter.get("stacks") or "").splitlines()[:STACK_LINES]:
+            click.echo(f"             {safe(line)}")

@@ -143,3 +143,10 @@ def _width(text: str) -> int:
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
     )
+
+
+def show_crash(crash: dict[str, Any]) -> None:
+    """The gist of a crash report, and where all of it is."""
+    for line in crash["gist"][:9]:
+        click.echo(f"  {safe(line)}")
+    click.echo(f"  report    {crash['report']}")

@@ -15,7 +15,7 @@ from symphony.cli.failure import Exit, show_failure
 from symphony.cli.output import counted, note, print_json, safe, seconds
 from symphony.cli.progress import Progress, progress
 from symphony.cli.rendering import render
-from symphony.errors import InterpreterDied, InvalidInput, PluginBroken, SymphonyError
+from symphony.errors import InterpreterDied, InvalidInput, PluginBroken, Quarantined, SymphonyError
 from symphony.running import Order
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CANCEL_LIMIT = 30.0
 INTERRUPTED = 130
 WAITING = 10
-CRASHES = (InterpreterDied.__name__, PluginBroken.__name__, "Quarantined")
+CRASHES = (InterpreterDied.__name__, PluginBroken.__name__, Quarantined.__name__)
 
 
 def _workflow_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

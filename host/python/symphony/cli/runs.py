@@ -10,8 +10,9 @@ import click
 
 from symphony import client
 from symphony.cli.command import Group, State, pass_state
-from symphony.cli.output import note, print_json, safe, seconds, table
+from symphony.cli.output import counted, note, print_json, safe, seconds, show_crash, table
 from symphony.cli.run import finish, follow
+from symphony.crash_reports import crashes_of
 from symphony.errors import InvalidInput
 
 STATUSES = ("pending", "running", "paused", "waiting", "completed", "failed", "cancelled")
@@ -73,6 +74,7 @@ def list_runs(state: State, status: str | None, workflow: str | None, since: str
 def show(state: State, run: str) -> None:
     """Show one run and its steps."""
     row = client.ask(state.home, "runs.get", {"run": run})
+    row["crashes"] = crashes_of(state.home, row["run"])
     if state.json:
         print_json(row)
         return
@@ -85,6 +87,10 @@ def show(state: State, run: str) -> None:
     if error:
         place = f" in step {error['step']}" if error["step"] else ""
         click.echo(f"error     {error['type']}{place}: {safe(error['message'])}")
+    if row["crashes"]:
+        deaths = counted(len(row["crashes"]), "death")
+        click.echo(f"\n{deaths} of the interpreter hit this run, the last one:")
+        show_crash(row["crashes"][0])
     graph = row.get("graph") or []
     if graph:
         click.echo()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from symphony.engine.failures import encode_failure
 from symphony.engine.launching import Outcome
+from symphony.engine.marking import marked, marked_call
 from symphony.engine.run_log import FAILED, OK
 from symphony.engine.step_context import StepContext, current_step
 from symphony.errors import StepFailed
@@ -66,7 +67,7 @@ class Attempt:
         if self._lease is not None:
             self._executor.models.release(self._lease)
             self._lease = None
-        self._executor.release(self._kind)
+        self._executor.release(self._call, self._kind)
 
     async def _result(self) -> bytes | BaseException:
         options = self._call.step.options
@@ -86,13 +87,23 @@ class Attempt:
             raise
 
     async def _in_loop(self, extra: dict[str, Any]) -> bytes:
+        vitals, body = self._executor.vitals, self._loop_body(extra)
+        return await (body if vitals is None else marked(vitals, self._call, body))
+
+    async def _loop_body(self, extra: dict[str, Any]) -> bytes:
         self._enter()
         args, kwargs = self._call.arguments()
         return self._executor.codec.encode(await self._call.step.fn(*args, **kwargs, **extra))
 
     async def _in_thread(self, extra: dict[str, Any]) -> bytes | BaseException:
-        self._thread = self._executor.pool.submit(Context().run, self._thread_body, extra)
+        self._thread = self._executor.pool.submit(Context().run, self._in_this_thread, extra)
         return await asyncio.wrap_future(self._thread)
+
+    def _in_this_thread(self, extra: dict[str, Any]) -> bytes | BaseException:
+        vitals = self._executor.vitals
+        if vitals is None:
+            return self._thread_body(extra)
+        return marked_call(vitals, self._call, lambda: self._thread_body(extra))
 
     def _thread_body(self, extra: dict[str, Any]) -> bytes | BaseException:
         """Never raises: futures and coroutines give StopIteration and others a meaning of their own."""

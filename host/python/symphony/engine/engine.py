@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from symphony.engine.durability import Durability
 from symphony.engine.executor import Executor
 from symphony.engine.models import ModelPool
+from symphony.engine.quarantine import quarantine_result
 from symphony.engine.run import Run
 from symphony.engine.run_end import RunResult
 from symphony.engine.run_log import INLINE_LIMIT, PitRunLog, reference
@@ -26,6 +27,7 @@ from symphony.errors import Conflict, HostUnavailable, NotFound, PitNotFound, Sy
 from symphony.values.inputs import bind_inputs, restore_inputs
 
 if TYPE_CHECKING:
+    from symphony._host import Vitals
     from symphony.engine.launching import StepCall
     from symphony.plugins import PluginHost
     from symphony.plugins.loaded import RegisteredWorkflow
@@ -55,6 +57,12 @@ class Engine:
         Called with the method and parameters of notifications for the host.
     health_interval:
         Seconds between the health checks of loaded models; 0 = none.
+    vitals:
+        Where the host sees which steps are in flight; None: nobody watches.
+    quarantined:
+        Steps that ended the interpreter too often, as the host counts it; their runs fail.
+    suspects:
+        Run and key of steps that are first executed with nothing beside them, and the deaths near to them.
 
     Example
     -------
@@ -64,7 +72,16 @@ class Engine:
     """
 
     def __init__(
-        self, pit: Any, plugins: PluginHost, codec: Codec, notify: Notify, *, health_interval: float = 30.0
+        self,
+        pit: Any,
+        plugins: PluginHost,
+        codec: Codec,
+        notify: Notify,
+        *,
+        health_interval: float = 30.0,
+        vitals: Vitals | None = None,
+        quarantined: Iterable[Mapping[str, Any]] = (),
+        suspects: Iterable[tuple[str, str, int]] = (),
     ) -> None:
         self._pit = pit
         self._tracker = pit.dag_tracker
@@ -73,7 +90,9 @@ class Engine:
         self._codec = codec
         self._notify = notify
         self.models = ModelPool(pit.pool_manager, log_line)
-        self._executor = Executor(codec, self.models, progress=self._progress, report=log_line)
+        self._executor = Executor(codec, self.models, progress=self._progress, report=log_line, vitals=vitals)
+        self._executor.care.suspect({(run, key): deaths for run, key, deaths in suspects})
+        self._quarantined: Final = {str(step["run"]): step for step in quarantined}
         self._runs: dict[str, Run] = {}
         self._driving: set[asyncio.Task[None]] = set()
         self._blocked: dict[str, SymphonyError] = {}
@@ -165,6 +184,9 @@ class Engine:
             return str(about["workflow"])
         if self._stopping:
             raise HostUnavailable("the interpreter is stopping", hint="try again")
+        if run_id in self._quarantined:
+            self._record_end(run_id, quarantine_result(self._quarantined[run_id], info["steps"]))
+            return str(about["workflow"])
         file = about["plugin"].get("file")
         if file is not None:
             await asyncio.to_thread(self._plugins.load_file, Path(file))
@@ -243,6 +265,8 @@ class Engine:
             launcher=self._executor,
             started=int(info["accepted"]),
             cwd=str(json.loads(info["info"])["cwd"]),
+            plugin=registered.plugin,
+            vitals=self._executor.vitals,
             report=lambda line: log_line(f"run {run_id}: {line}"),
         )
         self._blocked.pop(run_id, None)

@@ -15,12 +15,15 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from symphony.engine.attempt import ASYNC, THREAD, Attempt
+from symphony.engine.care import Care
 from symphony.engine.launching import Outcome, StepCall
+from symphony.engine.marking import HelperThreads
 from symphony.engine.run_log import FAILED, pack
 from symphony.engine.step_cache import StepCache
 from symphony.scheduling import Policy, ReadyStep, Resources, decide
 
 if TYPE_CHECKING:
+    from symphony._host import Vitals
     from symphony.engine.models import Models
     from symphony.values.codec import Codec
 
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 _LARGE: Final = 256 * 1024
 
 Progress = Callable[[StepCall, float, float, str], None]
+
+
+def _kind(call: StepCall) -> str:
+    return ASYNC if call.step.is_async else THREAD
 
 
 class Executor:
@@ -45,6 +52,8 @@ class Executor:
         Called with lines for the log.
     clock:
         The wall clock in seconds, for backoff deadlines.
+    vitals:
+        Where the host sees which steps are in flight; None: nobody watches.
     """
 
     def __init__(
@@ -58,17 +67,22 @@ class Executor:
         clock: Callable[[], float] = time.time,
         async_slots: int = 100,
         threads: int | None = None,
+        vitals: Vitals | None = None,
     ) -> None:
         self.policy = policy
         self.closing = False
         self.codec = codec
         self.models = models
         self.progress = progress
+        self.vitals = vitals
         self._report = report
         self._clock = clock
         self.loop = asyncio.get_running_loop()
         thread_slots = threads or min(32, (os.cpu_count() or 1) + 4)
         self.pool = concurrent.futures.ThreadPoolExecutor(thread_slots, thread_name_prefix="step")
+        self.care = Care(self.loop, self._dispatch)
+        if vitals is not None:
+            self.loop.set_default_executor(HelperThreads(vitals))
         self._free = {ASYNC: async_slots, THREAD: thread_slots}
         self._queues: dict[str, deque[StepCall]] = {ASYNC: deque(), THREAD: deque()}
         self._cache = StepCache(codec)
@@ -119,7 +133,7 @@ class Executor:
         self._dispatch()
 
     def _queue(self, call: StepCall) -> None:
-        kind = ASYNC if call.step.is_async else THREAD
+        kind = _kind(call)
         call.ready = ReadyStep(
             call.run,
             call.workflow,
@@ -142,7 +156,13 @@ class Executor:
 
     def _dispatch(self) -> None:
         self._dispatching = False
-        if self._paused:
+        if self._paused or self.care.holds:
+            return
+        suspect = self.care.choose(call for queue in self._queues.values() for call in queue)
+        if suspect is not None:
+            kind = _kind(suspect)
+            self._queues[kind].remove(suspect)
+            self._start(suspect, kind)
             return
         if self.policy is not None and self._unordered and self.loop.time() >= self._next_decision:
             self._order(self.policy)
@@ -174,9 +194,10 @@ class Executor:
         self._running.add(call.task)
         call.task.add_done_callback(self._running.discard)
 
-    def release(self, kind: str) -> None:
-        """A slot of this kind is free again."""
+    def release(self, call: StepCall, kind: str) -> None:
+        """The slot of a call is free again."""
         self._free[kind] += 1
+        self.care.ended(call)
         if any(self._queues.values()):
             self._dispatch_soon()
 

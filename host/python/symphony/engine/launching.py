@@ -46,6 +46,7 @@ class StepCall:
     on_broken: Callable[[Exception], None]
     attempt: int
     not_before: float
+    plugin: str = ""
     stopped: bool = False
     task: asyncio.Task[None] | None = None
     backoff: asyncio.TimerHandle | None = None

@@ -29,6 +29,7 @@ from symphony.errors import WorkflowEffect, WorkflowError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from symphony._host import Vitals
     from symphony.engine.handles import Handle
     from symphony.values.codec import Codec
     from symphony.workflows import Workflow
@@ -56,17 +57,22 @@ class Run:
         launcher: Launcher,
         started: int,
         cwd: str = "/",
+        plugin: str = "",
+        vitals: Vitals | None = None,
         report: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.id: Final = run_id
         self.name: Final = name
         self.cwd: Final = cwd
+        self.plugin: Final = plugin
         self.workflow: Final = workflow
         self.counts: Final = StepCounts()
         self.done: Final[asyncio.Future[RunResult]] = asyncio.get_running_loop().create_future()
         self.calls: Final = RunCalls(codec, self.counts, self._stop_step)
         self.loop: Final = RunLoop(run_id, started, self.calls, report)  # type: ignore[abstract]  # the rest refuses, by name
+        self._vitals = vitals
+        self._own_code = 0
         self._inputs = inputs
         self._log = log
         self._codec = codec
@@ -92,6 +98,8 @@ class Run:
         """Take the run up, from its first record or from where the log ends."""
         self._recovered.extend(self._log.recovered())
         self._attempts = self._log.attempts()
+        if self._vitals is not None:
+            self._own_code = self._vitals.begin(self.id, self.name, self.plugin, "", 0, 0.0, "")
         with self.loop.entered():
             main = self._context.run(self.loop.start_task, self._main(), "")
         self._end = RunEnd(self.loop, main)
@@ -144,6 +152,7 @@ class Run:
             on_broken=self._block,
             attempt=earlier.failed + 1,
             not_before=earlier.retry_at / 1_000_000,
+            plugin=self.plugin,
         )
         self._under_way[handle] = call
         return call
@@ -240,11 +249,18 @@ class Run:
                 return True
 
     def _run_code(self) -> None:
-        while True:
-            self.loop.run_ready()
-            self._end.advance(self.calls.open)
-            if not self.loop.has_ready:
-                return
+        vitals = self._vitals
+        if vitals is not None:
+            vitals.enter(self._own_code)
+        try:
+            while True:
+                self.loop.run_ready()
+                self._end.advance(self.calls.open)
+                if not self.loop.has_ready:
+                    return
+        finally:
+            if vitals is not None:
+                vitals.leave()
 
     @property
     def _live(self) -> bool:
@@ -342,6 +358,9 @@ class Run:
             self.done.set_exception(error)
 
     def _dispose(self) -> None:
+        if self._vitals is not None:
+            self._vitals.end(self._own_code)
+            self._own_code = 0
         for handle in list(self._under_way):
             self._stop_step(handle)
         self._alarm.cancel()

@@ -20,6 +20,7 @@ from symphony.plugins.names import prefix
 from symphony.plugins.problem import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from symphony.plugins.catalog import PluginState
@@ -69,6 +70,8 @@ class PluginHost:
         The home folder whose ``plugins.toml`` and ``plugins.cache`` count.
     enabled:
         False loads no installed plugin; files named by ``load_file`` are loaded all the same.
+    imported:
+        Called after each import of a plugin, which may have changed the process.
 
     Example
     -------
@@ -78,9 +81,12 @@ class PluginHost:
     'symphony-conductor:index'
     """
 
-    def __init__(self, home: Path, *, enabled: bool = True) -> None:
+    def __init__(
+        self, home: Path, *, enabled: bool = True, imported: Callable[[], None] = lambda: None
+    ) -> None:
         self._home = Home(home)
         self._enabled = enabled
+        self._imported = imported
         self._lock = threading.RLock()
         self._plugins: dict[str, _Loaded] = {}
         self._files: dict[str, _Loaded] = {}
@@ -134,6 +140,8 @@ class PluginHost:
         except BaseException as error:
             self.problems[candidate.name] = problem_of(error, own_roots(candidate))
             return None
+        finally:
+            self._imported()
 
     def load_file(self, path: Path) -> str:
         """Load a file plugin, again when its content changed, and return its name (the file's stem).
