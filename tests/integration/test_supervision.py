@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.subprocess, pytest.mark.pytho
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 DEADLY = FIXTURES / "python_modules" / "deadly.py"
-HANG_AFTER = 1.0
+HANG_AFTER = 2.0
 
 
 @pytest.fixture(scope="module")
