@@ -35,7 +35,7 @@ class HostSettings:
         Seconds between the health checks of loaded models; 0 = none.
     hang_after:
         Seconds of silence of the event loop after which the interpreter is ended and started anew; 0 = never.
-        A step that the loop is in may use up its own time limit first.
+        For a step with a time limit of its own, that and 5 s more count instead.
     kill_stopped:
         Whether that holds for a process of which nothing runs at all (a debugger, SIGSTOP), too.
     core_dumps:
