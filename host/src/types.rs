@@ -7,6 +7,7 @@
 mod arena;
 mod buffers;
 mod from_pit;
+mod keys;
 mod to_pit;
 
 pub(crate) use arena::Arena;
