@@ -4,6 +4,7 @@ use std::ffi::c_void;
 
 use crate::error::{Error, ErrorKind};
 use crate::layout::{ListKind, RawValue, Returned, Tag};
+use crate::room::Room;
 use crate::value::Value;
 use crate::view::ValueRef;
 
@@ -43,16 +44,9 @@ fn container_cells(value: &Value) -> usize {
     }
 }
 
-/// Cells for one container, off the front of what is left.
-fn taken<'a>(left: &mut &'a mut [RawValue], count: usize) -> &'a mut [RawValue] {
-    let (cells, rest) = std::mem::take(left).split_at_mut(count);
-    *left = rest;
-    cells
-}
-
 /// `left` has a cell for every value in a container.
 #[inline]
-fn flatten(value: &Value, left: &mut &mut [RawValue]) -> RawValue {
+fn flatten(value: &Value, left: &mut Room<'_, RawValue>) -> RawValue {
     match value {
         Value::None => RawValue::NONE,
         Value::Bool(value) => RawValue::bool(*value),
@@ -69,14 +63,14 @@ fn flatten(value: &Value, left: &mut &mut [RawValue]) -> RawValue {
     }
 }
 
-fn flatten_container(value: &Value, left: &mut &mut [RawValue]) -> RawValue {
+fn flatten_container(value: &Value, left: &mut Room<'_, RawValue>) -> RawValue {
     match value {
         Value::List(items) => flatten_list(items, ListKind::List, left),
         Value::Tuple(items) => flatten_list(items, ListKind::Tuple, left),
         Value::Set(items) => flatten_list(items, ListKind::Set, left),
         Value::FrozenSet(items) => flatten_list(items, ListKind::FrozenSet, left),
         Value::Map(pairs) => {
-            let cells = taken(left, 2 * pairs.len());
+            let cells = left.take(2 * pairs.len());
             for (cells, (key, value)) in cells.chunks_exact_mut(2).zip(pairs) {
                 cells[0] = flatten(key, left);
                 cells[1] = flatten(value, left);
@@ -84,7 +78,7 @@ fn flatten_container(value: &Value, left: &mut &mut [RawValue]) -> RawValue {
             RawValue::span(Tag::Map, cells.as_ptr().cast(), pairs.len())
         }
         Value::Extension(extension) => {
-            let cells = taken(left, 3);
+            let cells = left.take(3);
             let name = &extension.name;
             cells[0] = RawValue::span(Tag::Str, name.as_ptr().cast(), name.len());
             cells[1] = flatten(&extension.plain, left);
@@ -95,8 +89,8 @@ fn flatten_container(value: &Value, left: &mut &mut [RawValue]) -> RawValue {
     }
 }
 
-fn flatten_list(items: &[Value], kind: ListKind, left: &mut &mut [RawValue]) -> RawValue {
-    let cells = taken(left, items.len());
+fn flatten_list(items: &[Value], kind: ListKind, left: &mut Room<'_, RawValue>) -> RawValue {
+    let cells = left.take(items.len());
     for (cell, item) in cells.iter_mut().zip(items) {
         *cell = flatten(item, left);
     }
@@ -117,7 +111,7 @@ impl Value {
 /// Lend values as the arguments of one call.
 pub fn with_raw<T>(values: &[Value], body: impl FnOnce(&[RawValue]) -> T) -> T {
     let mut arena = vec![RawValue::NONE; values.iter().map(cells).sum()];
-    let mut left = &mut arena[..];
+    let mut left = Room(&mut arena);
     let raw: Vec<RawValue> = values.iter().map(|value| flatten(value, &mut left)).collect();
     body(&raw)
 }
@@ -178,7 +172,7 @@ impl Returned {
     fn owning(value: Value) -> Self {
         let mut owned = Box::new(Owned { _arena: vec![RawValue::NONE; cells(&value)], _value: value });
         let Owned { _value: value, _arena: arena } = &mut *owned;
-        let mut raw = flatten(value, &mut &mut arena[..]);
+        let mut raw = flatten(value, &mut Room(arena));
         if matches!(value, Value::Buffer(_)) {
             raw.tag = Tag::Buffer as u32;
         }

@@ -185,6 +185,25 @@ impl<'a> ValueRef<'a> {
         Some(values.chunks_exact(2).map(|pair| (Self { raw: &pair[0] }, Self { raw: &pair[1] })))
     }
 
+    pub(crate) const fn raw(self) -> &'a RawValue {
+        self.raw
+    }
+
+    /// The bytes of a value that is a text, bytes or a big int.
+    pub(crate) fn content(self) -> Option<&'a [u8]> {
+        matches!(self.raw.tag, 5 | 6 | 9 | 12).then(|| self.bytes_of())
+    }
+
+    /// The cells of a container: items, keys and values in turn, or the parts of an extension.
+    pub(crate) fn cells(self) -> Option<&'a [RawValue]> {
+        match self.raw.tag {
+            7 => self.values(Tag::List, 1),
+            8 => self.values(Tag::Map, 2),
+            13 => self.values(Tag::Extension, 1),
+            _ => None,
+        }
+    }
+
     /// The name of an extension, and what stands for its value.
     pub fn as_extension(self) -> Option<(&'a str, Self)> {
         match self.values(Tag::Extension, 1)? {
