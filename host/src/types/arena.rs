@@ -18,8 +18,9 @@ const LARGEST: usize = 1 << 12;
 
 /// Cells of containers, references to what they borrow from, and buffers that are pinned. Dropped attached to Python.
 pub(crate) struct Arena {
-    /// Never grown, so that cells stay where they are; the last one has `left` cells from `next` on.
-    chunks: Vec<Vec<MaybeUninit<RawValue>>>,
+    /// Never grown, so that cells stay where they are; `left` of them are free, from `next` on.
+    chunk: Vec<MaybeUninit<RawValue>>,
+    full: Vec<Vec<MaybeUninit<RawValue>>>,
     next: *mut RawValue,
     left: usize,
     objects: Vec<*mut ffi::PyObject>,
@@ -31,7 +32,8 @@ pub(crate) struct Arena {
 impl Default for Arena {
     fn default() -> Self {
         Self {
-            chunks: Vec::new(),
+            chunk: Vec::new(),
+            full: Vec::new(),
             next: ptr::dangling_mut(),
             left: 0,
             objects: Vec::new(),
@@ -79,11 +81,13 @@ impl Arena {
     }
 
     fn grow(&mut self, count: usize) {
-        let size = self.chunks.last().map_or(FIRST, |last| (2 * last.capacity()).min(LARGEST)).max(count);
-        let mut chunk = Vec::<MaybeUninit<RawValue>>::with_capacity(size);
-        self.next = chunk.as_mut_ptr().cast();
+        let size = (2 * self.chunk.capacity()).clamp(FIRST, LARGEST).max(count);
+        let old = std::mem::replace(&mut self.chunk, Vec::with_capacity(size));
+        if old.capacity() > 0 {
+            self.full.push(old);
+        }
+        self.next = self.chunk.as_mut_ptr().cast();
         self.left = size;
-        self.chunks.push(chunk);
     }
 }
 
