@@ -2,11 +2,13 @@
 //!
 //! Arguments borrow what Python objects hold; what must be made for the call lies in an [`Arena`]. Only exact builtin types
 //! are read by their layout; everything else is first turned into those (`crate::extensions`), which may run any Python code.
-//! So whatever lies in a container is held by a reference of the arena's own, and sizes are read anew at each step.
+//! So whatever lies in a container is held by a reference of the arena's own, and sizes are read anew wherever other code may
+//! have run.
 
 mod arena;
 mod buffers;
 mod from_pit;
+mod keys;
 mod to_pit;
 
 pub(crate) use arena::Arena;

@@ -98,6 +98,7 @@ def shapes_of_call(shapes: Any, closed: Any, text: str, number: int, items: list
     yield lambda: shapes.padded(text, fill=text)
     yield lambda: shapes.echo(text)
     yield lambda: shapes.echo(items)
+    yield lambda: shapes.copied([items, {text: items}, {text: number}])
     yield lambda: shapes.echo(value=items)
     yield lambda: shapes.size(bytearray(b"x" * 2_000))
     yield lambda: shapes.block(0.0)

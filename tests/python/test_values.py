@@ -45,6 +45,12 @@ def test_every_value_comes_back_with_its_type(mirror: Any, value: Any) -> None:
     assert same(mirror.echo(value), value)
 
 
+@settings(max_examples=100, deadline=None)
+@given(VALUES)
+def test_also_by_way_of_a_copy_in_one_piece(mirror: Any, value: Any) -> None:
+    assert same(mirror.copied(value), value)
+
+
 @settings(max_examples=30, deadline=None)
 @given(VALUES)
 def test_also_from_a_call_that_gives_up_the_lock_and_from_one_that_is_awaited(
@@ -64,6 +70,25 @@ def test_the_durable_form_is_lossless_too_and_the_same_for_equal_values(value: A
     encoded = _host.encode(value)
     assert same(_host.decode(encoded), value)
     assert _host.encode(_host.decode(encoded)) == encoded
+
+
+def test_a_key_that_comes_again_is_one_object_and_no_other_is_taken_for_it(mirror: Any) -> None:
+    odd = {"": 1, "ключ": 2, "a" * 40: 3, "a\0b": 4, 5: 6, None: 7}
+    rows = [{f"key {number % 70}": number, **odd} for number in range(200)]
+    back = mirror.echo(rows)
+    assert back == rows
+    assert [list(row) for row in back] == [list(row) for row in rows]
+    assert len({id(key) for row in mirror.echo([{"name": 1}] * 3) for key in row}) == 1
+
+
+def test_a_key_outlives_the_dict_that_a_codec_lets_go_of(mirror: Any) -> None:
+    class Gone:
+        pass
+
+    register_types(Gone, encode=lambda _: {"gone": 1}, decode=lambda _: Gone(), name="test.Gone")
+    *lost, last = mirror.echo([*(Gone() for _ in range(50)), {"gone": "kept"}])
+    assert [type(value) for value in lost] == [Gone] * 50
+    assert last == {"gone": "kept"}
 
 
 def nested(depth: int, wrap: Callable[[Any], Any], inner: Any = None) -> Any:

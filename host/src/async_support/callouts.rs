@@ -118,7 +118,7 @@ fn arguments(py: Python<'_>, args: Vec<Value>) -> PyResult<Bound<'_, PyList>> {
         // SAFETY: a well-formed value of this side, released once after it was read.
         unsafe {
             let mut returned = Returned::from_value(value);
-            let object = from_raw(&returned.value, 0);
+            let object = from_raw(&returned.value);
             returned.release();
             list.append(Bound::from_owned_ptr_or_err(py, object)?)?;
         }

@@ -189,7 +189,7 @@ fn result(py: Python<'_>, out: Returned, component: &Arc<Component>) -> PyResult
     };
     // SAFETY: a well-formed result, released once after it was read.
     unsafe {
-        let object = from_raw(&out.value, 0);
+        let object = from_raw(&out.value);
         out.release();
         if object.is_null() { Err(PyErr::fetch(py)) } else { Ok(object) }
     }

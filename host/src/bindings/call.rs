@@ -209,7 +209,7 @@ fn finish(py: Python<'_>, target: &Target, status: u32, mut out: Returned) -> Py
     }
     // SAFETY: a well-formed result, released once after it was read.
     unsafe {
-        let object = from_raw(&out.value, 0);
+        let object = from_raw(&out.value);
         out.release();
         if object.is_null() { Err(PyErr::fetch(py)) } else { Ok(object) }
     }

@@ -7,9 +7,10 @@ use std::ptr;
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use symphony_pit_abi::{RawValue, ValueRef};
+use symphony_pit_abi::{RawValue, Span, Tag, ValueRef};
 
 use super::MAX_DEPTH;
+use super::keys::Keys;
 use crate::extensions;
 
 /// The object of a scalar that no one has to release: a new reference, or null with an exception. None for the rest, which
@@ -40,7 +41,14 @@ pub(crate) unsafe fn scalar_object(raw: &RawValue) -> Option<*mut ffi::PyObject>
 ///
 /// # Safety
 /// `raw` is well formed; attached to Python.
-pub(crate) unsafe fn from_raw(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
+pub(crate) unsafe fn from_raw(raw: &RawValue) -> *mut ffi::PyObject {
+    // SAFETY: promised by the caller.
+    unsafe { object(raw, 0, &mut Keys::default()) }
+}
+
+/// # Safety
+/// As [`from_raw`]; the value is a part of what `keys` belongs to.
+unsafe fn object(raw: &RawValue, depth: usize, keys: &mut Keys) -> *mut ffi::PyObject {
     if depth > MAX_DEPTH {
         // SAFETY: attached; a static message.
         unsafe { ffi::PyErr_SetString(ffi::PyExc_ValueError, c"a result is nested too deep".as_ptr()) };
@@ -52,17 +60,14 @@ pub(crate) unsafe fn from_raw(raw: &RawValue, depth: usize) -> *mut ffi::PyObjec
             return object;
         }
         match raw.tag {
-            5 => {
-                let span = raw.data.span;
-                ffi::PyUnicode_DecodeUTF8(span.ptr.cast::<c_char>(), span.len.cast_signed(), ptr::null())
-            }
+            5 => text(raw.data.span),
             6 | 9 => {
                 let span = raw.data.span;
                 ffi::PyBytes_FromStringAndSize(span.ptr.cast::<c_char>(), span.len.cast_signed())
             }
-            7 | 10 => list_like(raw, depth),
-            8 => dict(raw, depth),
-            12 | 13 => rare(raw, depth),
+            7 | 10 => list_like(raw, depth, keys),
+            8 => dict(raw, depth, keys),
+            12 | 13 => rare(raw, depth, keys),
             _ => {
                 let none = ffi::Py_None();
                 ffi::Py_INCREF(none);
@@ -73,8 +78,15 @@ pub(crate) unsafe fn from_raw(raw: &RawValue, depth: usize) -> *mut ffi::PyObjec
 }
 
 /// # Safety
-/// As [`from_raw`], with a list of any kind.
-unsafe fn list_like(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
+/// As [`from_raw`], with the span of a text.
+pub(super) unsafe fn text(span: Span) -> *mut ffi::PyObject {
+    // SAFETY: promised by the caller.
+    unsafe { ffi::PyUnicode_DecodeUTF8(span.ptr.cast::<c_char>(), span.len.cast_signed(), ptr::null()) }
+}
+
+/// # Safety
+/// As [`object`], with a list of any kind.
+unsafe fn list_like(raw: &RawValue, depth: usize, keys: &mut Keys) -> *mut ffi::PyObject {
     // SAFETY: promised by the caller.
     unsafe {
         let span = raw.data.span;
@@ -83,7 +95,7 @@ unsafe fn list_like(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
             return list;
         }
         for index in 0..span.len {
-            let item = from_raw(&*span.ptr.cast::<RawValue>().add(index), depth + 1);
+            let item = object(&*span.ptr.cast::<RawValue>().add(index), depth + 1, keys);
             if item.is_null() {
                 ffi::Py_DECREF(list);
                 return ptr::null_mut();
@@ -102,18 +114,24 @@ unsafe fn list_like(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
 }
 
 /// # Safety
-/// As [`from_raw`], with a map.
-unsafe fn dict(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
+/// As [`object`], with a map.
+unsafe fn dict(raw: &RawValue, depth: usize, keys: &mut Keys) -> *mut ffi::PyObject {
     // SAFETY: promised by the caller.
     unsafe {
         let span = raw.data.span;
         let dict = ffi::PyDict_New();
         for pair in 0..span.len {
-            let key = from_raw(&*span.ptr.cast::<RawValue>().add(2 * pair), depth + 1);
+            let key = &*span.ptr.cast::<RawValue>().add(2 * pair);
+            // Other maps of the same result are likely to have the same keys; there are none beside the outermost.
+            let key = if key.tag == Tag::Str as u32 && depth > 0 {
+                keys.key(key.data.span)
+            } else {
+                object(key, depth + 1, keys)
+            };
             let value = if key.is_null() {
                 ptr::null_mut()
             } else {
-                from_raw(&*span.ptr.cast::<RawValue>().add(2 * pair + 1), depth + 1)
+                object(&*span.ptr.cast::<RawValue>().add(2 * pair + 1), depth + 1, keys)
             };
             let failed = key.is_null() || value.is_null() || ffi::PyDict_SetItem(dict, key, value) != 0;
             ffi::Py_XDECREF(key);
@@ -128,9 +146,9 @@ unsafe fn dict(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
 }
 
 /// # Safety
-/// As [`from_raw`], with a big int or an extension.
+/// As [`object`], with a big int or an extension.
 #[cold]
-unsafe fn rare(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
+unsafe fn rare(raw: &RawValue, depth: usize, keys: &mut Keys) -> *mut ffi::PyObject {
     Python::attach(|py| {
         // SAFETY: promised by the caller.
         let view = unsafe { ValueRef::new(raw) };
@@ -140,7 +158,7 @@ unsafe fn rare(raw: &RawValue, depth: usize) -> *mut ffi::PyObject {
                 // SAFETY: as above; an extension has a second value, which `as_extension` has seen.
                 let plain = unsafe {
                     let plain = &*raw.data.span.ptr.cast::<RawValue>().add(1);
-                    Bound::from_owned_ptr_or_err(py, from_raw(plain, depth + 1))
+                    Bound::from_owned_ptr_or_err(py, object(plain, depth + 1, keys))
                 };
                 plain.and_then(|plain| extensions::revive(py, name, plain))
             }

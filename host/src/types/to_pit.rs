@@ -90,12 +90,23 @@ pub(crate) unsafe fn to_raw(
 ) -> Result<RawValue, Mismatch> {
     // SAFETY (whole function): promised by the caller; every call is to CPython with objects that it gave us.
     unsafe {
-        if let Some(value) = scalar(object) {
-            if depth > 0 && (value.tag == Tag::Str as u32 || value.tag == Tag::Bytes as u32) {
-                arena.keep(object);
-            }
-            return Ok(value);
+        match scalar(object) {
+            Some(value) => Ok(value),
+            None => rest(object, arena, detached, depth),
         }
+    }
+}
+
+/// # Safety
+/// As [`to_raw`], with what [`scalar`] does not convert.
+unsafe fn rest(
+    object: *mut ffi::PyObject,
+    arena: &mut Arena,
+    detached: bool,
+    depth: usize,
+) -> Result<RawValue, Mismatch> {
+    // SAFETY (whole function): promised by the caller.
+    unsafe {
         if ffi::PyLong_CheckExact(object) != 0 {
             return large(object, arena);
         }
@@ -124,7 +135,7 @@ unsafe fn large(object: *mut ffi::PyObject, arena: &mut Arena) -> Result<RawValu
             let value = Bound::from_borrowed_ptr(py, object);
             let bytes =
                 extensions::big_to_bytes(&value).map_err(|error| Mismatch::raised(py, "int", error))?;
-            let raw = to_raw(bytes.as_ptr(), arena, false, 1)?;
+            let raw = item(bytes.as_ptr(), arena, false, 0)?;
             Ok(RawValue { tag: Tag::Big as u32, ..raw })
         }
     })
@@ -192,7 +203,28 @@ unsafe fn held(
     })
 }
 
-/// One item of a container.
+/// An item of a container that is a [`scalar`]; what it borrows from is held by the arena. A text is held before it is read,
+/// since a lone surrogate makes an exception, which may let other code run; nothing else does.
+///
+/// # Safety
+/// As [`to_raw`].
+#[inline]
+unsafe fn scalar_item(object: *mut ffi::PyObject, arena: &mut Arena) -> Option<RawValue> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        if ffi::Py_TYPE(object) == &raw mut ffi::PyUnicode_Type {
+            arena.keep(object);
+            return text(object);
+        }
+        let value = scalar(object)?;
+        if value.tag == Tag::Bytes as u32 {
+            arena.keep(object);
+        }
+        Some(value)
+    }
+}
+
+/// Any item of a container.
 ///
 /// # Safety
 /// As [`to_raw`].
@@ -202,9 +234,13 @@ unsafe fn item(
     detached: bool,
     depth: usize,
 ) -> Result<RawValue, Mismatch> {
-    arena.count()?;
     // SAFETY: promised by the caller.
-    unsafe { to_raw(object, arena, detached, depth + 1) }
+    unsafe {
+        match scalar_item(object, arena) {
+            Some(value) => Ok(value),
+            None => rest(object, arena, detached, depth + 1),
+        }
+    }
 }
 
 /// # Safety
@@ -215,31 +251,30 @@ unsafe fn sequence(
     detached: bool,
     depth: usize,
 ) -> Result<RawValue, Mismatch> {
-    // SAFETY: promised by the caller; the size of a list is read anew before each item.
+    // SAFETY: promised by the caller. Cells are written below the length that they were taken for; the size of a list, which
+    // other code may change, is read anew wherever such code may have run.
     unsafe {
-        if ffi::PyTuple_CheckExact(object) != 0 {
-            let len = ffi::PyTuple_Size(object);
-            let mut cells = Vec::with_capacity(len.unsigned_abs());
-            for index in 0..len {
-                let cell = item(ffi::PyTuple_GetItem(object, index), arena, detached, depth);
-                cells.push(cell.map_err(|mismatch| mismatch.at(index.unsigned_abs()))?);
-            }
-            let tuple = arena.container(Tag::List, cells, 1);
-            return Ok(RawValue { kind: ListKind::Tuple as u32, ..tuple });
-        }
-        let len = ffi::PyList_Size(object);
-        let mut cells = Vec::with_capacity(len.unsigned_abs());
+        let tuple = ffi::PyTuple_CheckExact(object) != 0;
+        let len = if tuple { ffi::PyTuple_Size(object) } else { ffi::PyList_Size(object) };
+        let cells = arena.cells(len.unsigned_abs())?;
         for index in 0..len {
-            if ffi::PyList_Size(object) != len {
-                return Err(changed());
-            }
-            let cell = item(ffi::PyList_GetItem(object, index), arena, detached, depth);
-            cells.push(cell.map_err(|mismatch| mismatch.at(index.unsigned_abs()))?);
+            let member =
+                if tuple { ffi::PyTuple_GetItem(object, index) } else { ffi::PyList_GetItem(object, index) };
+            let value = if let Some(value) = scalar_item(member, arena) {
+                value
+            } else {
+                let value = rest(member, arena, detached, depth + 1)
+                    .map_err(|mismatch| mismatch.at(index.unsigned_abs()))?;
+                if !tuple && ffi::PyList_Size(object) != len {
+                    return Err(changed());
+                }
+                value
+            };
+            cells.add(index.unsigned_abs()).write(value);
         }
-        if ffi::PyList_Size(object) != len {
-            return Err(changed());
-        }
-        Ok(arena.container(Tag::List, cells, 1))
+        let list = RawValue::span(Tag::List, cells.cast_const().cast(), len.unsigned_abs());
+        let kind = if tuple { ListKind::Tuple } else { ListKind::List };
+        Ok(RawValue { kind: kind as u32, ..list })
     }
 }
 
@@ -252,19 +287,27 @@ unsafe fn set(
     depth: usize,
 ) -> Result<RawValue, Mismatch> {
     Python::attach(|py| {
-        // SAFETY: promised by the caller. The iterator owns what it gives, and raises where the set changes its size.
+        // SAFETY: promised by the caller. The iterator owns what it gives, and raises where the set changes its size; cells
+        // are written below the length that they were taken for.
         unsafe {
-            let len = ffi::PySet_Size(object);
-            let mut cells = Vec::with_capacity(len.unsigned_abs());
+            let len = ffi::PySet_Size(object).unsigned_abs();
+            let cells = arena.cells(len)?;
+            let mut filled = 0;
             let items = Bound::from_borrowed_ptr(py, object).try_iter();
             for member in items.map_err(|error| Mismatch::raised(py, "set", error))? {
                 let member = member.map_err(|_| changed())?;
-                let cell = item(member.as_ptr(), arena, detached, depth);
-                cells.push(cell.map_err(|mismatch| mismatch.inside("{…}".to_owned()))?);
+                if filled == len {
+                    return Err(changed());
+                }
+                let value = item(member.as_ptr(), arena, detached, depth);
+                let value = value.map_err(|mismatch| mismatch.inside("{…}".to_owned()))?;
+                cells.add(filled).write(value);
+                filled += 1;
             }
             let frozen = ffi::PyFrozenSet_CheckExact(object) != 0;
             let kind = if frozen { ListKind::FrozenSet } else { ListKind::Set };
-            Ok(RawValue { kind: kind as u32, ..arena.container(Tag::List, cells, 1) })
+            let list = RawValue::span(Tag::List, cells.cast_const().cast(), filled);
+            Ok(RawValue { kind: kind as u32, ..list })
         }
     })
 }
@@ -277,32 +320,64 @@ unsafe fn mapping(
     detached: bool,
     depth: usize,
 ) -> Result<RawValue, Mismatch> {
-    // SAFETY: promised by the caller. `PyDict_Next` checks its position against the dict as it is; key and value are held
-    // while they are read; a dict that changes its size is refused at the next step.
+    // SAFETY: promised by the caller. `PyDict_Next` checks its position against the dict as it is; the value is held while
+    // the key is read; a dict that changes its size is refused at the next step. Cells are written below the length that they
+    // were taken for.
     unsafe {
-        let len = ffi::PyDict_Size(object);
+        let len = ffi::PyDict_Size(object).unsigned_abs();
+        let cells = arena.cells(2 * len)?;
         let (mut position, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
-        let mut cells = Vec::with_capacity(2 * len.unsigned_abs());
+        let mut filled = 0;
         while ffi::PyDict_Next(object, &raw mut position, &raw mut key, &raw mut value) != 0 {
-            ffi::Py_INCREF(key);
-            ffi::Py_INCREF(value);
-            let pair = item(key, arena, detached, depth)
-                .and_then(|name| Ok((name, item(value, arena, detached, depth)?)));
-            let pair = pair.map_err(|mismatch| {
-                Python::attach(|py| mismatch.inside(key_place(&Bound::from_borrowed_ptr(py, key))))
-            });
-            ffi::Py_DECREF(key);
-            ffi::Py_DECREF(value);
-            let (name, part) = pair?;
-            cells.extend([name, part]);
-            if ffi::PyDict_Size(object) != len {
+            if filled == len {
                 return Err(changed());
             }
+            ffi::Py_INCREF(value);
+            let name = scalar_item(key, arena);
+            let part = if name.is_some() { scalar_item(value, arena) } else { None };
+            let pair = if let (Some(name), Some(part)) = (name, part) {
+                Ok((name, part))
+            } else {
+                pair(key, name, value, arena, detached, depth)
+            };
+            ffi::Py_DECREF(value);
+            let (name, part) = pair?;
+            if ffi::PyDict_Size(object).unsigned_abs() != len {
+                return Err(changed());
+            }
+            cells.add(2 * filled).write(name);
+            cells.add(2 * filled + 1).write(part);
+            filled += 1;
         }
-        if cells.len() != 2 * len.unsigned_abs() {
+        if filled != len {
             return Err(changed());
         }
-        Ok(arena.container(Tag::Map, cells, 2))
+        Ok(RawValue::span(Tag::Map, cells.cast_const().cast(), len))
+    }
+}
+
+/// A pair of a dict whose key, if it has no name yet, or value is no scalar. Other code may run meanwhile: the key is held.
+///
+/// # Safety
+/// As [`to_raw`]; the value is held by the caller.
+unsafe fn pair(
+    key: *mut ffi::PyObject,
+    name: Option<RawValue>,
+    value: *mut ffi::PyObject,
+    arena: &mut Arena,
+    detached: bool,
+    depth: usize,
+) -> Result<(RawValue, RawValue), Mismatch> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        ffi::Py_INCREF(key);
+        let name = name.map_or_else(|| rest(key, arena, detached, depth + 1), Ok);
+        let pair = name.and_then(|name| Ok((name, item(value, arena, detached, depth)?)));
+        let pair = pair.map_err(|mismatch| {
+            Python::attach(|py| mismatch.inside(key_place(&Bound::from_borrowed_ptr(py, key))))
+        });
+        ffi::Py_DECREF(key);
+        pair
     }
 }
 
@@ -319,6 +394,7 @@ unsafe fn extension(
     // SAFETY: promised by the caller; all three are live, and what is borrowed from them is held by the arena.
     unsafe {
         let through = |mismatch: Mismatch| mismatch.through(extension);
+        let cells = arena.cells(3)?;
         let name = item(name.as_ptr(), arena, detached, depth)?;
         let stands_for = item(plain.as_ptr(), arena, detached, depth).map_err(through)?;
         // Mostly the base is a part of what stands for the value: it is converted once.
@@ -332,6 +408,7 @@ unsafe fn extension(
             }
             _ => item(base.as_ptr(), arena, detached, depth).map_err(through)?,
         };
-        Ok(arena.container(Tag::Extension, vec![name, stands_for, base], 1))
+        cells.cast::<[RawValue; 3]>().write([name, stands_for, base]);
+        Ok(RawValue::span(Tag::Extension, cells.cast_const().cast(), 3))
     }
 }

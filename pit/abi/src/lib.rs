@@ -8,6 +8,7 @@
 
 mod ask;
 mod buffer;
+mod copied;
 mod error;
 mod glue;
 mod host;
@@ -15,10 +16,12 @@ mod layout;
 mod operation;
 mod panic;
 mod returned;
+mod room;
 mod value;
 mod view;
 
 pub use buffer::Buffer;
+pub use copied::Copied;
 pub use error::{Error, ErrorKind, Result};
 pub use glue::{Component, Instance, Record, call, create, destroy, replay, restore, snapshot, start, stop};
 pub use host::{Host, Sleep};

@@ -4,6 +4,7 @@ use std::ffi::c_void;
 
 use crate::error::{Error, ErrorKind};
 use crate::layout::{ListKind, RawValue, Returned, Tag};
+use crate::room::Room;
 use crate::value::Value;
 use crate::view::ValueRef;
 
@@ -18,7 +19,21 @@ unsafe extern "C" fn release_owned(owner: *mut c_void) {
     drop(unsafe { Box::from_raw(owner.cast::<Owned>()) });
 }
 
+/// Cells of all containers in a value. Most values are none, and are counted without a call.
+#[inline]
 fn cells(value: &Value) -> usize {
+    match value {
+        Value::List(_)
+        | Value::Tuple(_)
+        | Value::Set(_)
+        | Value::FrozenSet(_)
+        | Value::Map(_)
+        | Value::Extension(_) => container_cells(value),
+        _ => 0,
+    }
+}
+
+fn container_cells(value: &Value) -> usize {
     match value {
         Value::List(items) | Value::Tuple(items) | Value::Set(items) | Value::FrozenSet(items) => {
             items.len() + items.iter().map(cells).sum::<usize>()
@@ -29,8 +44,9 @@ fn cells(value: &Value) -> usize {
     }
 }
 
-/// `arena` has room for every cell, so that no push moves it.
-fn flatten(value: &Value, arena: &mut Vec<RawValue>) -> RawValue {
+/// `left` has a cell for every value in a container.
+#[inline]
+fn flatten(value: &Value, left: &mut Room<'_, RawValue>) -> RawValue {
     match value {
         Value::None => RawValue::NONE,
         Value::Bool(value) => RawValue::bool(*value),
@@ -43,38 +59,42 @@ fn flatten(value: &Value, arena: &mut Vec<RawValue>) -> RawValue {
         Value::Buffer(buffer) => {
             RawValue::span(Tag::Bytes, buffer.as_ref().as_ptr().cast(), buffer.as_ref().len())
         }
-        Value::List(items) => flatten_list(items, ListKind::List, arena),
-        Value::Tuple(items) => flatten_list(items, ListKind::Tuple, arena),
-        Value::Set(items) => flatten_list(items, ListKind::Set, arena),
-        Value::FrozenSet(items) => flatten_list(items, ListKind::FrozenSet, arena),
-        Value::Map(pairs) => {
-            let start = arena.len();
-            arena.resize(start + 2 * pairs.len(), RawValue::NONE);
-            for (index, (key, value)) in pairs.iter().enumerate() {
-                arena[start + 2 * index] = flatten(key, arena);
-                arena[start + 2 * index + 1] = flatten(value, arena);
-            }
-            RawValue::span(Tag::Map, arena[start..].as_ptr().cast(), pairs.len())
-        }
-        Value::Extension(extension) => {
-            let start = arena.len();
-            arena.resize(start + 3, RawValue::NONE);
-            let name = &extension.name;
-            arena[start] = RawValue::span(Tag::Str, name.as_ptr().cast(), name.len());
-            arena[start + 1] = flatten(&extension.plain, arena);
-            arena[start + 2] = flatten(&extension.base, arena);
-            RawValue::span(Tag::Extension, arena[start..].as_ptr().cast(), 3)
-        }
+        _ => flatten_container(value, left),
     }
 }
 
-fn flatten_list(items: &[Value], kind: ListKind, arena: &mut Vec<RawValue>) -> RawValue {
-    let start = arena.len();
-    arena.resize(start + items.len(), RawValue::NONE);
-    for (index, item) in items.iter().enumerate() {
-        arena[start + index] = flatten(item, arena);
+fn flatten_container(value: &Value, left: &mut Room<'_, RawValue>) -> RawValue {
+    match value {
+        Value::List(items) => flatten_list(items, ListKind::List, left),
+        Value::Tuple(items) => flatten_list(items, ListKind::Tuple, left),
+        Value::Set(items) => flatten_list(items, ListKind::Set, left),
+        Value::FrozenSet(items) => flatten_list(items, ListKind::FrozenSet, left),
+        Value::Map(pairs) => {
+            let cells = left.take(2 * pairs.len());
+            for (cells, (key, value)) in cells.chunks_exact_mut(2).zip(pairs) {
+                cells[0] = flatten(key, left);
+                cells[1] = flatten(value, left);
+            }
+            RawValue::span(Tag::Map, cells.as_ptr().cast(), pairs.len())
+        }
+        Value::Extension(extension) => {
+            let cells = left.take(3);
+            let name = &extension.name;
+            cells[0] = RawValue::span(Tag::Str, name.as_ptr().cast(), name.len());
+            cells[1] = flatten(&extension.plain, left);
+            cells[2] = flatten(&extension.base, left);
+            RawValue::span(Tag::Extension, cells.as_ptr().cast(), 3)
+        }
+        _ => RawValue::NONE,
     }
-    let list = RawValue::span(Tag::List, arena[start..].as_ptr().cast(), items.len());
+}
+
+fn flatten_list(items: &[Value], kind: ListKind, left: &mut Room<'_, RawValue>) -> RawValue {
+    let cells = left.take(items.len());
+    for (cell, item) in cells.iter_mut().zip(items) {
+        *cell = flatten(item, left);
+    }
+    let list = RawValue::span(Tag::List, cells.as_ptr().cast(), items.len());
     RawValue { kind: kind as u32, ..list }
 }
 
@@ -90,8 +110,9 @@ impl Value {
 
 /// Lend values as the arguments of one call.
 pub fn with_raw<T>(values: &[Value], body: impl FnOnce(&[RawValue]) -> T) -> T {
-    let mut arena = Vec::with_capacity(values.iter().map(cells).sum());
-    let raw: Vec<RawValue> = values.iter().map(|value| flatten(value, &mut arena)).collect();
+    let mut arena = vec![RawValue::NONE; values.iter().map(cells).sum()];
+    let mut left = Room(&mut arena);
+    let raw: Vec<RawValue> = values.iter().map(|value| flatten(value, &mut left)).collect();
     body(&raw)
 }
 
@@ -149,9 +170,9 @@ impl Returned {
     }
 
     fn owning(value: Value) -> Self {
-        let mut owned = Box::new(Owned { _arena: Vec::with_capacity(cells(&value)), _value: value });
+        let mut owned = Box::new(Owned { _arena: vec![RawValue::NONE; cells(&value)], _value: value });
         let Owned { _value: value, _arena: arena } = &mut *owned;
-        let mut raw = flatten(value, arena);
+        let mut raw = flatten(value, &mut Room(arena));
         if matches!(value, Value::Buffer(_)) {
             raw.tag = Tag::Buffer as u32;
         }

@@ -185,6 +185,25 @@ impl<'a> ValueRef<'a> {
         Some(values.chunks_exact(2).map(|pair| (Self { raw: &pair[0] }, Self { raw: &pair[1] })))
     }
 
+    pub(crate) const fn raw(self) -> &'a RawValue {
+        self.raw
+    }
+
+    /// The bytes of a value that is a text, bytes or a big int.
+    pub(crate) fn content(self) -> Option<&'a [u8]> {
+        matches!(self.raw.tag, 5 | 6 | 9 | 12).then(|| self.bytes_of())
+    }
+
+    /// The cells of a container: items, keys and values in turn, or the parts of an extension.
+    pub(crate) fn cells(self) -> Option<&'a [RawValue]> {
+        match self.raw.tag {
+            7 => self.values(Tag::List, 1),
+            8 => self.values(Tag::Map, 2),
+            13 => self.values(Tag::Extension, 1),
+            _ => None,
+        }
+    }
+
     /// The name of an extension, and what stands for its value.
     pub fn as_extension(self) -> Option<(&'a str, Self)> {
         match self.values(Tag::Extension, 1)? {
@@ -199,42 +218,49 @@ impl<'a> ValueRef<'a> {
     }
 
     /// A copy that owns everything.
+    #[inline]
     pub fn to_owned(self) -> Value {
-        if let Some((name, plain)) = self.as_extension() {
-            let base = self.base().map_or(Value::None, Self::to_owned);
-            let extension = Extension { name: name.to_owned(), plain: plain.to_owned(), base };
-            return Value::Extension(Box::new(extension));
-        }
-        if let Some(kind) = self.list_kind() {
-            let items = self.as_list().into_iter().flatten().map(Self::to_owned).collect();
-            return match kind {
-                ListKind::List => Value::List(items),
-                ListKind::Tuple => Value::Tuple(items),
-                ListKind::Set => Value::Set(items),
-                ListKind::FrozenSet => Value::FrozenSet(items),
-            };
-        }
-        if let Some(value) = self.as_str() {
-            return Value::Str(value.to_owned());
-        }
-        if let Some(value) = self.as_bytes() {
-            return Value::Bytes(value.to_vec());
-        }
-        if let Some(map) = self.as_map() {
-            return Value::Map(map.map(|(key, value)| (key.to_owned(), value.to_owned())).collect());
-        }
-        if let Some(bytes) = self.as_big() {
-            return Value::Big(bytes.to_vec());
-        }
-        // SAFETY: the tag says which field is set.
+        // SAFETY (whole block): the tag says which field is set.
         unsafe {
             match self.raw.tag {
                 1 => Value::Bool(self.raw.data.uint & 0xff != 0),
                 2 => Value::Int(self.raw.data.int),
                 3 => Value::UInt(self.raw.data.uint),
                 4 => Value::Float(self.raw.data.float),
+                5 => text(self.bytes_of()).map_or(Value::None, |text| Value::Str(text.to_owned())),
+                6 | 9 => Value::Bytes(self.bytes_of().to_vec()),
+                7 | 8 | 13 => self.owned_container(),
+                12 => Value::Big(self.bytes_of().to_vec()),
                 _ => Value::None,
             }
+        }
+    }
+
+    fn owned_container(self) -> Value {
+        if self.is(Tag::Extension) {
+            return self.owned_extension();
+        }
+        if let Some(pairs) = self.as_map() {
+            return Value::Map(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect());
+        }
+        let items = self.as_list().map_or_else(Vec::new, |items| items.map(Self::to_owned).collect());
+        match self.list_kind() {
+            Some(ListKind::Tuple) => Value::Tuple(items),
+            Some(ListKind::Set) => Value::Set(items),
+            Some(ListKind::FrozenSet) => Value::FrozenSet(items),
+            _ => Value::List(items),
+        }
+    }
+
+    #[cold]
+    fn owned_extension(self) -> Value {
+        let base = self.base().map_or(Value::None, Self::to_owned);
+        match self.as_extension() {
+            Some((name, plain)) => {
+                let (name, plain) = (name.to_owned(), plain.to_owned());
+                Value::Extension(Box::new(Extension { name, plain, base }))
+            }
+            None => base,
         }
     }
 }

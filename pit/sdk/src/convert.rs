@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, Hash};
 
-use symphony_pit_abi::{Args, Buffer, Error, ErrorKind, Result, Returned, Value, ValueRef, quoted};
+use symphony_pit_abi::{Args, Buffer, Copied, Error, ErrorKind, Result, Returned, Value, ValueRef, quoted};
 
 /// What a method can return.
 pub trait ToPit {
@@ -11,6 +11,15 @@ pub trait ToPit {
     const NAME: &'static str;
 
     fn to_pit(self) -> Value;
+
+    /// The value as the result of a call.
+    #[inline]
+    fn to_returned(self) -> Returned
+    where
+        Self: Sized,
+    {
+        Returned::from_value(self.to_pit())
+    }
 }
 
 /// What a method can take. Borrowed types live as long as the call.
@@ -96,7 +105,7 @@ pub fn owned<T: ToPit>(result: Result<T>) -> Result<Value> {
 
 #[inline]
 pub fn returned<T: ToPit>(result: Result<T>) -> Result<Returned> {
-    result.map(|value| Returned::from_value(value.to_pit()))
+    result.map(ToPit::to_returned)
 }
 
 /// The fields of a dict, for derived structs.
@@ -153,6 +162,18 @@ to_pit! {
     Vec<u8>, "bytes", |x| Value::Bytes(x);
     Buffer, "memoryview", |x| Value::Buffer(x);
     Value, "object", |x| x;
+}
+
+impl ToPit for Copied {
+    const NAME: &'static str = "object";
+
+    fn to_pit(self) -> Value {
+        self.view().to_owned()
+    }
+
+    fn to_returned(self) -> Returned {
+        Returned::from_copied(self)
+    }
 }
 
 impl<T: ToPit> ToPit for Option<T> {

@@ -49,8 +49,8 @@ pub use convert::{FromPit, ToPit};
 pub use stream::{Sender, Stream, channel};
 pub use symphony_pit_abi as abi;
 pub use symphony_pit_abi::{
-    Args, Buffer, Component, Error, ErrorKind, Extension, Host, Level, ListKind, Record, Result, Sleep,
-    Value, ValueRef,
+    Args, Buffer, Component, Copied, Error, ErrorKind, Extension, Host, Level, ListKind, Record, Result,
+    Sleep, Value, ValueRef,
 };
 pub use symphony_pit_macros::{FromPit, ToPit, pit_component};
 pub use waiting::block_on;
