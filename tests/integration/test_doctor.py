@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from symphony import _host
 from symphony.compaction import keep_compact
 from symphony.errors import InvalidInput
 from symphony.settings import HostSettings, load_settings
+from tests.fixtures.command_line import command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +23,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.python, pytest.mark.subproces
 
 
 def doctor(home: Path, *options: str) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "symphony", "doctor", "--home", str(home), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = command("doctor", "--home", str(home), *options)
     return done.returncode, done.stdout, done.stderr
 
 
