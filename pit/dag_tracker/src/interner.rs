@@ -109,13 +109,27 @@ impl<T: Default> Interner<T> {
         self.probe(text, hash(text)).ok()
     }
 
-    /// Read where these texts are expected, one not waiting for the other as look-ups one by one do: what is looked up next is
-    /// then in the cache.
-    pub fn fetch<'a>(&self, texts: impl Iterator<Item = &'a str>) {
+    /// Bring into the cache what a look-up of each text reads. Step by step for several of them: so the waits for memory run side
+    /// by side, where look-ups one by one wait one after the other.
+    pub fn fetch<'a>(&self, mut texts: impl Iterator<Item = &'a str>) {
+        const TOGETHER: usize = 8;
         let mask = self.slots.len().wrapping_sub(1);
-        for text in texts {
-            let slot = self.slots.get(hash(text) as usize & mask);
-            black_box(slot.and_then(|slot| self.entries.get(slot.number as usize)).map(|entry| entry.len));
+        let mut places = [0; TOGETHER];
+        loop {
+            let mut count = 0;
+            for (place, text) in places.iter_mut().zip(&mut texts) {
+                *place = hash(text) as usize & mask;
+                count += 1;
+            }
+            for place in &mut places[..count] {
+                *place = self.slots.get(*place).map_or(0, |slot| slot.number as usize);
+            }
+            for number in &places[..count] {
+                black_box(self.entries.get(*number).map(|entry| entry.len));
+            }
+            if count < TOGETHER {
+                return;
+            }
         }
     }
 
@@ -268,7 +282,7 @@ mod tests {
             let key = texts.intern(&format!("{number}")).unwrap();
             texts[key] += number;
         }
-        texts.fetch(["7", "none"].into_iter());
+        texts.fetch(["7", "none"].into_iter().cycle().take(20)); // changes nothing
         assert!((0..1_000_u64).all(|number| texts.find(&number.to_string()).map(|key| texts[key]) == Some(number)));
     }
 }

@@ -247,9 +247,8 @@ impl Graph {
         words.clear();
         if let Some(dependencies) = step.dependencies {
             let list =
-                || dependencies.as_list().ok_or_else(|| Error::invalid("dependencies: expected a list"));
-            self.keys.fetch(list()?.filter_map(ValueRef::as_str));
-            for value in list()? {
+                dependencies.as_list().ok_or_else(|| Error::invalid("dependencies: expected a list"))?;
+            for value in list {
                 words.push(self.word(value, batch)?);
             }
         }
@@ -287,6 +286,8 @@ impl Graph {
     /// Decide what to record for one step; it must be new and close no cycle. Nothing, if it is there already.
     /// After an error the caller undoes.
     pub fn plan_one(&mut self, step: &Step<'_>, plan: &mut Plan) -> Result<()> {
+        let needs = step.dependencies.and_then(ValueRef::as_list).into_iter().flatten();
+        self.keys.fetch([step.key].into_iter().chain(needs.filter_map(ValueRef::as_str)));
         let number = self.number(step.key)?;
         let terms = self.decide(step, number, &[], &mut plan.words)?;
         if self.same(number, terms, plan.words.iter().copied()) {
