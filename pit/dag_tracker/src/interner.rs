@@ -152,6 +152,23 @@ impl<T: Default> Interner<T> {
         }
     }
 
+    /// Make room for so many texts in all.
+    pub fn reserve(&mut self, texts: usize) {
+        self.entries.reserve(texts.saturating_sub(self.entries.len()));
+        let slots = (texts * 4).div_ceil(3).next_power_of_two();
+        if slots > self.slots.len() {
+            self.rebuild(slots);
+        }
+    }
+
+    /// Whether a text has, or now gets, this number.
+    pub fn confirm(&mut self, number: u32, text: &str) -> bool {
+        match self.entries.get(number as usize) {
+            Some(entry) => entry.bytes(&self.long) == text.as_bytes(),
+            None => self.intern(text) == Some(number),
+        }
+    }
+
     /// The number of a text, a new one if it is new. None: there is no room for 4 GiB of text.
     pub fn intern(&mut self, text: &str) -> Option<u32> {
         let hash = hash(text);
@@ -237,6 +254,15 @@ mod tests {
         assert_eq!(texts.intern("step-77"), Some(77));
         assert_eq!(texts.find("step-9999"), Some(9999));
         assert_eq!((texts.find("other"), texts.get(3), texts.len()), (None, "step-3", 10_000));
+    }
+
+    #[test]
+    fn a_number_is_confirmed_for_its_own_text_alone() {
+        let mut texts = Interner::<()>::default();
+        texts.reserve(3);
+        assert!(texts.confirm(0, "a") && texts.confirm(1, "b") && texts.confirm(0, "a"));
+        assert!(!texts.confirm(1, "a") && !texts.confirm(2, "a") && !texts.confirm(3, "c"));
+        assert_eq!((texts.find("b"), texts.find("c"), texts.len()), (Some(1), Some(2), 3));
     }
 
     #[test]

@@ -217,14 +217,13 @@ impl Graph {
     fn word(&mut self, value: ValueRef<'_>, batch: &[u32]) -> Result<u32> {
         let wrong = || Error::invalid("dependencies: expected keys, places in the batch, or [key, kind]");
         let mut number = |value: ValueRef<'_>| {
-            if let Some(key) = value.as_str() {
-                self.number(key)
-            } else {
-                let place = value.as_u64().ok_or_else(wrong)?;
+            if let Some(place) = value.as_u64() {
                 let number = usize::try_from(place).ok().and_then(|place| batch.get(place));
                 number.copied().ok_or_else(|| {
                     Error::invalid(format!("dependencies: no step {place} in a batch of {}", batch.len()))
                 })
+            } else {
+                self.number(value.as_str().ok_or_else(wrong)?)
             }
         };
         let Some(mut pair) = value.as_list() else {
@@ -317,6 +316,7 @@ impl Graph {
             }
         };
         let mut batch = Vec::with_capacity(list()?.len());
+        self.keys.reserve(list()?.len());
         for (at, value) in list()?.enumerate() {
             let key = Step::read(value).map_err(inside(at))?.key;
             batch.push(self.number(key)?);
@@ -372,13 +372,13 @@ impl Graph {
                 tag => {
                     let (first, count) = (reader.u32()?, reader.u32()?);
                     for number in first..first.saturating_add(count) {
-                        let known = match tag {
-                            KEYS => self.keys.intern(reader.str()?),
-                            NAMES => self.names.intern(reader.str()?),
-                            POLICIES => Some(self.apply_policy(number, reader.bytes()?)?),
+                        let follows = match tag {
+                            KEYS => self.keys.confirm(number, reader.str()?),
+                            NAMES => self.names.confirm(number, reader.str()?),
+                            POLICIES => self.apply_policy(number, reader.bytes()?)? == number,
                             _ => return Err(astray()),
                         };
-                        if known != Some(number) {
+                        if !follows {
                             return Err(astray());
                         }
                     }
