@@ -430,7 +430,12 @@ impl DagTracker {
     #[pit_method]
     fn durations(&self) -> Result<BTreeMap<String, (u64, f64)>> {
         let state = self.tracker.state();
-        Ok(state.totals.durations.iter().map(|(name, took)| (name.clone(), (took.count, took.mean()))).collect())
+        Ok(state
+            .totals
+            .durations
+            .iter()
+            .map(|(name, took)| (name.clone(), (took.count, took.mean())))
+            .collect())
     }
 
     /// What follows on a failed attempt (counted from 1): action retry (not before `retry_at`, µs), fallback, skip or fail,

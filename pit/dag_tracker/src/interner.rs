@@ -309,6 +309,9 @@ mod tests {
             texts[key] += number;
         }
         texts.fetch(["7", "none"].into_iter().cycle().take(20)); // changes nothing
-        assert!((0..1_000_u64).all(|number| texts.find(&number.to_string()).map(|key| texts[key]) == Some(number)));
+        assert!(
+            (0..1_000_u64)
+                .all(|number| texts.find(&number.to_string()).map(|key| texts[key]) == Some(number))
+        );
     }
 }

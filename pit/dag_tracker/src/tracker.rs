@@ -210,11 +210,7 @@ impl Tracker {
     }
 
     /// Decide records of steps on the run's graph, append and apply them. Gives how many steps are new.
-    pub fn add(
-        &self,
-        run: &str,
-        decide: impl FnOnce(&mut Graph, &mut Plan) -> Result<()>,
-    ) -> Result<usize> {
+    pub fn add(&self, run: &str, decide: impl FnOnce(&mut Graph, &mut Plan) -> Result<()>) -> Result<usize> {
         let State { runs, totals, buffer, plan } = &mut *self.state();
         let known = live(runs, run)?;
         let (before, time) = (known.graph.len(), self.host.now().max(known.last));

@@ -285,7 +285,8 @@ mod tests {
     #[test]
     fn words_are_read_where_they_lie_and_memory_is_used_again() {
         let words = [7, u32::MAX, 0];
-        let write = |writer: Writer| writer.each(words.iter(), |writer, word| writer.u32(*word)).u8(9).finish();
+        let write =
+            |writer: Writer| writer.each(words.iter(), |writer, word| writer.u32(*word)).u8(9).finish();
         let payload = write(Writer::default());
         let used = write(Writer::over(vec![1; 100]));
         assert_eq!((&used, used.capacity() >= 100), (&payload, true));

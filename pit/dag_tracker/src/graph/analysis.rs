@@ -196,7 +196,8 @@ impl Graph {
     }
 
     fn ways(&self, order: &[u32], weight: impl Fn(u32) -> f64) -> Ways {
-        let mut ways = Ways { rank: vec![0.0; self.keys.len() as usize], next: vec![NONE; self.keys.len() as usize] };
+        let mut ways =
+            Ways { rank: vec![0.0; self.keys.len() as usize], next: vec![NONE; self.keys.len() as usize] };
         for number in order.iter().rev() {
             let rank = ways.rank[*number as usize] + weight(*number);
             ways.rank[*number as usize] = rank;

@@ -236,13 +236,7 @@ impl Graph {
         Ok(number(key)? << 2 | kind as u32)
     }
 
-    fn decide(
-        &mut self,
-        step: &Step<'_>,
-        number: u32,
-        batch: &[u32],
-        words: &mut Vec<u32>,
-    ) -> Result<Terms> {
+    fn decide(&mut self, step: &Step<'_>, number: u32, batch: &[u32], words: &mut Vec<u32>) -> Result<Terms> {
         words.clear();
         if let Some(dependencies) = step.dependencies {
             let list =
