@@ -21,12 +21,13 @@ from symphony.artifact_requests import ArtifactRequests
 from symphony.channel import LINE_LIMIT, Channel, UnknownMethod
 from symphony.compaction import keep_compact
 from symphony.core_components import core_components
-from symphony.engine.engine import Engine, log_line
+from symphony.engine.engine import Engine, Notify, OpenLog, log_line
+from symphony.engine.run_log import PitRunLog
 from symphony.errors import Incompatible, InvalidInput, NotFound
 from symphony.model_requests import ModelRequests
 from symphony.pit_access import OpenPit, open_pit
 from symphony.plugins import PluginHost
-from symphony.settings import load_settings
+from symphony.settings import HostSettings, load_settings
 from symphony.values import json_value
 from symphony.values.codec import native_codec
 from symphony.values.signatures import did_you_mean
@@ -52,11 +53,24 @@ class _Ready:
 
 
 class Interpreter:
-    """The requests of the host, one method for each; ``configure`` comes first."""
+    """The requests of the host, one method for each; ``configure`` comes first.
 
-    def __init__(self, channel: Channel, watched: WatchedInterpreter) -> None:
-        self._channel = channel
+    Parameters
+    ----------
+    notify:
+        Called with the method and parameters of notifications for the host.
+    watched:
+        The vital signs of this process; None: nobody watches it.
+    open_log:
+        Gives the log of a run.
+    """
+
+    def __init__(
+        self, notify: Notify, watched: WatchedInterpreter | None = None, open_log: OpenLog = PitRunLog
+    ) -> None:
+        self._notify = notify
         self._watched = watched
+        self._open_log = open_log
         self._ready: _Ready | None = None
         self._resuming: asyncio.Task[None] | None = None
         self._compacting: asyncio.Task[None] | None = None
@@ -114,23 +128,22 @@ class Interpreter:
         if prefix != sys.prefix:
             raise Incompatible(f"the host belongs to {prefix}, this interpreter to {sys.prefix}")
         settings = load_settings(Path(home))
-        if settings.core_dumps:
-            allow_core_dumps()
-        plugins = PluginHost(Path(home), enabled=not no_plugins, imported=self._watched.catch_crashes)
+        watched = self._watched
+        if watched is None:
+            plugins = PluginHost(Path(home), enabled=not no_plugins)
+        else:
+            if settings.core_dumps:
+                allow_core_dumps()
+            plugins = PluginHost(Path(home), enabled=not no_plugins, imported=watched.catch_crashes)
         plugins.load_all()
         libraries = [str(path) for path in plugins.components]
         ears = None if notify is None else (notify[0], notify[1])
         pit = open_pit(home, libraries, notify=ears)
-        engine = Engine(
-            pit.native,
-            plugins,
-            native_codec(),
-            self._channel.notify,
-            health_interval=settings.health_interval,
-            vitals=self._watched.vitals,
-            quarantined=quarantined or [],
-            suspects=suspects or [],
-        )
+        try:
+            engine = self._engine_over(pit, plugins, settings, quarantined or [], suspects or [])
+        except BaseException:
+            pit.close()
+            raise
         requests = {**ModelRequests(engine.models).methods(), **ArtifactRequests(pit.native).methods()}
         self._ready = _Ready(engine, plugins, pit, requests)
         loop = asyncio.get_running_loop()
@@ -147,6 +160,37 @@ class Interpreter:
             "hang_after": settings.hang_after,
             "kill_stopped": settings.kill_stopped,
         }
+
+    def _engine_over(
+        self,
+        pit: OpenPit,
+        plugins: PluginHost,
+        settings: HostSettings,
+        quarantined: list[dict[str, Any]],
+        suspects: list[tuple[str, str, int]],
+    ) -> Engine:
+        return Engine(
+            pit.native,
+            plugins,
+            native_codec(),
+            self._notify,
+            health_interval=settings.health_interval,
+            vitals=None if self._watched is None else self._watched.vitals,
+            quarantined=quarantined,
+            suspects=suspects,
+            open_log=self._open_log,
+        )
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, once there is one."""
+        return None if self._ready is None else self._ready.engine
+
+    async def taken_up(self) -> Engine:
+        """The engine, once every run that was left unfinished has been taken up."""
+        if self._resuming is not None:
+            await asyncio.wait([self._resuming])
+        return self._configured.engine
 
     async def _workflows_list(self) -> list[dict[str, Any]]:
         return [
@@ -227,11 +271,21 @@ async def _serve(watched: WatchedInterpreter) -> None:
     connection = socket.socket(fileno=CHANNEL)
     reader, writer = await asyncio.open_connection(sock=connection, limit=LINE_LIMIT)
     channel = Channel(reader, writer)
-    interpreter = Interpreter(channel, watched)
+    interpreter = Interpreter(channel.notify, watched)
     serving = asyncio.ensure_future(channel.serve(interpreter.handle))
     stopped = asyncio.ensure_future(interpreter.stopped.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     await channel.flush()
+
+
+def run_through(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    """Run the loop until the task is done, whatever steps do on it."""
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # From a task that a step made: asyncio lets these out of the loop, and the interpreter goes on.
+            log_line(f"a step's task raised {type(error).__name__}; only the step fails")
 
 
 def main() -> None:
@@ -242,15 +296,10 @@ def main() -> None:
     _host.watch_parent(CHANNEL)
     loop = asyncio.new_event_loop()
     watched.beat_on(loop)
-    serving = loop.create_task(_serve(watched))
-    while not serving.done():
-        try:
-            loop.run_until_complete(serving)
-        except (SystemExit, KeyboardInterrupt) as error:
-            # From a task that a step made: asyncio lets these out of the loop, and the interpreter goes on.
-            log_line(f"a step's task raised {type(error).__name__}; only the step fails")
-        except Exception as error:
-            log_line(f"the interpreter ends: {type(error).__name__}: {error}")
+    try:
+        run_through(loop, loop.create_task(_serve(watched)))
+    except Exception as error:
+        log_line(f"the interpreter ends: {type(error).__name__}: {error}")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

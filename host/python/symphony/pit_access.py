@@ -84,6 +84,11 @@ pit = PitAccess()
 """The Pit of this process."""
 
 
+def is_open() -> bool:
+    """Whether this process has a Pit open."""
+    return _current is not None
+
+
 def _opened() -> OpenPit:
     if _current is None:
         raise PitUnavailable(

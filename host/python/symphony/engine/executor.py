@@ -125,6 +125,12 @@ class Executor:
             await asyncio.wait(self._running, timeout=1.0)
         self.pool.shutdown(wait=False, cancel_futures=True)
 
+    def join(self, seconds: float) -> None:
+        """After ``close``: wait for the threads of steps, but not longer than so many seconds."""
+        deadline = time.monotonic() + seconds
+        for thread in list(self.pool._threads):
+            thread.join(max(deadline - time.monotonic(), 0.0))
+
     # Slots and order.
 
     def _enqueue(self, call: StepCall) -> None:
