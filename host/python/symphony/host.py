@@ -16,11 +16,12 @@ from symphony import client, running
 from symphony.errors import InterpreterDied, RunCancelled, SymphonyError, WorkflowError
 from symphony.home import Home, absolute, resolve_home
 from symphony.running import Order
+from symphony.settings import setting_words
 from symphony.values import json_value
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from symphony.in_process import InProcessHost
@@ -70,13 +71,18 @@ class Host:
         nobody ends what hangs, and no other host can have the home until this one is closed.
     plugins:
         Files to use as plugins, as with ``--plugin``.
+    settings:
+        Settings that come before those in ``config.toml``, such as ``{"hang_after": 10}``.
 
     Raises
     ------
+    InvalidInput
+        A setting is not known, or its value is wrong.
     HostUnavailable
         No host could be started.
     Conflict
-        The home is held by the host of another environment; with ``isolated=False``, by any other.
+        The home is held by the host of another environment, or by one that was started with other settings;
+        with ``isolated=False``, by any other.
 
     Example
     -------
@@ -91,26 +97,28 @@ class Host:
         home: str | os.PathLike[str] | None = None,
         isolated: bool = True,
         plugins: Sequence[str | os.PathLike[str]] = (),
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self._home = Home(resolve_home(home))
+        self._settings = setting_words(settings or {})
         self._plugins = [absolute(path) for path in plugins]
         self._connection: client.Client | None = None
         self._here: InProcessHost | None = None
         if not isolated:
             from symphony.in_process import InProcessHost  # which imports the native module
 
-            self._here = InProcessHost(self._home)
+            self._here = InProcessHost(self._home, self._settings)
 
     def _connect(self) -> contextlib.AbstractContextManager[running.Connection]:
         if self._here is not None:
             return contextlib.nullcontext(self._here)
-        return client.connect_or_start(self._home)
+        return client.connect_or_start(self._home, settings=self._settings)
 
     def __enter__(self) -> Self:
         if self._here is not None:
             self._here.open()
         else:
-            self._connection = client.connect_or_start(self._home)
+            self._connection = client.connect_or_start(self._home, settings=self._settings)
         return self
 
     def __exit__(

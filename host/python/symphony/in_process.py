@@ -26,7 +26,7 @@ from symphony.remote_errors import error_from
 from symphony.run_id import RunIds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
     from symphony.client import Event
@@ -86,6 +86,12 @@ class _Watchers:
 class InProcessHost:
     """The host of a home, in this process. Making the object touches nothing.
 
+    Parameters
+    ----------
+    settings:
+        KEY=VALUE words that come before the home's ``config.toml``. Those about the managed interpreter
+        (``hang_after``, ``limits`` and so on) have no effect: this process is the caller's.
+
     Example
     -------
     >>> host = InProcessHost(Home("/tmp/home"))
@@ -96,8 +102,9 @@ class InProcessHost:
     >>> host.close()
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, settings: Sequence[str] = ()) -> None:
         self._home = home
+        self._settings = list(settings)
         self._ids = RunIds()
         self._watchers = _Watchers()
         self._thread: threading.Thread | None = None
@@ -178,7 +185,8 @@ class InProcessHost:
         self._ended = asyncio.Event()
         self._interpreter = Interpreter(self._notified, open_log=self._open_log)
         try:
-            await self._interpreter.handle("configure", {"home": str(self._home.path)})
+            params = {"home": str(self._home.path), "settings": self._settings}
+            await self._interpreter.handle("configure", params)
         except BaseException as problem:
             started.put(problem)
             return

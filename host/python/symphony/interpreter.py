@@ -24,12 +24,14 @@ from symphony.core_components import core_components
 from symphony.engine.engine import Engine, Notify, OpenLog, log_line
 from symphony.engine.run_log import PitRunLog
 from symphony.errors import Incompatible, InvalidInput, NotFound
+from symphony.limits import Limited, impose
 from symphony.model_requests import ModelRequests
 from symphony.pit_access import OpenPit, open_pit
 from symphony.plugins import PluginHost
 from symphony.settings import HostSettings, load_settings
 from symphony.values import json_value
 from symphony.values.codec import native_codec
+from symphony.values.secret import own_process, teller
 from symphony.values.signatures import did_you_mean
 from symphony.vitals import WatchedInterpreter, allow_core_dumps
 
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from symphony.artifact_requests import Requests
 
 CHANNEL: Final = 3
-PULSE, STACKS = 6, 7
+PULSE, STACKS, SECRETS = 6, 7, 8
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Interpreter:
         self._watched = watched
         self._open_log = open_log
         self._ready: _Ready | None = None
+        self._limited = Limited()
         self._resuming: asyncio.Task[None] | None = None
         self._compacting: asyncio.Task[None] | None = None
         self.stopped = asyncio.Event()
@@ -118,6 +121,7 @@ class Interpreter:
         no_plugins: bool = False,
         quarantined: list[dict[str, Any]] | None = None,
         suspects: list[tuple[str, str, int]] | None = None,
+        settings: list[str] | None = None,
     ) -> dict[str, Any]:
         if self._ready is not None:
             raise InvalidInput("the interpreter is configured already")
@@ -127,20 +131,21 @@ class Interpreter:
             )
         if prefix != sys.prefix:
             raise Incompatible(f"the host belongs to {prefix}, this interpreter to {sys.prefix}")
-        settings = load_settings(Path(home))
+        chosen = load_settings(Path(home), settings or [])
         watched = self._watched
-        if watched is None:
+        if watched is None:  # the process is somebody else's
             plugins = PluginHost(Path(home), enabled=not no_plugins)
         else:
-            if settings.core_dumps:
+            if chosen.core_dumps:
                 allow_core_dumps()
+            self._limited = impose(chosen.limits)
             plugins = PluginHost(Path(home), enabled=not no_plugins, imported=watched.catch_crashes)
         plugins.load_all()
         libraries = [str(path) for path in plugins.components]
         ears = None if notify is None else (notify[0], notify[1])
-        pit = open_pit(home, libraries, notify=ears)
+        pit = open_pit(home, libraries, notify=ears, settings=chosen)
         try:
-            engine = self._engine_over(pit, plugins, settings, quarantined or [], suspects or [])
+            engine = self._engine_over(pit, plugins, chosen, quarantined or [], suspects or [])
         except BaseException:
             pit.close()
             raise
@@ -157,8 +162,9 @@ class Interpreter:
             "abi": list(_host.ABI),
             "python": platform.python_version(),
             "pid": os.getpid(),
-            "hang_after": settings.hang_after,
-            "kill_stopped": settings.kill_stopped,
+            "hang_after": chosen.hang_after,
+            "kill_stopped": chosen.kill_stopped,
+            "limits": self._limited.text,
         }
 
     def _engine_over(
@@ -255,6 +261,7 @@ class Interpreter:
         if self._ready is not None:
             await self._ready.engine.stop(float(drain))
             self._ready.pit.close()
+        self._limited.leave()
         self.stopped.set()
         return {}
 
@@ -291,6 +298,7 @@ def run_through(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> No
 def main() -> None:
     """Serve until the host says stop or goes away, then leave without waiting for threads of steps."""
     watched = WatchedInterpreter(PULSE, STACKS)
+    own_process(teller(SECRETS))
     # Ctrl-C is for the client. A handler and not SIG_IGN, which child processes of steps would inherit.
     signal.signal(signal.SIGINT, lambda _signal, _frame: None)
     _host.watch_parent(CHANNEL)

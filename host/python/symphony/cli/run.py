@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from symphony import client, running
-from symphony.cli.command import Command, State, pass_state
+from symphony.cli.command import Command, State, pass_state, settings_option
 from symphony.cli.failure import Exit, show_failure
 from symphony.cli.output import counted, note, print_json, safe, seconds
 from symphony.cli.progress import Progress, progress
@@ -22,7 +22,7 @@ from symphony.errors import InterpreterDied, InvalidInput, PluginBroken, Quarant
 from symphony.running import Order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from symphony.home import Home
     from symphony.running import Connect, Connection
@@ -62,6 +62,7 @@ def _workflow_names(context: click.Context, _parameter: click.Parameter, incompl
     "--input", "source", metavar="FILE|-", help="Read inputs as one JSON object from a file or stdin."
 )
 @click.option("--detach", is_flag=True, help="Print the run's id and do not wait for its end.")
+@settings_option
 @click.option(
     "--no-isolation", "here", is_flag=True, help="Run everything in this process, as a debugger likes it."
 )
@@ -76,6 +77,7 @@ def command(
     source: str | None,
     detach: bool,
     here: bool,
+    settings: tuple[str, ...],
     plugins: tuple[str, ...],
 ) -> None:
     """Run a workflow and wait for its result.
@@ -94,10 +96,10 @@ def command(
         if name in inputs:
             raise InvalidInput(f"input {name!r} is given twice, by --input and by {name}=VALUE")
     order = running.resolve(home, Order(workflow, inputs, text, [Path(path) for path in plugins]), note)
-    connect: Connect = functools.partial(client.connect_or_start, home, note=note)
+    connect: Connect = functools.partial(client.connect_or_start, home, settings=settings, note=note)
     with contextlib.ExitStack() as held:
         if here:
-            connect = held.enter_context(_host_here(home))
+            connect = held.enter_context(_host_here(home, settings))
         connection = held.enter_context(connect())
         run = running.submit(connection, order)
         document = None if detach else follow(connect, connection, run)
@@ -116,11 +118,11 @@ def _take_hash_seed(home: Home) -> None:
 
 
 @contextlib.contextmanager
-def _host_here(home: Home) -> Iterator[Connect]:
+def _host_here(home: Home, settings: Sequence[str]) -> Iterator[Connect]:
     """A host in this process. What steps write to stdout goes to stderr: stdout is for the result."""
     from symphony.in_process import InProcessHost
 
-    host = InProcessHost(home)
+    host = InProcessHost(home, settings)
     sys.stdout.flush()
     result = os.dup(1)
     os.dup2(2, 1)

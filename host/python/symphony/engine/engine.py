@@ -32,6 +32,7 @@ from symphony.errors import (
     WorkflowChanged,
 )
 from symphony.values.inputs import bind_inputs, restore_inputs
+from symphony.values.secret import require_secrets
 
 if TYPE_CHECKING:
     from symphony._host import Vitals
@@ -161,8 +162,8 @@ class Engine:
         registered = self._plugins.find_workflow(workflow)
         bound = bind_inputs(registered.workflow, inputs, text, cwd)
         encoded = self._codec.encode(bound)
-        # What cannot come back is refused now.
-        restore_inputs(registered.workflow, _decoded(self._codec, encoded))
+        # What cannot come back is refused now, as is a secret that cannot be read.
+        require_secrets(restore_inputs(registered.workflow, _decoded(self._codec, encoded)))
         if self._info(run_id) is not None:  # asked for twice while the file was loaded
             return registered.name
         self._tracker.accept_run(run_id, json.dumps(_info(registered, cwd)).encode(), encoded)
@@ -300,6 +301,7 @@ class Engine:
     def _begin(self, run_id: str, registered: RegisteredWorkflow) -> None:
         info = self._tracker.run_info(run_id)
         inputs = restore_inputs(registered.workflow, _decoded(self._codec, bytes(info["inputs"])))
+        require_secrets(inputs)
         run = Run(
             run_id,
             registered.workflow,

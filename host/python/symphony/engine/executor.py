@@ -21,6 +21,7 @@ from symphony.engine.marking import HelperThreads
 from symphony.engine.run_log import FAILED, pack
 from symphony.engine.step_cache import StepCache
 from symphony.scheduling import Policy, ReadyStep, Resources, decide
+from symphony.values.secret import redact
 
 if TYPE_CHECKING:
     from symphony._host import Vitals
@@ -238,7 +239,7 @@ class Executor:
         if not options.retries:
             return False
         kind = type(error).__name__
-        failure = f"{kind}: {error}"[:500]
+        failure = redact(f"{kind}: {error}")[:500]
         retry_at = call.log.decide_retry(call.key, call.attempt, kind, options.retry_policy, failure)
         if retry_at is None:
             return False
