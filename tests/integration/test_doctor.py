@@ -230,7 +230,7 @@ os.setgid(65534)
 os.setuid(65534)
 client.connect(sys.argv[1])
 client.sendall(b'{"jsonrpc": "2.0", "id": 1, "method": "host.status"}\\n')
-print(client.recv(4096))
+print(client.recv(4096).decode())
 """
     done = subprocess.run(
         [sys.executable, "-c", code, str(socket)], capture_output=True, text=True, check=False
