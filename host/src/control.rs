@@ -107,6 +107,7 @@ impl Host {
             "version": self.version,
             "prefix": self.prefix,
             "home": self.home.path(),
+            "settings": self.interpreter.settings(),
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Result};
 pub const USAGE: &str = "\
 symphonyd: the Symphony host
 
-usage: symphonyd --home DIR [--python EXE] [--prefix PREFIX] [--linger] [--no-plugins]
+usage: symphonyd --home DIR [--python EXE] [--prefix PREFIX] [--linger] [--no-plugins] [--set KEY=VALUE]...
        symphonyd query --home DIR METHOD [JSON]
        symphonyd --help | --version
 
@@ -24,6 +24,7 @@ the last run and the last client.
   --prefix PREFIX  the environment it belongs to; default the sys.prefix of that Python
   --linger         stay until told to stop
   --no-plugins     load no plugins
+  --set KEY=VALUE  a setting in place of that in config.toml, such as hang_after=10
 
 query reads the log of a home and starts nothing:
   symphonyd query --home ~/.local/share/symphony/1f0c2ab9 runs.list '{\"status\": \"failed\"}'
@@ -47,6 +48,8 @@ pub struct Options {
     pub prefix: String,
     pub linger: bool,
     pub no_plugins: bool,
+    /// KEY=VALUE, as they were given.
+    pub settings: Vec<String>,
     /// How long to stay without a run and a client.
     pub linger_time: Duration,
     pub start_limit: Duration,
@@ -59,6 +62,7 @@ struct Given {
     prefix: Option<OsString>,
     linger: bool,
     no_plugins: bool,
+    settings: Vec<String>,
     words: Vec<OsString>,
 }
 
@@ -84,6 +88,7 @@ impl Command {
                 "--home" => given.home = Some(value()?),
                 "--python" => given.python = Some(value()?),
                 "--prefix" => given.prefix = Some(value()?),
+                "--set" => given.settings.push(value()?.to_string_lossy().into_owned()),
                 "--linger" => given.linger = true,
                 "--no-plugins" => given.no_plugins = true,
                 _ if name.starts_with('-') => {
@@ -135,6 +140,7 @@ impl Given {
             prefix,
             linger: self.linger,
             no_plugins: self.no_plugins,
+            settings: self.settings,
             linger_time: seconds("SYMPHONY_LINGER", 10.0)?,
             start_limit: seconds("SYMPHONY_START_LIMIT", 30.0)?,
         })
