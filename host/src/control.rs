@@ -3,9 +3,12 @@
 //! Whatever a client sends gets an answer or an error; nothing it sends or leaves unread stops the host or another client.
 
 mod client;
+mod closest;
 mod methods;
 mod outbox;
+mod parameter;
 mod request;
+mod schema;
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -15,9 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::outbox::{Outbox, Ticket};
-use super::request::{Request, answer};
+use super::request::{Message, Parsed, Request, answer, batch};
 use super::{Host, methods};
-use crate::failure::{Failure, INVALID_REQUEST};
+use crate::failure::Failure;
 use crate::frames::{Frame, Frames};
 use crate::json::Json;
 
@@ -75,24 +75,43 @@ async fn read_all(
         let Ok(place) = room.clone().acquire_owned().await else { return Ok(()) };
         let Some(frame) = frames.next().await? else { return Ok(()) };
         let ticket = Ticket::new(host, place);
-        match frame {
-            Frame::Line(line) if line.iter().all(u8::is_ascii_whitespace) => {}
-            Frame::Line(line) => match Request::parse(&line) {
-                Ok(request) => drop(tasks.spawn_local(handle(host.clone(), outbox.clone(), request, ticket))),
-                Err((id, failure)) => outbox.answer(answer(&id, &Err(failure)), ticket),
-            },
-            Frame::TooLong => {
-                let failure = Failure::invalid("a request has at most 16 MiB").code(INVALID_REQUEST);
-                outbox.answer(answer(&Json::from(Value::Null), &Err(failure)), ticket);
+        let message = match frame {
+            Frame::Line(line) => Message::parse(&line),
+            Frame::TooLong => Message::too_long(),
+        };
+        let (host, outbox) = (host.clone(), outbox.clone());
+        tasks.spawn_local(async move {
+            if let Some(answer) = respond(&host, &outbox, message).await {
+                outbox.answer(answer, ticket);
             }
+        });
+    }
+}
+
+async fn respond(host: &Rc<Host>, outbox: &Rc<Outbox>, message: Message) -> Option<String> {
+    match message {
+        Message::Nothing => None,
+        Message::Single(request) => handle(host.clone(), outbox.clone(), request).await,
+        Message::Batch(requests) => {
+            // All at the same time; the answers go when the last one is there.
+            let mut tasks = JoinSet::new();
+            for request in requests {
+                tasks.spawn_local(handle(host.clone(), outbox.clone(), request));
+            }
+            let answers: Vec<String> = tasks.join_all().await.into_iter().flatten().collect();
+            (!answers.is_empty()).then(|| batch(&answers))
         }
     }
 }
 
-async fn handle(host: Rc<Host>, outbox: Rc<Outbox>, request: Request, ticket: Ticket) {
-    let result = methods::answer(&host, &outbox, &request.method, &request.parameters).await;
-    if let Some(id) = request.id {
-        outbox.answer(answer(&id, &result), ticket);
+/// The answer, where one is wanted.
+async fn handle(host: Rc<Host>, outbox: Rc<Outbox>, parsed: Parsed) -> Option<String> {
+    match parsed {
+        Ok(Request { id, method, parameters }) => {
+            let result = methods::answer(&host, &outbox, &method, &parameters).await;
+            id.map(|id| answer(&id, &result))
+        }
+        Err((id, failure)) => Some(answer(&id, &Err(failure))),
     }
 }
 
@@ -108,6 +127,6 @@ async fn gone(write: &OwnedWriteHalf) {
 
 /// Tell somebody why nobody talks to them.
 pub(super) async fn turn_away(mut stream: UnixStream, failure: Failure) {
-    let line = answer(&Json::from(Value::Null), &Err(failure));
+    let line = format!("{}\n", answer(&Json::from(Value::Null), &Err(failure)));
     let _ = timeout(TURN_AWAY_LIMIT, stream.write_all(line.as_bytes())).await;
 }

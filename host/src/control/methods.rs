@@ -8,58 +8,30 @@ use tokio::sync::watch;
 use tokio::task::spawn_local;
 
 use super::outbox::Outbox;
+use super::schema::{self, By, Method};
 use super::{DRAIN, Host};
-use crate::failure::{Failure, METHOD_NOT_FOUND, Result};
+use crate::failure::{Failure, Result};
 use crate::json::{Fields, Json, Object};
 use crate::runs::{End, Filter, resume_hint};
 use crate::subprocess::Phase;
 
-/// What the interpreter answers as it is, and the fields that it takes.
-const FORWARDED: [(&str, &[&str]); 19] = [
-    ("workflows.list", &[]),
-    ("pit.list", &[]),
-    ("pit.call", &["component", "method", "args"]),
-    ("plugins.reload", &[]),
-    ("models.list", &[]),
-    ("models.load", &["model"]),
-    ("models.unload", &["model"]),
-    ("models.prewarm", &["model"]),
-    ("artifacts.list", &["prefix", "tag", "limit", "after"]),
-    ("artifacts.show", &["artifact"]),
-    ("artifacts.get", &["artifact", "offset", "limit"]),
-    ("artifacts.search", &["query", "tags", "metadata", "media_type", "limit"]),
-    ("artifacts.verify", &["artifact", "after", "limit"]),
-    ("artifacts.cool", &["artifact", "idle", "after", "limit"]),
-    ("artifacts.warm", &["artifact"]),
-    ("artifacts.plan", &["limit", "decision"]),
-    ("artifacts.sweep", &[]),
-    ("artifacts.sweep_step", &["sweep", "batch"]),
-    ("artifacts.sweep_end", &["sweep", "commit"]),
-];
-
-const NAMES: [&str; 10] = [
-    "host.status",
-    "host.stop",
-    "host.restart",
-    "host.linger",
-    "workflows.run",
-    "runs.wait",
-    "runs.list",
-    "runs.get",
-    "runs.resume",
-    "runs.cancel",
-];
-
 pub(super) async fn answer(
     host: &Rc<Host>,
     outbox: &Rc<Outbox>,
-    method: &str,
+    name: &str,
     fields: &Fields,
 ) -> Result<Json> {
-    if let Some((_, taken)) = FORWARDED.iter().find(|(name, _)| *name == method) {
-        return host.interpreter.call(method, &pass(fields, taken)).await;
+    let method = Method::of(name, fields)?;
+    match method.by {
+        By::Interpreter => host.interpreter.call(name, &method.pass(fields)).await,
+        By::Host => own(host, outbox, name, fields).await,
     }
-    match method {
+}
+
+/// What the host itself answers.
+async fn own(host: &Rc<Host>, outbox: &Rc<Outbox>, name: &str, fields: &Fields) -> Result<Json> {
+    match name {
+        "rpc.discover" => Ok(schema::discover()),
         "host.status" => Ok(host.status().into()),
         "host.stop" => stop(host, fields).await,
         "host.restart" => restart(host).await,
@@ -73,22 +45,8 @@ pub(super) async fn answer(
         "runs.resume" => resume(host, fields).await,
         "runs.cancel" => cancel(host, fields).await,
         "runs.wait" => wait(host, outbox, fields).await,
-        _ => Err(unknown(method)),
+        _ => Err(schema::unknown(name)),
     }
-}
-
-fn unknown(method: &str) -> Failure {
-    let mut known: Vec<&str> = NAMES.into_iter().chain(FORWARDED.iter().map(|(name, _)| *name)).collect();
-    known.sort_unstable();
-    Failure::not_found(format!("there is no method {method:?}"))
-        .code(METHOD_NOT_FOUND)
-        .hint(format!("one of {}", known.join(", ")))
-}
-
-/// The given fields, as they came.
-fn pass(fields: &Fields, names: &[&str]) -> Json {
-    let given = names.iter().filter_map(|name| Some((*name, fields.json(name)?)));
-    given.fold(Object::default(), |object, (name, value)| object.raw(name, &value)).finish()
 }
 
 /// The run that the field `run` names.
@@ -209,9 +167,11 @@ async fn document(host: &Rc<Host>, run: &str, end: &End) -> Result<Json> {
 
 /// What can be answered from the log alone, without a host.
 pub fn offline(runs: &crate::runs::Runs, method: &str, fields: &Fields, driven: bool) -> Result<Value> {
+    Method::of(method, fields)?;
     match method {
         "runs.list" => runs.list(&Filter::from_fields(fields)?, driven),
         "runs.get" => runs.get(&runs.resolve(&fields.str("run")?)?, driven),
-        _ => Err(unknown(method).hint("runs.list and runs.get work without a host")),
+        _ => Err(Failure::unavailable(format!("{method} needs a running host"))
+            .hint("runs.list and runs.get work without one")),
     }
 }

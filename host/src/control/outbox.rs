@@ -51,9 +51,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub fn answer(&self, line: String, ticket: Ticket) {
+    /// Everything is one document without an end of line.
+    pub fn answer(&self, mut document: String, ticket: Ticket) {
         self.confess();
-        self.push(Line::Answer(line, ticket));
+        document.push('\n');
+        self.push(Line::Answer(document, ticket));
     }
 
     fn push(&self, line: Line) {

@@ -86,7 +86,9 @@ fn steps(row: &RunRow) -> Json {
     /// A larger result is not read through for the sake of four numbers.
     const READ: usize = 64 << 10;
     match End::of(row) {
-        Some(End { fields: Some(fields), .. }) if row.payload.len() <= READ && fields.has("steps") => {
+        Some(End { fields: Some(fields), .. })
+            if row.payload.len() <= READ && fields.raw("steps").is_some() =>
+        {
             fields.json("steps").unwrap_or_else(|| counted(row))
         }
         _ => counted(row),
