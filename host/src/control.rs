@@ -4,6 +4,8 @@
 
 mod client;
 mod closest;
+mod command;
+mod conductor;
 mod methods;
 mod outbox;
 mod parameter;
@@ -11,6 +13,7 @@ mod request;
 mod schema;
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -37,6 +40,8 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 pub struct Host {
     pub home: Home,
     pub prefix: String,
+    /// The Python of the interpreter, and of commands.
+    pub python: PathBuf,
     pub version: String,
     pub runs: Rc<Runs>,
     pub interpreter: Rc<Supervisor>,
@@ -54,6 +59,7 @@ impl Host {
     pub fn new(
         home: Home,
         prefix: String,
+        python: PathBuf,
         runs: Rc<Runs>,
         interpreter: Rc<Supervisor>,
         log: Rc<LogFile>,
@@ -61,6 +67,7 @@ impl Host {
         Rc::new(Self {
             home,
             prefix,
+            python,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             runs,
             interpreter,

@@ -90,8 +90,8 @@ async fn run(options: Options, home: Home) -> Result<()> {
         start_limit: options.start_limit,
     };
     let interpreter = Supervisor::new(settings, runs.clone(), log.clone(), watch.clone())?;
-    let host =
-        Host::new(home.clone(), options.prefix.clone(), runs.clone(), interpreter.clone(), log.clone());
+    let (prefix, python) = (options.prefix.clone(), options.python.clone());
+    let host = Host::new(home.clone(), prefix, python, runs.clone(), interpreter.clone(), log.clone());
     host.linger.set(options.linger);
 
     let supervised = spawn_local(interpreter.clone().run());

@@ -47,7 +47,7 @@ async def sleep() -> None:
 
 @symphony.workflow
 async def doubled(number: int = 4) -> int:
-    return await double(await double(number))
+    return await double(double(number))
 
 @symphony.workflow
 async def failing() -> None:
@@ -69,6 +69,9 @@ def register_workflows(registry):
 def register_models(registry):
     registry.add("toy-small", Provider(), memory=1000)
 """
+
+
+NO_DEPENDENCY = "it depends on no step: the workflow came to it"
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,10 @@ def runs(wire: Spoken, plugin: Path) -> None:
     assert wire.result("runs.wait", run=run, events=True)["result"] == 12
     failed = wire.result("runs.wait", run=start("failing"))
     assert (failed["status"], failed["error"]["type"]) == ("failed", "ValueError")
+    assert wire.result("runs.graph", run=run)["edges"] == [{"from": "double#0", "to": "double#1"}]
+    first, second = wire.result("runs.explain", run=run)["steps"]
+    assert (first["because"], second["dependencies"][0]["key"]) == (NO_DEPENDENCY, "double#0")
+    subscription = wire.result("events.subscribe", workflow="toy.sleeping")["subscription"]
     sleeping = start("sleeping")
     number = wire.request("runs.wait", {"run": sleeping, "events": True})
     with Wire(wire.socket.getpeername()) as other:
@@ -115,7 +122,10 @@ def runs(wire: Spoken, plugin: Path) -> None:
     answer = wire.receive()
     check_answer(answer, "runs.wait")
     assert (answer["id"], answer["result"]["status"]) == (number, "cancelled")
-    assert "step_started" in {event["kind"] for event in wire.events}
+    wire.result("events.unsubscribe", subscription=subscription)
+    told = [event for event in wire.events if event.get("subscription") == subscription]
+    assert [event["kind"] for event in (told[0], told[-1])] == ["run_accepted", "run_finished"]
+    assert {event["run"] for event in told} == {sleeping}
     assert wire.result("runs.resume", run=run[:16]) == {"run": run, "workflow": "toy.doubled"}
     for row in wire.result("runs.list"):
         assert wire.result("runs.get", run=row["run"])["status"] == row["status"]
@@ -169,6 +179,35 @@ def artifacts(wire: Spoken) -> None:
     assert wire.error("artifacts.show", artifact="nothing")["data"]["exit"] == 3
 
 
+def plugins(wire: Spoken) -> None:
+    known = {plugin["name"] for plugin in wire.result("plugins.list")["plugins"]}
+    assert "symphony-conductor" in known
+    assert wire.result("plugins.disable", name="symphony-conductor")["status"] == "disabled"
+    assert wire.result("plugins.info", name="symphony-conductor")["enabled"] is False
+    assert wire.result("plugins.enable", name="symphony-conductor")["enabled"] is True
+    # What they do right is shown where there is an environment to spare: test_plugin_install.py.
+    assert wire.error("plugins.install", specs=["./no/such/wheel.whl"])["data"]["exit"] == 3
+    assert wire.error("plugins.uninstall", names=["no-such-plugin"])["data"]["exit"] == 3
+    wire.methods |= {"plugins.install", "plugins.uninstall"}
+    wire.result("plugins.reload")
+
+
+def conductor(wire: Spoken) -> None:
+    subscription = wire.result("events.subscribe", kinds=["interpreter"])["subscription"]
+    before = wire.result("conductor.status")
+    assert wire.result("conductor.stop", drain=0)["state"] == "stopped"
+    assert wire.error("pit.list")["data"]["type"] == "HostUnavailable"
+    assert wire.result("host.status")["interpreter"]["pid"] is None
+    assert wire.result("runs.list") != []
+    after = wire.result("conductor.start")
+    assert (after["state"], after["restarts"]) == ("ready", before["restarts"])
+    assert wire.result("conductor.restart")["pid"] != after["pid"]
+    wire.result("events.unsubscribe", subscription=subscription)
+    assert wire.error("events.unsubscribe", subscription=subscription)["data"]["exit"] == 3
+    mine = [event for event in wire.events if event.get("subscription") == subscription]
+    assert [event["state"] for event in mine] == ["stopped", "ready", "ready"]
+
+
 def test_every_method_answers_as_the_schema_says(tmp_path: Path) -> None:
     plugin = tmp_path / "toy.py"
     plugin.write_text(PLUGIN)
@@ -180,8 +219,8 @@ def test_every_method_answers_as_the_schema_says(tmp_path: Path) -> None:
         pit(wire)
         models(wire)
         artifacts(wire)
-        wire.result("plugins.reload")
-        wire.result("host.restart")
+        plugins(wire)
+        conductor(wire)
         wire.result("host.stop", drain=0)
     assert wire.methods == set(METHODS)
 

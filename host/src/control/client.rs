@@ -1,5 +1,7 @@
 //! One client from its first line to its last answer.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -20,12 +22,21 @@ use super::{Host, methods};
 use crate::failure::Failure;
 use crate::frames::{Frame, Frames};
 use crate::json::Json;
+use crate::runs::Watching;
 
 /// Requests of one client at a time; the next one is not read before an answer was written.
 const REQUESTS: usize = 256;
 /// How often a client that sends nothing more is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 const TURN_AWAY_LIMIT: Duration = Duration::from_secs(1);
+
+/// What the methods may use of the client that calls them.
+#[derive(Default)]
+pub(super) struct Client {
+    pub outbox: Rc<Outbox>,
+    /// By their numbers; they end with the client.
+    pub subscriptions: RefCell<BTreeMap<u64, Watching>>,
+}
 
 /// Counts the client while it is there.
 struct Presence(Rc<Host>);
@@ -47,12 +58,13 @@ impl Drop for Presence {
 pub(super) async fn serve(host: Rc<Host>, stream: UnixStream) {
     let _presence = Presence::new(host.clone());
     let (read, write) = stream.into_split();
-    let outbox = Rc::new(Outbox::default());
+    let client = Rc::new(Client::default());
+    let outbox = client.outbox.clone();
     let mut tasks = JoinSet::new();
     let mut writing = pin!(outbox.write(&write)); // one future to the end: a line must not be left half written
     tokio::select! {
         _ = &mut writing => return,
-        _ = read_all(&host, read, &outbox, &mut tasks) => {}
+        _ = read_all(&host, read, &client, &mut tasks) => {}
     }
     // A client may close its sending side and still wait for answers.
     tokio::select! {
@@ -65,7 +77,7 @@ pub(super) async fn serve(host: Rc<Host>, stream: UnixStream) {
 async fn read_all(
     host: &Rc<Host>,
     read: OwnedReadHalf,
-    outbox: &Rc<Outbox>,
+    client: &Rc<Client>,
     tasks: &mut JoinSet<()>,
 ) -> io::Result<()> {
     let mut frames = Frames::new(read);
@@ -79,24 +91,24 @@ async fn read_all(
             Frame::Line(line) => Message::parse(&line),
             Frame::TooLong => Message::too_long(),
         };
-        let (host, outbox) = (host.clone(), outbox.clone());
+        let (host, client) = (host.clone(), client.clone());
         tasks.spawn_local(async move {
-            if let Some(answer) = respond(&host, &outbox, message).await {
-                outbox.answer(answer, ticket);
+            if let Some(answer) = respond(&host, &client, message).await {
+                client.outbox.answer(answer, ticket);
             }
         });
     }
 }
 
-async fn respond(host: &Rc<Host>, outbox: &Rc<Outbox>, message: Message) -> Option<String> {
+async fn respond(host: &Rc<Host>, client: &Rc<Client>, message: Message) -> Option<String> {
     match message {
         Message::Nothing => None,
-        Message::Single(request) => handle(host.clone(), outbox.clone(), request).await,
+        Message::Single(request) => handle(host.clone(), client.clone(), request).await,
         Message::Batch(requests) => {
             // All at the same time; the answers go when the last one is there.
             let mut tasks = JoinSet::new();
             for request in requests {
-                tasks.spawn_local(handle(host.clone(), outbox.clone(), request));
+                tasks.spawn_local(handle(host.clone(), client.clone(), request));
             }
             let answers: Vec<String> = tasks.join_all().await.into_iter().flatten().collect();
             (!answers.is_empty()).then(|| batch(&answers))
@@ -105,10 +117,10 @@ async fn respond(host: &Rc<Host>, outbox: &Rc<Outbox>, message: Message) -> Opti
 }
 
 /// The answer, where one is wanted.
-async fn handle(host: Rc<Host>, outbox: Rc<Outbox>, parsed: Parsed) -> Option<String> {
+async fn handle(host: Rc<Host>, client: Rc<Client>, parsed: Parsed) -> Option<String> {
     match parsed {
         Ok(Request { id, method, parameters }) => {
-            let result = methods::answer(&host, &outbox, &method, &parameters).await;
+            let result = methods::answer(&host, &client, &method, &parameters).await;
             id.map(|id| answer(&id, &result))
         }
         Err((id, failure)) => Some(answer(&id, &Err(failure))),

@@ -7,34 +7,36 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
+use super::client::Client;
+use super::command::command;
+use super::conductor;
 use super::outbox::Outbox;
 use super::schema::{self, By, Method};
 use super::{DRAIN, Host};
 use crate::failure::{Failure, Result};
 use crate::json::{Fields, Json, Object};
-use crate::runs::{End, Filter, resume_hint};
+use crate::runs::{End, Filter, Interest, resume_hint};
 use crate::subprocess::Phase;
 
-pub(super) async fn answer(
-    host: &Rc<Host>,
-    outbox: &Rc<Outbox>,
-    name: &str,
-    fields: &Fields,
-) -> Result<Json> {
+pub(super) async fn answer(host: &Rc<Host>, client: &Client, name: &str, fields: &Fields) -> Result<Json> {
     let method = Method::of(name, fields)?;
     match method.by {
         By::Interpreter => host.interpreter.call(name, &method.pass(fields)).await,
-        By::Host => own(host, outbox, name, fields).await,
+        By::Command => command(host, method, fields).await,
+        By::Host => own(host, client, name, fields).await,
     }
 }
 
 /// What the host itself answers.
-async fn own(host: &Rc<Host>, outbox: &Rc<Outbox>, name: &str, fields: &Fields) -> Result<Json> {
+async fn own(host: &Rc<Host>, client: &Client, name: &str, fields: &Fields) -> Result<Json> {
     match name {
         "rpc.discover" => Ok(schema::discover()),
         "host.status" => Ok(host.status().into()),
         "host.stop" => stop(host, fields).await,
-        "host.restart" => restart(host).await,
+        "conductor.status" => Ok(host.interpreter.status().into()),
+        "conductor.start" => conductor::start(host).await,
+        "conductor.stop" => conductor::stop(host, fields).await,
+        "conductor.restart" => conductor::restart(host).await,
         "host.linger" => {
             host.linger.set(true);
             Ok(host.status().into())
@@ -44,7 +46,11 @@ async fn own(host: &Rc<Host>, outbox: &Rc<Outbox>, name: &str, fields: &Fields) 
         "runs.get" => Ok(host.runs.get(&named(host, fields)?, host.interpreter.drives())?.into()),
         "runs.resume" => resume(host, fields).await,
         "runs.cancel" => cancel(host, fields).await,
-        "runs.wait" => wait(host, outbox, fields).await,
+        "runs.graph" => Ok(host.runs.graph(&named(host, fields)?, host.interpreter.drives())?.into()),
+        "runs.explain" => Ok(host.runs.explain(&named(host, fields)?, host.interpreter.drives())?.into()),
+        "runs.wait" => wait(host, &client.outbox, fields).await,
+        "events.subscribe" => subscribe(host, client, fields),
+        "events.unsubscribe" => unsubscribe(client, fields),
         _ => Err(schema::unknown(name)),
     }
 }
@@ -61,10 +67,23 @@ async fn stop(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     Ok(json!({"stopped": true}).into())
 }
 
-async fn restart(host: &Rc<Host>) -> Result<Json> {
-    host.interpreter.restart();
-    host.interpreter.channel().await?;
-    Ok(host.status().into())
+fn subscribe(host: &Host, client: &Client, fields: &Fields) -> Result<Json> {
+    let run = fields.optional_str("run")?.map(|run| host.runs.resolve(&run)).transpose()?;
+    let interest = Interest { run, ..Interest::from_fields(fields)? };
+    let watching = host.runs.subscribe(interest, &client.outbox);
+    let number = watching.number;
+    client.subscriptions.borrow_mut().insert(number, watching);
+    Ok(json!({"subscription": number}).into())
+}
+
+fn unsubscribe(client: &Client, fields: &Fields) -> Result<Json> {
+    let number = fields.json("subscription").and_then(|number| number.value().as_u64());
+    let ended = number.and_then(|number| client.subscriptions.borrow_mut().remove(&number));
+    match ended {
+        Some(_) => Ok(Object::default().finish()),
+        None => Err(Failure::not_found("this client has no such subscription")
+            .hint("it is the number that events.subscribe answered")),
+    }
 }
 
 async fn run(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
@@ -171,7 +190,9 @@ pub fn offline(runs: &crate::runs::Runs, method: &str, fields: &Fields, driven: 
     match method {
         "runs.list" => runs.list(&Filter::from_fields(fields)?, driven),
         "runs.get" => runs.get(&runs.resolve(&fields.str("run")?)?, driven),
+        "runs.graph" => runs.graph(&runs.resolve(&fields.str("run")?)?, driven),
+        "runs.explain" => runs.explain(&runs.resolve(&fields.str("run")?)?, driven),
         _ => Err(Failure::unavailable(format!("{method} needs a running host"))
-            .hint("runs.list and runs.get work without one")),
+            .hint("runs.list, runs.get, runs.graph and runs.explain work without one")),
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum By {
     Host,
     /// It is asked the same, and answers as it is.
     Interpreter,
+    /// A process of its own: the command of the same name.
+    Command,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,7 @@ impl Method {
     fn read(value: &Value) -> Self {
         let by = match value["x-answered-by"].as_str() {
             Some("interpreter") => By::Interpreter,
+            Some("command") => By::Command,
             _ => By::Host,
         };
         let parameters = value["params"].as_array().into_iter().flatten().map(Parameter::read).collect();
