@@ -24,9 +24,11 @@ use tokio::task::{JoinSet, spawn_local};
 use tokio::time::sleep;
 
 pub use methods::offline;
+pub use schema::DOCUMENT;
 
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::json::Json;
 use crate::log_file::LogFile;
 use crate::run_id::RunIds;
 use crate::runs::Runs;
@@ -119,6 +121,11 @@ impl Host {
             "home": self.home.path(),
         })
     }
+}
+
+/// The line, without its end, by which somebody is told why nobody talks to them.
+pub fn refusal(failure: Failure) -> String {
+    request::answer(&Json::from(Value::Null), &Err(failure))
 }
 
 /// Accept clients for good.

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Result};
 pub const USAGE: &str = "\
 symphonyd: the Symphony host
 
-usage: symphonyd --home DIR [--python EXE] [--prefix PREFIX] [--linger] [--no-plugins]
+usage: symphonyd --home DIR [--python EXE] [--prefix PREFIX] [--linger | --stdio] [--no-plugins]
        symphonyd query --home DIR METHOD [JSON]
        symphonyd --help | --version
 
@@ -23,6 +23,8 @@ the last run and the last client.
   --python EXE     the Python to manage; default SYMPHONY_PYTHON, VIRTUAL_ENV, python3 on PATH
   --prefix PREFIX  the environment it belongs to; default the sys.prefix of that Python
   --linger         stay until told to stop
+  --stdio          speak the control protocol on stdin and stdout, nothing else; the end of stdin stops
+                   the host. Where one runs for this home already, that one is spoken to, and stays
   --no-plugins     load no plugins
 
 query reads the log of a home and starts nothing:
@@ -46,6 +48,8 @@ pub struct Options {
     pub python: PathBuf,
     pub prefix: String,
     pub linger: bool,
+    /// Speak on stdin and stdout.
+    pub stdio: bool,
     pub no_plugins: bool,
     /// How long to stay without a run and a client.
     pub linger_time: Duration,
@@ -58,6 +62,7 @@ struct Given {
     python: Option<OsString>,
     prefix: Option<OsString>,
     linger: bool,
+    stdio: bool,
     no_plugins: bool,
     words: Vec<OsString>,
 }
@@ -85,6 +90,7 @@ impl Command {
                 "--python" => given.python = Some(value()?),
                 "--prefix" => given.prefix = Some(value()?),
                 "--linger" => given.linger = true,
+                "--stdio" => given.stdio = true,
                 "--no-plugins" => given.no_plugins = true,
                 _ if name.starts_with('-') => {
                     return Err(
@@ -134,6 +140,7 @@ impl Given {
             python,
             prefix,
             linger: self.linger,
+            stdio: self.stdio,
             no_plugins: self.no_plugins,
             linger_time: seconds("SYMPHONY_LINGER", 10.0)?,
             start_limit: seconds("SYMPHONY_START_LIMIT", 30.0)?,

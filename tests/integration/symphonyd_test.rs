@@ -914,3 +914,75 @@ fn a_subscriber_is_told_what_it_asked_for_and_nothing_else() {
     client.call("runs.wait", json!({"run": RUN}));
     assert_eq!(client.events, Vec::<Value>::new());
 }
+
+/// What `symphonyd --stdio` writes for these lines before it ends, and its exit code.
+fn spoken(stand_in: &StandIn, lines: &str) -> (Vec<Value>, Option<i32>) {
+    let mut command = symphonyd();
+    command.arg("--home").arg(&stand_in.home).arg("--python").arg(stand_in::python());
+    command.args(["--prefix", PREFIX, "--stdio"]).env("XDG_RUNTIME_DIR", stand_in.folder.path());
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    process.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let Output { stdout, status, .. } = process.wait_with_output().unwrap();
+    let text = String::from_utf8(stdout).unwrap();
+    (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), status.code())
+}
+
+#[test]
+fn a_sidecar_speaks_on_its_pipes_and_ends_with_them() {
+    const STATUS: &str = r#"{"jsonrpc": "2.0", "id": 1, "method": "host.status"}"#;
+    let stand_in = StandIn::new();
+    let (answers, code) = spoken(&stand_in, &format!("{STATUS}\nnonsense\n"));
+    assert_eq!((answers.len(), code), (2, Some(0)), "{answers:?}");
+    assert_eq!(
+        (&answers[0]["result"]["running"], &answers[1]["error"]["code"]),
+        (&json!(true), &json!(-32700))
+    );
+    assert!(!stand_in.home.join("host.json").exists(), "it has ended");
+
+    stand_in.behave("say ImportError: broken\nstart exit 1");
+    let list = r#"{"jsonrpc": "2.0", "id": 1, "method": "runs.list"}"#;
+    assert_eq!(spoken(&stand_in, list).0[0]["result"], json!([]), "history needs no interpreter");
+    stand_in.behave("");
+
+    // As the client of a host that runs: that one stays.
+    let mut daemon = Daemon::start(&stand_in, |command| {
+        command.arg("--linger");
+    });
+    let (answers, code) = spoken(&stand_in, STATUS);
+    assert_eq!((&answers[0]["result"]["pid"], code), (&daemon.line["pid"], Some(0)));
+    let (answers, code) =
+        spoken(&stand_in, &format!("{}\n", r#"{"jsonrpc": "2.0", "id": "s", "method": "host.stop"}"#));
+    assert_eq!((&answers[0]["result"]["stopped"], code), (&json!(true), Some(0)));
+    assert_eq!(daemon.end(), Some(0));
+
+    fs::set_permissions(&stand_in.home, fs::Permissions::from_mode(0o777)).unwrap();
+    let (answers, code) = spoken(&stand_in, STATUS);
+    assert_eq!((&answers[0]["id"], &answers[0]["error"]["data"]["type"]), (&Value::Null, &json!("Refused")));
+    assert_eq!(code, Some(8));
+}
+
+#[test]
+fn a_sidecar_whose_parent_stays_answers_until_it_is_told_to_stop() {
+    let stand_in = StandIn::new();
+    let mut command = symphonyd();
+    command.arg("--home").arg(&stand_in.home).arg("--python").arg(stand_in::python());
+    command.args(["--prefix", PREFIX, "--stdio"]).env("XDG_RUNTIME_DIR", stand_in.folder.path());
+    command.env("SYMPHONY_LINGER", "0.1");
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = process.stdin.take().unwrap();
+    let mut output = BufReader::new(process.stdout.take().unwrap());
+    let mut ask = |method: &str| -> Value {
+        let line = json!({"jsonrpc": "2.0", "id": method, "method": method}).to_string() + "\n";
+        input.write_all(line.as_bytes()).unwrap();
+        let mut answer = String::new();
+        output.read_line(&mut answer).unwrap();
+        serde_json::from_str(&answer).unwrap()
+    };
+    assert_eq!(ask("workflows.list")["result"]["method"], "workflows.list", "it waits for the interpreter");
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(ask("conductor.status")["result"]["state"], "ready", "its parent is a client");
+    assert_eq!(ask("host.stop")["result"], json!({"stopped": true}));
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert_eq!((rest.as_str(), process.wait().unwrap().code()), ("", Some(0)));
+}

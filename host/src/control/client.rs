@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -18,10 +17,9 @@ use tokio::time::{sleep, timeout};
 
 use super::outbox::{Outbox, Ticket};
 use super::request::{Message, Parsed, Request, answer, batch};
-use super::{Host, methods};
+use super::{Host, methods, refusal};
 use crate::failure::Failure;
 use crate::frames::{Frame, Frames};
-use crate::json::Json;
 use crate::runs::Watching;
 
 /// Requests of one client at a time; the next one is not read before an answer was written.
@@ -139,6 +137,6 @@ async fn gone(write: &OwnedWriteHalf) {
 
 /// Tell somebody why nobody talks to them.
 pub(super) async fn turn_away(mut stream: UnixStream, failure: Failure) {
-    let line = format!("{}\n", answer(&Json::from(Value::Null), &Err(failure)));
+    let line = format!("{}\n", refusal(failure));
     let _ = timeout(TURN_AWAY_LIMIT, stream.write_all(line.as_bytes())).await;
 }
