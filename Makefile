@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
-NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock
+NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock host/control.openrpc.json
 PACKAGING := pyproject.toml host/build_backend.py conductor_plugin/pyproject.toml
 
 .DEFAULT_GOAL := help

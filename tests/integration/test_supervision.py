@@ -222,13 +222,13 @@ def test_a_core_file_is_left_only_where_it_is_asked_for(home: Home) -> None:
     soft, hard = core_limit(home)
     assert soft == "0"
     (home.path / "config.toml").write_text(f"[host]\nhang_after = {HANG_AFTER}\ncore_dumps = true\n")
-    request(home, "host.restart")
+    request(home, "conductor.restart")
     assert core_limit(home) == [hard, hard]
 
 
 def test_kill_stopped_ends_a_stopped_interpreter(home: Home, tmp_path: Path, reports: Reports) -> None:
     (home.path / "config.toml").write_text(f"[host]\nhang_after = {HANG_AFTER}\nkill_stopped = true\n")
-    request(home, "host.restart")
+    request(home, "conductor.restart")
     run = start(home, "patience", path=str(tmp_path / "go"), folder=str(tmp_path))
     os.kill(interpreter(home)["pid"], signal.SIGSTOP)
     until(reports, "the death")

@@ -106,7 +106,7 @@ impl Process {
         loop {
             match timeout_at(deadline, self.event()).await {
                 Ok(Event::Exit(status)) => return Some(status),
-                Ok(Event::Wish) => match self.wanted.borrow().stop {
+                Ok(Event::Wish) => match self.wanted.borrow().ending() {
                     Some(Stop { hurry: true, .. }) => return None,
                     Some(Stop { drain, .. }) => {
                         deadline = deadline.min(tokio::time::Instant::now() + drain + STOP_MARGIN);
@@ -120,7 +120,7 @@ impl Process {
 
     /// Ask, then TERM, then KILL; a wish to hurry shortens each wait.
     async fn stop(&mut self, ready: bool) -> io::Result<ExitStatus> {
-        let stop = self.wanted.borrow_and_update().stop;
+        let stop = self.wanted.borrow_and_update().ending();
         let Stop { drain, hurry } = stop.unwrap_or(Stop { drain: RESTART_DRAIN, hurry: false });
         if ready && !hurry {
             let parameters = Json::from(json!({"drain": drain.as_secs_f64()}));
@@ -317,9 +317,8 @@ impl Supervisor {
     /// From READY to the end.
     async fn serve(&self, process: &mut Process) -> Ending {
         let ready = Instant::now();
-        if self.was_ready.replace(true) {
-            self.observer.interpreter("is back, its runs go on");
-        }
+        let again = self.was_ready.replace(true);
+        self.observer.interpreter("ready", if again { "is back, its runs go on" } else { "is ready" });
         self.log.line(&format!("interpreter {} is ready", process.pid));
         self.phase.send_replace(Phase::Ready(process.channel.clone()));
         self.orders.recall();
