@@ -62,12 +62,13 @@ def start(
             raise InvalidInput(f"input {name!r} is given twice, by --input and by {name}=VALUE")
     order = Order(workflow, inputs, text, [absolute(path) for path in plugins])
     check = functools.partial(running.resolve, home, order, note)
+    if here or "." not in workflow:
+        order = check()  # a short name is looked up where the plugins of this command line are known
     connect: Connect = functools.partial(
         client.connect_or_start, home, settings=settings, note=note, check=check
     )
     with contextlib.ExitStack() as held:
         if here:
-            check()
             connect = held.enter_context(_host_here(home, settings))
         connection = held.enter_context(connect())
         try:
