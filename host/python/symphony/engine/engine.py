@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from symphony.values.codec import Codec
 
 Notify = Callable[[str, dict[str, Any]], None]
-_PROGRESS_DELAY: Final = 0.01
+_PROGRESS_DELAY: Final = 0.005
 
 
 def log_line(line: str) -> None:
