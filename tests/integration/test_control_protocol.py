@@ -81,6 +81,7 @@ def runs(wire: Spoken, plugin: Path) -> None:
         "toy.doubled",
         "toy.failing",
         "toy.keeping",
+        "toy.napping",
         "toy.noted",
         "toy.sleeping",
     }
