@@ -119,6 +119,7 @@ impl Host {
             "version": self.version,
             "prefix": self.prefix,
             "home": self.home.path(),
+            "settings": self.interpreter.settings(),
         })
     }
 }

@@ -98,6 +98,7 @@ async fn run(options: Options, home: Home) -> Result<()> {
         prefix: options.prefix.clone(),
         version: VERSION.to_owned(),
         no_plugins: options.no_plugins,
+        settings: options.settings.clone(),
         hash_seed,
         start_limit: options.start_limit,
     };

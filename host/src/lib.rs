@@ -34,6 +34,8 @@ mod bindings;
 #[cfg(feature = "python")]
 mod codec;
 #[cfg(feature = "python")]
+mod ending;
+#[cfg(feature = "python")]
 mod errors;
 #[cfg(feature = "python")]
 mod extensions;
@@ -50,7 +52,7 @@ mod owned;
 #[cfg(feature = "python")]
 mod passing;
 #[cfg(feature = "python")]
-mod types;
+pub mod types;
 #[cfg(feature = "python")]
 mod vitals;
 

@@ -12,6 +12,7 @@ pub const USAGE: &str = "\
 symphonyd: the Symphony host
 
 usage: symphonyd --home DIR [--python EXE] [--prefix PREFIX] [--linger | --stdio] [--no-plugins]
+                 [--set KEY=VALUE]...
        symphonyd query --home DIR METHOD [JSON]
        symphonyd --help | --version
 
@@ -26,6 +27,7 @@ the last run and the last client.
   --stdio          speak the control protocol on stdin and stdout, nothing else; the end of stdin stops
                    the host. Where one runs for this home already, that one is spoken to, and stays
   --no-plugins     load no plugins
+  --set KEY=VALUE  a setting in place of that in config.toml, such as hang_after=10
 
 query reads the log of a home and starts nothing:
   symphonyd query --home ~/.local/share/symphony/1f0c2ab9 runs.list '{\"status\": \"failed\"}'
@@ -51,6 +53,8 @@ pub struct Options {
     /// Speak on stdin and stdout.
     pub stdio: bool,
     pub no_plugins: bool,
+    /// KEY=VALUE, as they were given.
+    pub settings: Vec<String>,
     /// How long to stay without a run and a client.
     pub linger_time: Duration,
     pub start_limit: Duration,
@@ -64,6 +68,7 @@ struct Given {
     linger: bool,
     stdio: bool,
     no_plugins: bool,
+    settings: Vec<String>,
     words: Vec<OsString>,
 }
 
@@ -89,6 +94,7 @@ impl Command {
                 "--home" => given.home = Some(value()?),
                 "--python" => given.python = Some(value()?),
                 "--prefix" => given.prefix = Some(value()?),
+                "--set" => given.settings.push(value()?.to_string_lossy().into_owned()),
                 "--linger" => given.linger = true,
                 "--stdio" => given.stdio = true,
                 "--no-plugins" => given.no_plugins = true,
@@ -142,6 +148,7 @@ impl Given {
             linger: self.linger,
             stdio: self.stdio,
             no_plugins: self.no_plugins,
+            settings: self.settings,
             linger_time: seconds("SYMPHONY_LINGER", 10.0)?,
             start_limit: seconds("SYMPHONY_START_LIMIT", 30.0)?,
         })

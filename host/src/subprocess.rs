@@ -14,6 +14,7 @@ mod orders;
 mod output;
 mod phase;
 mod restart;
+mod secrets;
 mod vigil;
 mod watching;
 mod wishes;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub prefix: String,
     pub version: String,
     pub no_plugins: bool,
+    /// KEY=VALUE words that come before `config.toml`.
+    pub settings: Vec<String>,
     pub hash_seed: u32,
     /// How long an interpreter may take until it is ready.
     pub start_limit: Duration,
@@ -104,6 +107,8 @@ pub struct Supervisor {
     pulse: RefCell<Option<Rc<Pulse>>>,
     /// The Python of the one that was ready last.
     python_version: RefCell<String>,
+    /// The limits that it has put on itself, in words.
+    limits: RefCell<String>,
     /// Processes that the kernel had killed for lack of memory when it was started.
     starved: Cell<u64>,
 }
@@ -137,6 +142,7 @@ impl Supervisor {
             ledger: RefCell::new(ledger),
             pulse: RefCell::default(),
             python_version: RefCell::default(),
+            limits: RefCell::default(),
             starved: Cell::new(0),
         }))
     }
@@ -298,6 +304,11 @@ impl Supervisor {
     /// Whether orders wait for an interpreter.
     pub fn has_orders(&self) -> bool {
         !self.orders.is_empty()
+    }
+
+    /// The settings that come before `config.toml`.
+    pub fn settings(&self) -> &[String] {
+        &self.settings.settings
     }
 
     /// The `interpreter` part of `host status`.

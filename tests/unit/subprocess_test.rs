@@ -91,6 +91,7 @@ fn supervise<T: Future<Output = ()>>(stand_in: &StandIn, test: impl FnOnce(Super
             prefix: "prefix".to_owned(),
             version: "0.1.0".to_owned(),
             no_plugins: false,
+            settings: Vec::new(),
             hash_seed: 42,
             start_limit: Duration::from_millis(1500),
             home: home.clone(),

@@ -180,7 +180,8 @@ impl Supervisor {
     }
 
     fn launch(&self, wanted: watch::Receiver<Wanted>) -> Result<Process> {
-        let Launched { child, pid, stream, output, pulse } = launch::launch(&self.settings, &self.watch)?;
+        let Launched { child, pid, stream, output, secrets, pulse } =
+            launch::launch(&self.settings, &self.watch)?;
         self.process.set(Some((pid, Instant::now())));
         self.log.line(&format!("interpreter {pid} started: {}", self.settings.python.display()));
         self.output.begin(pid);
@@ -193,7 +194,7 @@ impl Supervisor {
         self.observer.begins(); // before the new one can say anything
         let (channel, reading) = Channel::open(stream, Box::new(notified), move |text| log.line(text));
         let reader = spawn_local(reading);
-        let output = spawn_local(async move { kept.take(output).await });
+        let output = spawn_local(async move { kept.take(output, secrets).await });
         let pulse = Rc::new(pulse);
         self.condition.replace(Condition::of(pid));
         self.pulse.replace(Some(pulse.clone()));
@@ -208,7 +209,7 @@ impl Supervisor {
         let parameters = json!({
             "home": settings.home.path(), "prefix": settings.prefix, "version": settings.version,
             "notify": [4, 5], "no_plugins": settings.no_plugins,
-            "quarantined": quarantined, "suspects": suspects,
+            "quarantined": quarantined, "suspects": suspects, "settings": settings.settings,
         });
         let answer = process.channel.call("configure", &Json::from(parameters));
         tokio::select! {
@@ -304,6 +305,7 @@ impl Supervisor {
             )));
         }
         answer["python"].as_str().unwrap_or_default().clone_into(&mut self.python_version.borrow_mut());
+        answer["limits"].as_str().unwrap_or_default().clone_into(&mut self.limits.borrow_mut());
         if let Some(seconds) = answer["hang_after"].as_f64() {
             let hang_after = Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero());
             let kill_stopped = answer["kill_stopped"].as_bool().unwrap_or(false);
