@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fixtures.wire import DOCUMENT, METHODS, TOY, Wire, check_answer, running
+from tests.fixtures.wire import DOCUMENT, METHODS, ROOT, TOY, Wire, check_answer, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -284,6 +284,14 @@ def test_a_hundred_clients_are_served_at_once(address: str) -> None:
             answer = wire.receive()
             check_answer(answer)
             assert answer["id"] == number
+
+
+def test_the_example_of_the_page_asks_the_host(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "control.md").read_text()
+    example = page.partition("```python\n")[2].partition("```")[0]
+    home = Path(address).parent.parent / "home"
+    exec(compile(example, "control.md", "exec"), {"home": home})
+    assert capsys.readouterr().out == "ready\n"
 
 
 def test_the_socket_is_the_users_own(address: str) -> None:
