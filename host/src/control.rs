@@ -6,6 +6,7 @@ mod client;
 mod closest;
 mod command;
 mod conductor;
+mod examine;
 mod methods;
 mod outbox;
 mod parameter;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::sleep;
 
+pub use examine::examine;
 pub use methods::offline;
 pub use schema::DOCUMENT;
 

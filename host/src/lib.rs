@@ -1,8 +1,10 @@
 //! The Symphony host.
 //!
-//! `pit_api` loads components; `subprocess`, `control` and `runs` are the supervisor behind `symphonyd`; with the feature
+//! `client` is what Rust programs use; `subprocess`, `control` and `runs` are the supervisor behind `symphonyd`; `pit_api` loads
+//! components; with the feature
 //! `python`, `bindings`, `types` and `async_support` are the module `symphony._host`. This file only registers.
 
+pub mod client;
 pub mod clock;
 pub mod control;
 pub mod daemon;
@@ -20,6 +22,8 @@ pub mod runs;
 pub mod stdio;
 pub mod subprocess;
 pub mod system;
+
+pub use client::Host;
 
 mod shared_object;
 

@@ -278,6 +278,10 @@ impl Observer for Runs {
     }
 
     fn progress(&self, notification: &Json) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        self.poll(); // as above: it may be the first that is heard of the run
         let value = notification.value();
         let text = |name: &str| value[name].as_str().unwrap_or_default();
         let (done, total, begun) = (&value["done"], &value["total"], News::of("progress", clock::now()));

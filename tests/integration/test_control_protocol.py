@@ -11,65 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fixtures.wire import DOCUMENT, METHODS, Wire, check_answer, running
+from tests.fixtures.wire import DOCUMENT, METHODS, ROOT, TOY, Wire, check_answer, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.python, pytest.mark.integration, pytest.mark.subprocess]
-
-PLUGIN = """
-import asyncio
-import symphony
-
-class Provider:
-    async def load(self): return "the model"
-    async def unload(self, model): pass
-    async def health(self, model): return True
-
-@symphony.step
-async def double(number: int) -> int:
-    symphony.progress(1, 2, "half of it")
-    return 2 * number
-
-@symphony.step
-async def fail() -> None:
-    raise ValueError("as it should")
-
-@symphony.step
-async def keep(text: str) -> str:
-    symphony.pit.artifact_store.put(text.encode() + b", a draft")
-    return symphony.pit.artifact_store.put(text.encode(), f"note/{text}")
-
-@symphony.step
-async def sleep() -> None:
-    await asyncio.sleep(1000)
-
-@symphony.workflow
-async def doubled(number: int = 4) -> int:
-    return await double(double(number))
-
-@symphony.workflow
-async def failing() -> None:
-    await fail()
-
-@symphony.workflow
-async def keeping(texts: list[str]) -> list[str]:
-    return [await keep(text) for text in texts]
-
-@symphony.workflow
-async def sleeping() -> None:
-    await sleep()
-
-@symphony.hookimpl
-def register_workflows(registry):
-    for workflow in (doubled, failing, keeping, sleeping): registry.add(workflow)
-
-@symphony.hookimpl
-def register_models(registry):
-    registry.add("toy-small", Provider(), memory=1000)
-"""
-
 
 NO_DEPENDENCY = "it depends on no step: the workflow came to it"
 
@@ -134,6 +81,8 @@ def runs(wire: Spoken, plugin: Path) -> None:
         "toy.doubled",
         "toy.failing",
         "toy.keeping",
+        "toy.napping",
+        "toy.noted",
         "toy.sleeping",
     }
     assert wire.error("runs.get", run="zzzz")["data"]["type"] == "NotFound"
@@ -209,13 +158,11 @@ def conductor(wire: Spoken) -> None:
 
 
 def test_every_method_answers_as_the_schema_says(tmp_path: Path) -> None:
-    plugin = tmp_path / "toy.py"
-    plugin.write_text(PLUGIN)
     with running(tmp_path / "home") as address, Spoken(address) as wire:
         assert wire.result("rpc.discover") == DOCUMENT
         assert wire.result("host.status")["interpreter"]["state"] == "ready"
         wire.result("host.linger")
-        runs(wire, plugin)
+        runs(wire, TOY)
         pit(wire)
         models(wire)
         artifacts(wire)
@@ -337,6 +284,14 @@ def test_a_hundred_clients_are_served_at_once(address: str) -> None:
             answer = wire.receive()
             check_answer(answer)
             assert answer["id"] == number
+
+
+def test_the_example_of_the_page_asks_the_host(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "control.md").read_text()
+    example = page.partition("```python\n")[2].partition("```")[0]
+    home = Path(address).parent.parent / "home"
+    exec(compile(example, "control.md", "exec"), {"home": home})
+    assert capsys.readouterr().out == "ready\n"
 
 
 def test_the_socket_is_the_users_own(address: str) -> None:

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from symphony import errors
@@ -85,6 +85,39 @@ class Client:
         if answer.get("error") is not None:
             raise error_from(answer["error"])
         return answer.get("result")
+
+    def subscribe(self, **interest: Any) -> Iterator[dict[str, Any]]:
+        """Subscribe to events, and give them as they come, until the host goes away.
+
+        The connection serves this subscription alone from now on.
+
+        Parameters
+        ----------
+        interest:
+            ``run``, ``workflow``, ``kinds``, as ``events.subscribe`` takes them.
+
+        Raises
+        ------
+        NotFound
+            There is no such run.
+
+        Example
+        -------
+        >>> for event in connect(home).subscribe(kinds=["run_finished"]):
+        ...     print(event["run"], event["state"])
+        """
+        number = self.request("events.subscribe", interest)["subscription"]
+        self._socket.settimeout(None)
+        return self._events(number)
+
+    def _events(self, number: int) -> Iterator[dict[str, Any]]:
+        while True:
+            try:
+                params = self._receive(None).get("params") or {}
+            except (ConnectionLost, OSError):
+                return
+            if params.get("subscription", number) == number and "kind" in params:
+                yield params
 
     def _receive(self, deadline: float | None) -> dict[str, Any]:
         searched = 0

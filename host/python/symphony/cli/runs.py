@@ -13,6 +13,8 @@ from symphony import client
 from symphony.cli.command import Group, State, pass_state
 from symphony.cli.output import counted, note, print_json, safe, seconds, show_crash, table
 from symphony.cli.run import finish, follow
+from symphony.cli.runs_follow import follow as follow_events
+from symphony.cli.runs_graph import explain, graph
 from symphony.crash_reports import crashes_of
 from symphony.errors import InvalidInput
 
@@ -28,6 +30,8 @@ command = Group(
     symphony runs show 01jd
     """,
 )
+command.add_command(graph)
+command.add_command(explain)
 
 
 @command.command(
@@ -69,11 +73,20 @@ def list_runs(state: State, status: str | None, workflow: str | None, since: str
     )
 
 
-@command.command("show", examples="symphony runs show 01jd3k")
+@command.command(
+    "show",
+    examples="""
+    symphony runs show 01jd3k
+    symphony runs show 01jd3k --follow
+    """,
+)
 @click.argument("run", metavar="ID")
+@click.option("--follow", "following", is_flag=True, help="First show what happens to it, until it ends.")
 @pass_state
-def show(state: State, run: str) -> None:
+def show(state: State, run: str, following: bool) -> None:
     """Show one run and its steps."""
+    if following:
+        follow_events(state.home, run, quiet=state.json)
     row = client.ask(state.home, "runs.get", {"run": run})
     row["crashes"] = crashes_of(state.home, row["run"])
     if state.json:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 Notify = Callable[[str, dict[str, Any]], None]
 OpenLog = Callable[[Any, str, Durability], RunLog]
-_PROGRESS_DELAY: Final = 0.01
+_PROGRESS_DELAY: Final = 0.005
 HASHES: Final = f"{hash('symphony') & 0xFFFF_FFFF:08x}"
 """Tells apart the seeds of Python's string hashes, by which sets of strings have their order."""
 
