@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
-NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock
+NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock host/control.openrpc.json
 PACKAGING := pyproject.toml host/build_backend.py conductor_plugin/pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -83,6 +83,7 @@ soak: $(VENV)/developing ## Kill a bare writer 10,000 times, host and interprete
 	SYMPHONY_SOAK_RUNS=200 $(BIN)/python -m pytest -q -s tests/integration/test_soak.py
 	SYMPHONY_SHUTDOWNS=1000 SYMPHONY_MANY_OPERATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 \
 	  tests/python/test_async_loops.py tests/python/test_async_many.py
+	SYMPHONY_REPLAY_EXAMPLES=1000 $(BIN)/python -m pytest -q --timeout 3600 tests/unit/python/test_replay_property.py
 	SYMPHONY_VALUE_EXAMPLES=20000 $(BIN)/python -m pytest -q tests/python/test_hostile_values.py
 	SYMPHONY_MEMORY_ROUNDS=1000000 $(BIN)/python -m pytest -q tests/python/test_memory.py --timeout=0
 

@@ -17,6 +17,7 @@ pub mod pulse;
 pub mod query;
 pub mod run_id;
 pub mod runs;
+pub mod stdio;
 pub mod subprocess;
 pub mod system;
 

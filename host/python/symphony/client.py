@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from symphony import errors, symphonyd
@@ -166,7 +166,11 @@ def _same_environment(home: Home, entry: dict[str, Any]) -> None:
 
 
 def connect_or_start(
-    home: Home, *, linger: bool = False, note: Callable[[str], None] = lambda text: None
+    home: Home,
+    *,
+    linger: bool = False,
+    settings: Sequence[str] = (),
+    note: Callable[[str], None] = lambda text: None,
 ) -> Client:
     """A connection to the home's host, started where none runs.
 
@@ -174,6 +178,8 @@ def connect_or_start(
     ----------
     linger:
         Whether the host stays until it is stopped, also one that runs already.
+    settings:
+        KEY=VALUE words that a host is started with.
     note:
         Is told when one is started.
 
@@ -182,24 +188,36 @@ def connect_or_start(
     HostUnavailable
         None could be started.
     Conflict
-        The home is held by another environment's host.
+        The home is held by another environment's host, or by one that was started with other settings.
     """
     for _ in range(3):
         client = connect(home)
         if client is None:
             note("starting the host")
-            client = _open(symphonyd.start(home, linger=linger)["socket"])
+            client = _open(symphonyd.start(home, linger=linger, settings=settings)["socket"])
         if client is None:
             continue
         try:
-            client.request("host.linger" if linger else "host.status", timeout=10.0)
+            status = client.request("host.linger" if linger else "host.status", timeout=10.0)
         except (ConnectionLost, TimeoutError):  # it was just leaving
             client.close()
             time.sleep(0.05)
             continue
+        _same_settings(client, home, settings, status)
         return client
     raise HostUnavailable(
         f"the host of {home.path} goes away as soon as it is asked", hint=symphonyd.logs_hint(home)
+    )
+
+
+def _same_settings(client: Client, home: Home, wanted: Sequence[str], status: dict[str, Any]) -> None:
+    if set(wanted) <= set(status.get("settings") or []):
+        return
+    client.close()
+    theirs = ", ".join(status.get("settings") or ["none"])
+    raise Conflict(
+        f"the host of {home.path} runs already (pid {status.get('pid')}), with other settings: {theirs}",
+        hint="symphony host stop, then try again",
     )
 
 

@@ -148,6 +148,25 @@ class Home:
                 trial.unlink()
         return self
 
+    def hash_seed(self) -> str:
+        """The seed of Python's string hashes: one per home, since a replay must see sets in the same order.
+
+        Raises ``HostUnavailable`` where it cannot be written.
+        """
+        path = self.path / "hash_seed"
+        made = self.path / f".hash-seed-{os.getpid()}"
+        try:
+            if not path.exists():
+                made.touch(mode=0o600)
+                made.write_text(f"{int.from_bytes(os.urandom(4)) or 1}\n")
+                with contextlib.suppress(FileExistsError):  # somebody else was quicker: theirs counts
+                    os.link(made, path)
+            return path.read_text().strip()
+        except OSError as error:
+            raise unusable(path, error) from error
+        finally:
+            made.unlink(missing_ok=True)
+
 
 def unusable(path: Path, error: OSError) -> HostUnavailable:
     """The error for a home that cannot be written, saying what to free or change."""

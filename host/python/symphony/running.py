@@ -1,4 +1,4 @@
-"""Start a run on a home's host and wait for its end, through deaths of the host.
+"""Start a run on a host and wait for its end, through deaths of the host.
 
 What ``symphony run`` and ``symphony.Host`` have in common; it shows nothing and runs no workflow itself.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from symphony import client
-from symphony.client import Client, ConnectionLost, Event
+from symphony.client import ConnectionLost, Event
 from symphony.errors import NotFound
 from symphony.plugins import catalog, lookup
 
@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 HOST_DEATHS: Final = 5
+
+
+class Connection(Protocol):
+    """Asks a host, be it a process of its own (``Client``) or this one (``InProcessHost``)."""
+
+    def request(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        *,
+        event: Event | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+
+
+Connect = Callable[[], AbstractContextManager[Connection]]
 
 
 @dataclass(frozen=True)
@@ -47,7 +63,7 @@ def resolve(home: Home, order: Order, note: Note = lambda text: None) -> Order:
     return Order(lookup.workflow(order.workflow, states), order.inputs, order.text, paths)
 
 
-def submit(connection: Client, order: Order) -> str:
+def submit(connection: Connection, order: Order) -> str:
     """Hand the run to the host and return its id, once it is recorded."""
     params = {
         "workflow": order.workflow,
@@ -66,9 +82,13 @@ def submit(connection: Client, order: Order) -> str:
 
 
 def wait(
-    home: Home, connection: Client, run: str, event: Event | None = None, note: Note = lambda text: None
+    connect: Connect,
+    connection: Connection,
+    run: str,
+    event: Event | None = None,
+    note: Note = lambda text: None,
 ) -> Any:
-    """Wait for a run's end and return its document; a host that dies meanwhile is started again.
+    """Wait for a run's end and return its document; ``connect`` gives a new host for one that dies.
 
     Raises ``ConnectionLost`` when the host died five times.
     """
@@ -80,7 +100,7 @@ def wait(
     for attempt in range(HOST_DEATHS):
         time.sleep(0.1 * attempt)
         try:
-            with client.connect_or_start(home) as again:
+            with connect() as again:
                 return again.request("runs.wait", params, event=event)
         except ConnectionLost:
             continue
@@ -90,7 +110,13 @@ def wait(
     )
 
 
-def cancel(home: Home, run: str) -> None:
-    """Cancel a run by a connection of its own, so that one that is waiting is left alone."""
-    with client.connect_or_start(home) as connection:
+def cancel(connect: Connect, run: str, limit: float, event: Event | None = None) -> dict[str, Any]:
+    """Cancel a run and wait for its end, by a connection of its own; return its document.
+
+    Raises ``TimeoutError`` when its steps take longer than ``limit`` seconds; the command is recorded then.
+    """
+    with connect() as connection:
         connection.request("runs.cancel", {"run": run}, timeout=10.0)
+        params = {"run": run, "events": event is not None}
+        document: dict[str, Any] = connection.request("runs.wait", params, event=event, timeout=limit)
+        return document

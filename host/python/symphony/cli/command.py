@@ -66,6 +66,26 @@ def common_options() -> list[click.Parameter]:
     ]
 
 
+def _check_settings(
+    _context: click.Context, _option: click.Parameter, words: tuple[str, ...]
+) -> tuple[str, ...]:
+    if words:
+        from symphony.settings import parse_settings
+
+        parse_settings(words)
+    return words
+
+
+settings_option = click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_check_settings,
+    help="Start the host with a setting in place of config.toml's (repeatable).",
+)
+
+
 class Command(click.Command):
     """A command with the common options; ``examples`` end its help."""
 

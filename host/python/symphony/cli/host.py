@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from symphony import client
-from symphony.cli.command import Group, State, pass_state
+from symphony.cli.command import Group, State, pass_state, settings_option
 from symphony.cli.output import counted, note, print_json, safe, seconds
 from symphony.errors import HostUnavailable
 
@@ -32,11 +32,18 @@ command = Group(
 )
 
 
-@command.command("start", examples="symphony host start")
+@command.command(
+    "start",
+    examples="""
+    symphony host start
+    symphony host start --set limits.memory=2GiB --set hang_after=20
+    """,
+)
+@settings_option
 @pass_state
-def start(state: State) -> None:
+def start(state: State, settings: tuple[str, ...]) -> None:
     """Start the host of this home; it stays until it is stopped. Where one runs, say which."""
-    with client.connect_or_start(state.home, linger=True, note=note) as connection:
+    with client.connect_or_start(state.home, linger=True, settings=settings, note=note) as connection:
         _show(state, connection.request("host.status"))
 
 

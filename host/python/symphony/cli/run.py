@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from symphony import client, running
-from symphony.cli.command import Command, State, pass_state
+from symphony.cli.command import Command, State, pass_state, settings_option
 from symphony.cli.failure import Exit, show_failure
 from symphony.cli.output import counted, note, print_json, safe, seconds
 from symphony.cli.progress import Progress, progress
@@ -19,7 +22,10 @@ from symphony.errors import InterpreterDied, InvalidInput, PluginBroken, Quarant
 from symphony.running import Order
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from symphony.home import Home
+    from symphony.running import Connect, Connection
 
 CANCEL_LIMIT = 30.0
 INTERRUPTED = 130
@@ -47,6 +53,7 @@ def _workflow_names(context: click.Context, _parameter: click.Parameter, incompl
     symphony run conductor.search query="retry with backoff" top=5
     symphony run tools.report --plugin tools.py --input report.json
     symphony run conductor.index path=. --detach
+    symphony run tools.report --plugin tools.py --no-isolation
     """,
 )
 @click.argument("workflow", shell_complete=_workflow_names)
@@ -55,6 +62,10 @@ def _workflow_names(context: click.Context, _parameter: click.Parameter, incompl
     "--input", "source", metavar="FILE|-", help="Read inputs as one JSON object from a file or stdin."
 )
 @click.option("--detach", is_flag=True, help="Print the run's id and do not wait for its end.")
+@settings_option
+@click.option(
+    "--no-isolation", "here", is_flag=True, help="Run everything in this process, as a debugger likes it."
+)
 @click.option(
     "--plugin", "plugins", metavar="FILE", multiple=True, help="Use a file as a plugin (repeatable)."
 )
@@ -65,6 +76,8 @@ def command(
     values: tuple[str, ...],
     source: str | None,
     detach: bool,
+    here: bool,
+    settings: tuple[str, ...],
     plugins: tuple[str, ...],
 ) -> None:
     """Run a workflow and wait for its result.
@@ -72,20 +85,57 @@ def command(
     WORKFLOW is a name such as conductor.index. The type of each VALUE follows from the workflow's
     signature: text as it stands, everything else as JSON. Ctrl-C cancels the run, a second one stops waiting.
     """
+    if here and detach:
+        raise InvalidInput("--detach needs a host of its own", hint="leave out --no-isolation")
+    home = state.home
+    if here:
+        _take_hash_seed(home)  # before anything is read from stdin
     text = parse_values(values)
     inputs = read_inputs(source) if source else {}
     for name in text:
         if name in inputs:
             raise InvalidInput(f"input {name!r} is given twice, by --input and by {name}=VALUE")
-    home = state.home
     order = running.resolve(home, Order(workflow, inputs, text, [Path(path) for path in plugins]), note)
-    connection = client.connect_or_start(home, note=note)
-    with connection:
+    connect: Connect = functools.partial(client.connect_or_start, home, settings=settings, note=note)
+    with contextlib.ExitStack() as held:
+        if here:
+            connect = held.enter_context(_host_here(home, settings))
+        connection = held.enter_context(connect())
         run = running.submit(connection, order)
-        if detach:
-            _detached(state, run, order.workflow)
-            return
-        finish(state, follow(home, connection, run))
+        document = None if detach else follow(connect, connection, run)
+    if document is None:
+        _detached(state, run, order.workflow)
+    else:
+        finish(state, document)
+
+
+def _take_hash_seed(home: Home) -> None:
+    """Become a process with the home's hash seed, as isolated interpreters have it: a replay needs that."""
+    seed = home.ensure().hash_seed()
+    if os.environ.get("PYTHONHASHSEED") != seed:
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+@contextlib.contextmanager
+def _host_here(home: Home, settings: Sequence[str]) -> Iterator[Connect]:
+    """A host in this process. What steps write to stdout goes to stderr: stdout is for the result."""
+    from symphony.in_process import InProcessHost
+
+    host = InProcessHost(home, settings)
+    sys.stdout.flush()
+    result = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        host.open()
+        try:
+            yield lambda: contextlib.nullcontext(host)
+        finally:
+            host.close()
+    finally:
+        sys.stdout.flush()
+        os.dup2(result, 1)
+        os.close(result)
 
 
 def parse_values(values: tuple[str, ...]) -> dict[str, str]:
@@ -134,29 +184,24 @@ def _detached(state: State, run: str, workflow: str) -> None:
     )
 
 
-def follow(home: Home, connection: client.Client, run: str) -> dict[str, Any]:
+def follow(connect: Connect, connection: Connection, run: str) -> dict[str, Any]:
     """Wait for the run's end with progress on stderr; Ctrl-C cancels it."""
     with progress() as shown:
         try:
-            document: dict[str, Any] = running.wait(home, connection, run, shown.event, shown.note)
+            document: dict[str, Any] = running.wait(connect, connection, run, shown.event, shown.note)
             return document
         except KeyboardInterrupt:
-            document = _cancel(home, run, shown) or {"run": run, "status": "running", "interrupted": True}
+            document = _cancel(connect, run, shown) or {"run": run, "status": "running", "interrupted": True}
             return {**document, "interrupted": True}
 
 
-def _cancel(home: Home, run: str, shown: Progress) -> dict[str, Any] | None:
+def _cancel(connect: Connect, run: str, shown: Progress) -> dict[str, Any] | None:
     """Cancel the run and wait for its end; None when it takes too long or the user has had enough."""
     shown.note(
         f"cancelling run {run}: waiting up to {CANCEL_LIMIT:g} s for its steps; Ctrl-C again stops waiting"
     )
     try:
-        running.cancel(home, run)
-        with client.connect_or_start(home) as again:
-            document: dict[str, Any] = again.request(
-                "runs.wait", {"run": run, "events": True}, event=shown.event, timeout=CANCEL_LIMIT
-            )
-            return document
+        return running.cancel(connect, run, CANCEL_LIMIT, shown.event)
     except KeyboardInterrupt:
         shown.note(f"not waiting any more; look with: symphony runs show {run}")
     except TimeoutError:

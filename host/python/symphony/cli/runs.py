@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -112,10 +113,10 @@ def show(state: State, run: str) -> None:
 @pass_state
 def resume(state: State, run: str) -> None:
     """Take a run up where it stopped, and wait for its end. Recorded steps are not executed again."""
-    home = state.home
-    with client.connect_or_start(home, note=note) as connection:
+    connect = functools.partial(client.connect_or_start, state.home, note=note)
+    with connect() as connection:
         taken = connection.request("runs.resume", {"run": run})
-        finish(state, follow(home, connection, taken["run"]))
+        finish(state, follow(connect, connection, taken["run"]))
 
 
 @command.command("cancel", examples="symphony runs cancel 01jd3k")
