@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import symphony
@@ -29,7 +31,22 @@ async def nothing() -> None:
     """No step at all."""
 
 
+@symphony.step
+async def tell_the_time() -> float:
+    """Says it as its progress, rests, and returns it at its end."""
+    symphony.progress(time.time())
+    await asyncio.sleep(0.02)
+    return time.time()
+
+
+@symphony.workflow
+async def clock(length: int) -> list[float]:
+    """The end of each of some steps, in seconds since the epoch."""
+    return [await tell_the_time() for _ in range(length)]
+
+
 @symphony.hookimpl
 def register_workflows(registry: WorkflowRegistry) -> None:
     registry.add(chain)
     registry.add(nothing)
+    registry.add(clock)
