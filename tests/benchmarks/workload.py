@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import symphony
@@ -45,8 +47,22 @@ async def clock(length: int) -> list[float]:
     return [await tell_the_time() for _ in range(length)]
 
 
+@symphony.step
+async def wait(mark: str) -> None:
+    with Path(mark).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    await asyncio.Event().wait()
+
+
+@symphony.workflow
+async def waits(mark: str) -> None:
+    """A step that writes down that it has begun, and never ends."""
+    await wait(mark)
+
+
 @symphony.hookimpl
 def register_workflows(registry: WorkflowRegistry) -> None:
     registry.add(chain)
     registry.add(nothing)
     registry.add(clock)
+    registry.add(waits)

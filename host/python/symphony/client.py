@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
-from symphony import errors, symphonyd
+from symphony import errors
 from symphony.errors import Conflict, HostUnavailable
 from symphony.remote_errors import error_from
 
@@ -204,6 +204,7 @@ def connect_or_start(
     linger: bool = False,
     settings: Sequence[str] = (),
     note: Callable[[str], None] = lambda text: None,
+    check: Callable[[], object] = lambda: None,
 ) -> Client:
     """A connection to the home's host, started where none runs.
 
@@ -215,6 +216,8 @@ def connect_or_start(
         KEY=VALUE words that a host is started with.
     note:
         Is told when one is started.
+    check:
+        Called before one is started; what it raises prevents that.
 
     Raises
     ------
@@ -226,6 +229,9 @@ def connect_or_start(
     for _ in range(3):
         client = connect(home)
         if client is None:
+            from symphony import symphonyd
+
+            check()
             note("starting the host")
             client = _open(symphonyd.start(home, linger=linger, settings=settings)["socket"])
         if client is None:
@@ -239,7 +245,7 @@ def connect_or_start(
         _same_settings(client, home, settings, status)
         return client
     raise HostUnavailable(
-        f"the host of {home.path} goes away as soon as it is asked", hint=symphonyd.logs_hint(home)
+        f"the host of {home.path} goes away as soon as it is asked", hint=f"see {home.host_log}"
     )
 
 
@@ -256,6 +262,8 @@ def _same_settings(client: Client, home: Home, wanted: Sequence[str], status: di
 
 def exec_symphonyd() -> NoReturn:
     """The script ``symphonyd``: become the host's program."""
+    from symphony import symphonyd
+
     try:
         program = str(symphonyd.binary())
         os.execv(program, [program, *sys.argv[1:]])
@@ -272,4 +280,6 @@ def ask(home: Home, method: str, params: dict[str, Any] | None = None) -> Any:
                 return client.request(method, params)
             except ConnectionLost:
                 pass
+    from symphony import symphonyd
+
     return symphonyd.query(home, method, params)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 import sys
@@ -29,6 +28,8 @@ def resolve_home(option: str | os.PathLike[str] | None = None) -> Path:
         return absolute(chosen)
     data = Path(os.environ.get("XDG_DATA_HOME", ""))
     base = data if data.is_absolute() else Path.home() / ".local" / "share"
+    import hashlib  # not for every command
+
     return base / "symphony" / hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
 
 
@@ -60,6 +61,10 @@ class Home:
     @property
     def logs(self) -> Path:
         return self.path / "logs"
+
+    @property
+    def host_log(self) -> Path:
+        return self.logs / "symphonyd.log"
 
     @property
     def reports(self) -> Path:

@@ -6,15 +6,14 @@ What ``symphony run`` and ``symphony.Host`` have in common; it shows nothing and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from symphony.client import ConnectionLost, Event
 from symphony.errors import NotFound
-from symphony.plugins import catalog, lookup
 
 if TYPE_CHECKING:
     from symphony.home import Home
@@ -39,13 +38,12 @@ class Connection(Protocol):
 Connect = Callable[[], AbstractContextManager[Connection]]
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """What is to be run. ``inputs`` are JSON values, ``text`` raw strings for its hints to read."""
 
     workflow: str
-    inputs: dict[str, Any] = field(default_factory=dict)
-    text: dict[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = MappingProxyType({})
+    text: Mapping[str, str] = MappingProxyType({})
     plugins: Sequence[Path] = ()
 
 
@@ -54,6 +52,8 @@ def resolve(home: Home, order: Order, note: Note = lambda text: None) -> Order:
 
     Raises ``NotFound`` with the closest names, or the error of the plugin that should give the workflow.
     """
+    from symphony.plugins import catalog, lookup  # not read where a host is asked that knows them
+
     files = [catalog.file_state(home, path, note) for path in order.plugins]
     for state in files:
         if state.problem and state.needs_attention:
@@ -65,20 +65,25 @@ def resolve(home: Home, order: Order, note: Note = lambda text: None) -> Order:
 
 def submit(connection: Connection, order: Order) -> str:
     """Hand the run to the host and return its id, once it is recorded."""
+    return str(submitted(connection, order)["run"])
+
+
+def submitted(connection: Connection, order: Order) -> dict[str, Any]:
+    """As ``submit``; ``run`` and the full name of its ``workflow``."""
     params = {
         "workflow": order.workflow,
-        "inputs": order.inputs,
-        "text": order.text,
+        "inputs": dict(order.inputs),
+        "text": dict(order.text),
         "cwd": str(Path.cwd()),
         "plugins": [str(path) for path in order.plugins],
     }
     try:
-        answer = connection.request("workflows.run", params)
+        answer: dict[str, Any] = connection.request("workflows.run", params)
     except NotFound:
         # The store knows the workflow (see resolve), the host does not yet: the plugin came by plain pip.
         connection.request("plugins.reload")
         answer = connection.request("workflows.run", params)
-    return str(answer["run"])
+    return answer
 
 
 def wait(

@@ -137,4 +137,4 @@ def query(home: Home, method: str, params: dict[str, Any] | None = None) -> Any:
 
 def logs_hint(home: Home) -> str:
     """Where to look when the host itself fails."""
-    return f"see {home.logs / 'symphonyd.log'}"
+    return f"see {home.host_log}"

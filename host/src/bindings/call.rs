@@ -189,7 +189,11 @@ unsafe fn call(
     }
     let (status, inside) = inside.detached(py, invoke);
     match inside {
-        Ok(_inside) => finish(py, target, status, out),
+        Ok(_inside) => {
+            let object = finish(py, target, status, out);
+            drop(arena); // still inside
+            object
+        }
         Err(ending) => {
             std::mem::forget(arena);
             Err(ending)

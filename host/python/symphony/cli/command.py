@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import click
 
-from symphony.home import Home, absolute, resolve_home
-
-
-@dataclass
-class State:
-    """What the common options said; one per invocation."""
-
-    json: bool = False
-    home_option: str | None = None
-    traceback: bool = False
-
-    @property
-    def home(self) -> Home:
-        """The home to use; see ``resolve_home``."""
-        return Home(resolve_home(self.home_option))
+from symphony.cli.state import State as State
+from symphony.home import absolute
 
 
 def state_of(context: click.Context) -> State:
@@ -113,7 +99,7 @@ class Group(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._lazy:
-            command: click.Command = import_module(f"symphony.cli.{cmd_name}").command
+            command: click.Command = import_module(f"symphony.cli.{self._lazy[cmd_name]}").command
             return command
         return super().get_command(ctx, cmd_name)
 

@@ -1,4 +1,4 @@
-"""``symphony run``, and what it shares with ``runs resume``: following a run to its end."""
+"""What ``symphony run`` does, and shares with ``runs resume``: following a run to its end. Without click."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from symphony import client, running
-from symphony.cli.command import Command, State, pass_state, settings_option
 from symphony.cli.failure import Exit, show_failure
-from symphony.cli.output import counted, note, print_json, safe, seconds
+from symphony.cli.output import counted, echo, note, print_json, safe, seconds
 from symphony.cli.progress import Progress, progress
 from symphony.cli.rendering import render
-from symphony.errors import InterpreterDied, InvalidInput, PluginBroken, Quarantined, SymphonyError
+from symphony.errors import (
+    InterpreterDied,
+    InvalidInput,
+    NotFound,
+    PluginBroken,
+    Quarantined,
+    SymphonyError,
+)
+from symphony.home import absolute
 from symphony.running import Order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from symphony.cli.state import State
     from symphony.home import Home
     from symphony.running import Connect, Connection
 
@@ -33,58 +39,17 @@ WAITING = 10
 CRASHES = (InterpreterDied.__name__, PluginBroken.__name__, Quarantined.__name__)
 
 
-def _workflow_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Shell completion, from the store."""
-    from symphony.cli.command import state_of
-    from symphony.plugins import catalog
-
-    try:
-        rows = catalog.workflows(catalog.survey(state_of(context).home))
-    except (SymphonyError, OSError):
-        return []
-    return [row["name"] for row in rows if row["name"].startswith(incomplete)]
-
-
-@click.command(
-    "run",
-    cls=Command,
-    examples="""
-    symphony run conductor.index path=src
-    symphony run conductor.search query="retry with backoff" top=5
-    symphony run tools.report --plugin tools.py --input report.json
-    symphony run conductor.index path=. --detach
-    symphony run tools.report --plugin tools.py --no-isolation
-    """,
-)
-@click.argument("workflow", shell_complete=_workflow_names)
-@click.argument("values", metavar="[KEY=VALUE]...", nargs=-1)
-@click.option(
-    "--input", "source", metavar="FILE|-", help="Read inputs as one JSON object from a file or stdin."
-)
-@click.option("--detach", is_flag=True, help="Print the run's id and do not wait for its end.")
-@settings_option
-@click.option(
-    "--no-isolation", "here", is_flag=True, help="Run everything in this process, as a debugger likes it."
-)
-@click.option(
-    "--plugin", "plugins", metavar="FILE", multiple=True, help="Use a file as a plugin (repeatable)."
-)
-@pass_state
-def command(
+def start(
     state: State,
     workflow: str,
-    values: tuple[str, ...],
-    source: str | None,
-    detach: bool,
-    here: bool,
-    settings: tuple[str, ...],
-    plugins: tuple[str, ...],
+    values: Sequence[str],
+    source: str | None = None,
+    detach: bool = False,
+    here: bool = False,
+    settings: Sequence[str] = (),
+    plugins: Sequence[str] = (),
 ) -> None:
-    """Run a workflow and wait for its result.
-
-    WORKFLOW is a name such as conductor.index. The type of each VALUE follows from the workflow's
-    signature: text as it stands, everything else as JSON. Ctrl-C cancels the run, a second one stops waiting.
-    """
+    """Run a workflow and print its result, or only its id; ends as ``finish`` does."""
     if here and detach:
         raise InvalidInput("--detach needs a host of its own", hint="leave out --no-isolation")
     home = state.home
@@ -95,16 +60,26 @@ def command(
     for name in text:
         if name in inputs:
             raise InvalidInput(f"input {name!r} is given twice, by --input and by {name}=VALUE")
-    order = running.resolve(home, Order(workflow, inputs, text, [Path(path) for path in plugins]), note)
-    connect: Connect = functools.partial(client.connect_or_start, home, settings=settings, note=note)
+    order = Order(workflow, inputs, text, [absolute(path) for path in plugins])
+    check = functools.partial(running.resolve, home, order, note)
+    if here or "." not in workflow:
+        order = check()  # a short name is looked up where the plugins of this command line are known
+    connect: Connect = functools.partial(
+        client.connect_or_start, home, settings=settings, note=note, check=check
+    )
     with contextlib.ExitStack() as held:
         if here:
             connect = held.enter_context(_host_here(home, settings))
         connection = held.enter_context(connect())
-        run = running.submit(connection, order)
+        try:
+            accepted = running.submitted(connection, order)
+        except NotFound:
+            check()  # which knows of plugins that are disabled or broken, too
+            raise
+        run = str(accepted["run"])
         document = None if detach else follow(connect, connection, run)
     if document is None:
-        _detached(state, run, order.workflow)
+        _detached(state, run, str(accepted["workflow"]))
     else:
         finish(state, document)
 
@@ -138,7 +113,7 @@ def _host_here(home: Home, settings: Sequence[str]) -> Iterator[Connect]:
         os.close(result)
 
 
-def parse_values(values: tuple[str, ...]) -> dict[str, str]:
+def parse_values(values: Sequence[str]) -> dict[str, str]:
     """KEY=VALUE words as a dictionary. Raises ``InvalidInput``."""
     text: dict[str, str] = {}
     for word in values:
@@ -167,7 +142,7 @@ def read_inputs(source: str) -> dict[str, Any]:
 
 def _detached(state: State, run: str, workflow: str) -> None:
     if not state.json:
-        click.echo(run)
+        echo(run)
         note(f"running; look with: symphony runs show {run}")
         return
     steps = {"executed": 0, "reused": 0, "failed": 0, "skipped": 0}
@@ -231,7 +206,7 @@ def finish(state: State, document: dict[str, Any]) -> None:
         print_json(document)
     elif document["status"] == "completed":
         for line in render(document["result"]):
-            click.echo(line)
+            echo(line)
     note(_summary(document))
     error = document.get("error")
     if error and not state.json and not interrupted:

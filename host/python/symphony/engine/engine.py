@@ -160,6 +160,10 @@ class Engine:
         if files:
             self.take_over_plugins()
         registered = self._plugins.find_workflow(workflow)
+        if registered.file is not None and registered.file not in files:
+            raise NotFound(  # of a file that another run was started with
+                f"there is no workflow {workflow!r}", hint=f"--plugin {registered.file}"
+            )
         bound = bind_inputs(registered.workflow, inputs, text, cwd)
         encoded = self._codec.encode(bound)
         # What cannot come back is refused now, as is a secret that cannot be read.
