@@ -100,11 +100,8 @@ def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         yield log_replay_figure(direct, folder)
     yield from command_figures()
-<<<<<<< HEAD
     yield from event_figures()
-=======
     yield from process_figures()
->>>>>>> main
 
 
 def machine() -> str:

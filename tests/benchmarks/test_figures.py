@@ -11,11 +11,18 @@ import pytest
 
 from symphony import _host
 from symphony.core_components import core_components
-<<<<<<< HEAD
-from tests.benchmarks import artifacts, awaits, calls, commands, events, graphs, leases, steps, values
-=======
-from tests.benchmarks import artifacts, awaits, calls, commands, graphs, leases, processes, steps, values
->>>>>>> main
+from tests.benchmarks import (
+    artifacts,
+    awaits,
+    calls,
+    commands,
+    events,
+    graphs,
+    leases,
+    processes,
+    steps,
+    values,
+)
 from tests.python.operations import alive
 
 if TYPE_CHECKING:
@@ -47,11 +54,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "CONCURRENT", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
     monkeypatch.setattr(commands, "REPEATS", 1)
-<<<<<<< HEAD
     monkeypatch.setattr(events, "STEPS", 8)
-=======
     monkeypatch.setattr(processes, "REPEATS", 1)
->>>>>>> main
     monkeypatch.setattr(graphs, "STEPS", 40)
     monkeypatch.setattr(graphs, "SIZES", ((500, 1), (800, 1)))
     monkeypatch.setattr(leases, "QUEUED", 20)
@@ -124,13 +128,12 @@ def test_commands() -> None:
     check(list(commands.command_figures()))
 
 
-<<<<<<< HEAD
 @pytest.mark.usefixtures("_quick")
 def test_events() -> None:
     check(list(events.event_figures()))
-=======
+
+
 @pytest.mark.subprocess
 @pytest.mark.usefixtures("_quick")
 def test_processes() -> None:
     check(list(processes.process_figures()))
->>>>>>> main
