@@ -29,6 +29,8 @@ pub const CRASH_STEP: usize = 44;
 pub const THREADS_AT: usize = 4096;
 pub const THREADS: usize = 256;
 pub const THREAD_BYTES: usize = 8;
+/// With this bit in its number, a step has started the thread, which may do the work of others since.
+pub const STARTED: u32 = 1 << 31;
 
 /// Descriptions of the steps in flight: a length, 0 where there is none, the number, and the text. A number is given once,
 /// so that one that was kept too long names nothing; its remainder by `STEPS` is the place.
@@ -45,7 +47,7 @@ const STACKS_LIMIT: u64 = 4 << 20;
 const DUMP_LIMIT: Duration = Duration::from_secs(1);
 const DUMP_LOOK: Duration = Duration::from_millis(20);
 
-/// A step that is being executed, or a run's own code.
+/// A step that is being executed, a run's own code, or, without a run, the import of a plugin.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
     pub run: String,
@@ -78,7 +80,14 @@ impl Step {
         self.attempt == 0
     }
 
+    pub const fn is_import(&self) -> bool {
+        self.run.is_empty()
+    }
+
     pub fn describe(&self) -> String {
+        if self.is_import() {
+            return format!("the import of plugin {}", self.plugin);
+        }
         let what = if self.is_workflow() { "the workflow".to_owned() } else { format!("step {}", self.key) };
         format!("{what} of run {} ({})", self.run, self.workflow)
     }
@@ -98,6 +107,8 @@ pub struct Crash {
     pub signal: i32,
     /// The current step of the thread that it was delivered to.
     pub step: Option<Step>,
+    /// The step that started this thread, where it is in no step itself.
+    pub starter: Option<Step>,
 }
 
 /// The host's side of one interpreter's memory, and of the file that takes its Python stacks.
@@ -139,6 +150,9 @@ impl Pulse {
     }
 
     fn step(&self, number: u32) -> Option<Step> {
+        if number & STARTED != 0 {
+            return None;
+        }
         let place = usize::try_from(number).ok()? % STEPS;
         self.entry(place).filter(|(found, _)| *found == number).map(|(_, step)| step)
     }
@@ -159,17 +173,21 @@ impl Pulse {
         entries.map(|(_, step)| step).filter(|step| !step.is_workflow()).collect()
     }
 
-    fn current(&self) -> impl Iterator<Item = (u32, Step)> {
-        (0..THREADS).filter_map(|place| {
-            let at = THREADS_AT + place * THREAD_BYTES;
-            Some((self.word(at), self.step(self.word(at + 4))?))
-        })
+    /// The plugin that is being imported.
+    pub fn importing(&self) -> Option<Step> {
+        (0..STEPS).filter_map(|place| self.entry(place)).map(|(_, step)| step).find(Step::is_import)
+    }
+
+    /// Threads, and the numbers of what they execute.
+    fn current(&self) -> impl Iterator<Item = (u32, u32)> {
+        let threads = (0..THREADS).map(|place| THREADS_AT + place * THREAD_BYTES);
+        threads.map(|at| (self.word(at), self.word(at + 4))).filter(|(_, number)| *number != 0)
     }
 
     /// The step that the thread of the event loop is in.
     pub fn loop_step(&self) -> Option<Step> {
         let thread = self.word(LOOP_THREAD);
-        self.current().find(|(found, _)| *found == thread).map(|(_, step)| step)
+        self.current().find(|(found, _)| *found == thread).and_then(|(_, number)| self.step(number))
     }
 
     /// The step that keeps the event loop from going on, if it is certain which.
@@ -177,15 +195,30 @@ impl Pulse {
         if lock_is_free {
             return self.loop_step();
         }
-        // Whichever thread holds the Python lock: it is certain only where a single one is in a step.
-        let mut current = self.current();
-        let (_, step) = current.next()?;
-        current.next().is_none().then_some(step)
+        self.only(|number| self.step(number))
+    }
+
+    /// As above, where it is a thread that a step has started.
+    pub fn blocking_starter(&self, lock_is_free: bool) -> Option<Step> {
+        if lock_is_free { None } else { self.only(|number| self.starter(number)) }
+    }
+
+    /// Whichever thread holds the Python lock: it is certain only where a single one is marked.
+    fn only(&self, step: impl Fn(u32) -> Option<Step>) -> Option<Step> {
+        let known = |(_, number): &(u32, u32)| self.step(*number & !STARTED).is_some();
+        let mut current = self.current().filter(known);
+        let (_, number) = current.next()?;
+        if current.next().is_some() { None } else { step(number) }
+    }
+
+    fn starter(&self, number: u32) -> Option<Step> {
+        (number & STARTED != 0).then(|| self.step(number & !STARTED)).flatten()
     }
 
     pub fn crash(&self) -> Option<Crash> {
         let signal = i32::try_from(self.word(CRASH_SIGNAL)).ok().filter(|signal| *signal != 0)?;
-        Some(Crash { signal, step: self.step(self.word(CRASH_STEP)) })
+        let number = self.word(CRASH_STEP);
+        Some(Crash { signal, step: self.step(number), starter: self.starter(number) })
     }
 
     fn stacks_length(&self) -> u64 {
@@ -282,6 +315,29 @@ mod tests {
         enter(&pulse, 0, 70, 2);
         assert_eq!(pulse.blocking_step(true).unwrap().key, "wait#1");
         assert_eq!(pulse.blocking_step(false), None);
+        enter(&pulse, 0, 70, 9);
+        assert_eq!(pulse.blocking_step(false).unwrap().key, "wait#0", "a number that was kept too long");
+        enter(&pulse, 0, 70, 0);
+        enter(&pulse, 1, 71, 1 | STARTED);
+        assert_eq!((pulse.blocking_step(false), pulse.blocking_starter(true)), (None, None));
+        assert_eq!(pulse.blocking_starter(false).unwrap().key, "wait#0");
+        enter(&pulse, 0, 70, 2);
+        assert_eq!((pulse.blocking_step(false), pulse.blocking_starter(false)), (None, None));
+    }
+
+    #[test]
+    fn a_crash_in_a_thread_that_a_step_started_is_not_certainly_its_own() {
+        let pulse = Pulse::new().unwrap();
+        describe(&pulse, 1, 1, "wait#0");
+        write(&pulse, CRASH_SIGNAL, 11);
+        let found = |number: u32| {
+            write(&pulse, CRASH_STEP, number);
+            let crash = pulse.crash().unwrap();
+            (crash.step.map(|step| step.key), crash.starter.map(|step| step.key))
+        };
+        assert_eq!(found(1), (Some("wait#0".to_owned()), None));
+        assert_eq!(found(1 | STARTED), (None, Some("wait#0".to_owned())));
+        assert_eq!(found(2 | STARTED), (None, None), "it has ended");
     }
 
     #[test]

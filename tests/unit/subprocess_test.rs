@@ -50,6 +50,8 @@ impl Observer for Notes {
         self.lives.update(|lives| lives + 1);
     }
 
+    fn unblocked(&self, _notification: &Json) {}
+
     fn blocked(&self, notification: &Json) {
         self.told.borrow_mut().push(format!("blocked in life {}: {}", self.lives.get(), notification.text()));
     }
@@ -274,6 +276,21 @@ fn five_deaths_without_progress_break_the_circuit_and_an_order_closes_it() {
         assert!(order.await.is_ok());
         assert!(it.supervisor.drives());
     });
+}
+
+#[test]
+fn a_stop_that_is_wanted_while_the_next_start_waits_is_one() {
+    let stand_in = StandIn::new();
+    stand_in.behave("start kill 9");
+    let log = stand_in.home.join("logs/symphonyd.log");
+    let starts = || std::fs::read_to_string(&log).unwrap().matches(" started: ").count();
+    supervise(&stand_in, |it| async move {
+        while it.state("restarts") != 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(it.state("state"), "restarting", "for 0.4 s");
+    });
+    assert_eq!(starts(), 4);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(super) struct Death {
     pub ready_for: Duration,
     /// The step that did it, if that is certain.
     pub blamed: Option<Step>,
+    /// The step that started the thread that did it.
+    pub suspect: Option<Step>,
     pub in_flight: Vec<Step>,
     pub stacks: String,
     /// The last that it and all it started wrote.
@@ -39,18 +41,27 @@ impl Death {
     /// What it died by, and in which step.
     pub fn summary(&self) -> String {
         match &self.blamed {
-            Some(step) if !self.cause.contains(&step.run) => format!("{} in {}", self.cause, step.describe()),
+            Some(step) if step.is_import() || !self.cause.contains(&step.run) => {
+                format!("{} in {}", self.cause, step.describe())
+            }
             _ => self.cause.clone(),
         }
     }
 
     /// The head of the report: at most ten lines, without an empty one.
     fn gist(&self, now: i64, verdict: &str) -> String {
+        let named = |step: &Step| format!("{}, plugin {}", step.describe(), step.plugin);
         let blamed = match (&self.blamed, self.in_flight.len()) {
-            (Some(step), _) => format!("{}, plugin {}", step.describe(), step.plugin),
+            (Some(step), _) if step.is_import() => step.describe(),
+            (Some(step), _) => named(step),
             (None, 0) => "nobody; no step was in flight".to_owned(),
             (None, 1) => "nobody; one step was in flight".to_owned(),
             (None, count) => format!("nobody; {count} steps were in flight"),
+        };
+        let suspect = match &self.suspect {
+            Some(step) if step.is_import() => step.describe(),
+            Some(step) => format!("{}, which started the thread", named(step)),
+            None => String::new(),
         };
         #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
         let memory = self.resident as f64 / f64::from(1 << 20);
@@ -64,6 +75,7 @@ impl Death {
             ("process", format!("{}, ready for {:.1} s", self.pid, self.ready_for.as_secs_f64())),
             ("memory", format!("{memory:.1} MiB when last looked at{starved}")),
             ("blamed", blamed),
+            ("suspect", suspect),
             ("verdict", verdict.to_owned()),
             ("versions", self.versions.clone()),
         ];
