@@ -45,6 +45,8 @@ mod owned;
 #[cfg(feature = "python")]
 mod passing;
 #[cfg(feature = "python")]
+mod recent_calls;
+#[cfg(feature = "python")]
 mod types;
 #[cfg(feature = "python")]
 mod vitals;

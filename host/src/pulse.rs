@@ -25,6 +25,10 @@ pub const LOOP_THREAD: usize = 32;
 pub const CRASH_SIGNAL: usize = 40;
 pub const CRASH_STEP: usize = 44;
 
+/// How many Pit calls there were, and the numbers of the methods of the last ones.
+pub const CALLS_AT: usize = 64;
+pub const CALLS: usize = 64;
+
 /// Pairs of a thread's id and the number of what it executes; 0: nothing of a run.
 pub const THREADS_AT: usize = 4096;
 pub const THREADS: usize = 256;
@@ -37,7 +41,12 @@ pub const STARTED: u32 = 1 << 31;
 pub const STEPS_AT: usize = 8192;
 pub const STEPS: usize = 512;
 pub const STEP_BYTES: usize = 1024;
-pub const BYTES: usize = STEPS_AT + STEPS * STEP_BYTES;
+
+/// The names of the Pit's methods by number: a length, and the text.
+pub const METHODS_AT: usize = STEPS_AT + STEPS * STEP_BYTES;
+pub const METHODS: usize = 1024;
+pub const METHOD_BYTES: usize = 64;
+pub const BYTES: usize = METHODS_AT + METHODS * METHOD_BYTES;
 
 /// So often each beat is written.
 pub const BEAT: Duration = Duration::from_millis(250);
@@ -176,6 +185,31 @@ impl Pulse {
     /// The plugin that is being imported.
     pub fn importing(&self) -> Option<Step> {
         (0..STEPS).filter_map(|place| self.entry(place)).map(|(_, step)| step).find(Step::is_import)
+    }
+
+    fn method(&self, number: u32) -> String {
+        let place = usize::try_from(number).unwrap_or(METHODS).min(METHODS - 1);
+        let entry: [u8; METHOD_BYTES] = self.bytes(METHODS_AT + place * METHOD_BYTES);
+        let (length, text) = entry.split_at(4);
+        let length = length.try_into().map_or(0, u32::from_ne_bytes);
+        let text = usize::try_from(length).ok().and_then(|length| text.get(..length)).unwrap_or_default();
+        if text.is_empty() { "another".to_owned() } else { String::from_utf8_lossy(text).into_owned() }
+    }
+
+    /// The last calls of Pit methods, the newest last: how many in a row, and which.
+    pub fn recent_calls(&self) -> Vec<(usize, String)> {
+        let count = self.word(CALLS_AT);
+        let kept = count.min(u32::try_from(CALLS).unwrap_or(0));
+        let mut calls: Vec<(usize, String)> = Vec::new();
+        for age in (1..=kept).rev() {
+            let place = usize::try_from(count.wrapping_sub(age)).unwrap_or(0) % CALLS;
+            let name = self.method(self.word(CALLS_AT + 4 + place * 4));
+            match calls.last_mut() {
+                Some((repeats, last)) if *last == name => *repeats += 1,
+                _ => calls.push((1, name)),
+            }
+        }
+        calls
     }
 
     /// Threads, and the numbers of what they execute.
@@ -338,6 +372,28 @@ mod tests {
         assert_eq!(found(1), (Some("wait#0".to_owned()), None));
         assert_eq!(found(1 | STARTED), (None, Some("wait#0".to_owned())));
         assert_eq!(found(2 | STARTED), (None, None), "it has ended");
+    }
+
+    #[test]
+    fn the_last_calls_are_read_in_their_order_and_repeats_are_counted() {
+        let pulse = Pulse::new().unwrap();
+        assert_eq!(pulse.recent_calls(), []);
+        for (number, name) in ["", "a.one", "a.two"].iter().enumerate().skip(1) {
+            let at = METHODS_AT + number * METHOD_BYTES;
+            pulse.memory.write_all_at(name.as_bytes(), at as u64 + 4).unwrap();
+            write(&pulse, at, u32::try_from(name.len()).unwrap());
+        }
+        let called = |calls: &[u32]| {
+            for (at, number) in calls.iter().enumerate() {
+                write(&pulse, CALLS_AT + 4 + (at % CALLS) * 4, *number);
+            }
+            write(&pulse, CALLS_AT, u32::try_from(calls.len()).unwrap());
+            pulse.recent_calls().iter().map(|(count, name)| format!("{count} {name}")).collect::<Vec<_>>()
+        };
+        assert_eq!(called(&[2, 1, 1, 9]), ["1 a.two", "2 a.one", "1 another"]);
+        let mut many = vec![1; 100];
+        many.extend([2, 2, 1]);
+        assert_eq!(called(&many), ["61 a.one", "2 a.two", "1 a.one"]);
     }
 
     #[test]

@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use libc::{c_int, c_void, siginfo_t};
 use pyo3::prelude::*;
+use symphony_pit_journal::forked;
 
 use crate::pulse::{
-    BEAT, BYTES, CRASH_SIGNAL, CRASH_STEP, DUMP_SIGNAL, LOCK_BEAT, LOOP_BEAT, LOOP_THREAD, NATIVE_BEAT,
-    NATIVE_THREAD, STARTED, STEP_BYTES, STEPS, STEPS_AT, THREAD_BYTES, THREADS, THREADS_AT,
+    BEAT, BYTES, CALLS_AT, CRASH_SIGNAL, CRASH_STEP, DUMP_SIGNAL, LOCK_BEAT, LOOP_BEAT, LOOP_THREAD,
+    METHODS_AT, NATIVE_BEAT, NATIVE_THREAD, STARTED, STEP_BYTES, STEPS, STEPS_AT, THREAD_BYTES, THREADS,
+    THREADS_AT,
 };
-use crate::system;
-use symphony_pit_journal::forked;
+use crate::{recent_calls, system};
 
 /// Deadly signals that code raises by itself.
 const DEADLY: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGABRT, libc::SIGFPE, libc::SIGILL];
@@ -197,6 +198,11 @@ impl Vitals {
             memory.beat(NATIVE_BEAT);
             std::thread::Builder::new().name("symphony-pulse".to_owned()).spawn(beat)?;
             OWNER.store(std::process::id().cast_signed(), Ordering::Relaxed);
+            // SAFETY: within the mapping, aligned, and never unmapped, as the next line sees to.
+            unsafe {
+                let base = memory.0.as_ptr();
+                recent_calls::show(base.add(CALLS_AT).cast(), base.add(METHODS_AT));
+            }
             WATCHED.store(Arc::into_raw(memory.clone()).cast_mut(), Ordering::Release); // for ever
         }
         let free = (STEP_COUNT..2 * STEP_COUNT).rev().collect();

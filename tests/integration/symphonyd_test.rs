@@ -711,33 +711,6 @@ fn the_interpreter_dies_with_its_host_and_the_next_host_takes_over() {
     assert_ne!(next.line["pid"], daemon.line["pid"]);
 }
 
-/// The same command from a parent that ignores the ends of its children, which is inherited.
-fn childless(command: &mut Command) {
-    let mut inherited = Command::new("sh");
-    inherited.args(["-c", r#"trap '' CHLD; exec "$0" "$@""#]).arg(command.get_program());
-    inherited.args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::piped());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => inherited.env(name, value),
-            None => inherited.env_remove(name),
-        };
-    }
-    *command = inherited;
-}
-
-#[test]
-fn an_interpreter_that_was_reaped_by_somebody_else_is_dead_all_the_same() {
-    let stand_in = StandIn::new();
-    let daemon = Daemon::start(&stand_in, childless);
-    let mut client = daemon.client();
-    client.error("pit.call", json!({"component": "c", "method": "kill 9"}));
-    client.result("pit.list", json!({}));
-    let status = client.result("host.status", json!({}))["interpreter"].clone();
-    assert_eq!((&status["last_death"], &status["restarts"]), (&json!("an unknown cause"), &json!(1)));
-    client.result("host.restart", json!({}));
-    assert_eq!(client.result("host.stop", json!({})), json!({"stopped": true}));
-}
-
 #[test]
 fn an_interpreter_that_outlived_its_host_is_killed_and_a_stranger_is_not() {
     let stand_in = StandIn::new();

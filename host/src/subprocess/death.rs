@@ -28,6 +28,8 @@ pub(super) struct Death {
     pub suspect: Option<Step>,
     pub in_flight: Vec<Step>,
     pub stacks: String,
+    /// The last Pit calls: how many in a row, and which.
+    pub calls: Vec<(usize, String)>,
     /// The last that it and all it started wrote.
     pub output: String,
     /// Bytes, when it was last looked at.
@@ -93,6 +95,11 @@ impl Death {
             let _ = writeln!(text, "  {}, plugin {}, attempt {}", step.describe(), step.plugin, step.attempt);
         }
         let _ = writeln!(text, "\nPython stacks:\n{}", self.stacks);
+        text.push_str("\nLast Pit calls, the newest last:\n");
+        for (repeats, name) in &self.calls {
+            let times = if *repeats > 1 { format!(", {repeats} times") } else { String::new() };
+            let _ = writeln!(text, "  {name}{times}");
+        }
         let _ = writeln!(text, "\nLast output:\n{}", self.output);
         text
     }
@@ -143,6 +150,7 @@ mod tests {
             blamed: Some(step()),
             in_flight: vec![step()],
             stacks: "Thread 0x1:\n\n  File x".into(),
+            calls: vec![(1, "dag_tracker.start_step".into()), (3, "pool_manager.acquire".into())],
             ..Death::default()
         };
         let path = death.report(&folder.path().join("reports"), "counted 1 of 3").unwrap();
@@ -152,6 +160,7 @@ mod tests {
         assert!(gist.lines().count() <= 10 && gist.starts_with("death     signal 11 (SIGSEGV)\n"), "{gist}");
         assert!(gist.contains("step wait#0 of run 01jd (tools.wait), plugin tools"), "{gist}");
         assert!(rest.contains("Thread 0x1"), "{rest}");
+        assert!(rest.contains("  dag_tracker.start_step\n  pool_manager.acquire, 3 times\n"), "{rest}");
         assert_eq!(death.summary(), "signal 11 (SIGSEGV) in step wait#0 of run 01jd (tools.wait)");
     }
 
