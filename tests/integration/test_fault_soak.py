@@ -114,7 +114,7 @@ def test_runs_outlive_all_faults(home: Home, tmp_path: Path, native: str) -> Non
         if fault in INSIDE:
             folder = tmp_path / f"fault-{number}"
             folder.mkdir()
-            blamed = from_inside(home, fault, guilty, folder, native)
+            blamed = from_inside(home, fault, chance, guilty, folder, native)
             if blamed is not None and "plugin guilty" not in blamed:
                 unnamed += 1
                 print(f"fault {number}, {fault}: {blamed or 'no report'}")
