@@ -82,6 +82,9 @@ def check_quarantine(
     assert len(gist) <= 10
     assert gist[0] == f"death     {cause}" or cause in gist[0]
     assert "quarantined, its run fails" in text.partition("\n\n")[0]
+    calls = text.partition("Last Pit calls, the newest last:\n")[2].partition("\n\n")[0].splitlines()
+    assert 1 <= len(calls) <= 64
+    assert "  dag_tracker.start_step" in {line.partition(",")[0] for line in calls}
     return text
 
 
