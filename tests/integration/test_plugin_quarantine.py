@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,8 +33,14 @@ def home(tmp_path: Path) -> Iterator[Home]:
     symphony(home, "host", "stop")
 
 
+def fresh(home: Home, *words: str) -> Any:
+    """What a command says that looks for installed plugins by the present environment."""
+    command = [sys.executable, "-m", "symphony", *words, "--home", str(home.path), "--json"]
+    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
 def status(home: Home, name: str) -> dict[str, Any]:
-    rows = symphony(home, "plugins", "list")["plugins"]
+    rows = fresh(home, "plugins", "list")["plugins"]
     return next((row for row in rows if row["name"] == name), {})
 
 
@@ -54,7 +63,7 @@ def test_a_plugin_that_ends_each_interpreter_that_imports_it_is_left_out(
 ) -> None:
     said = install_fatal(tmp_path / "site", monkeypatch)
     said.write_text(how)
-    symphony(home, "host", "start")
+    fresh(home, "host", "start")
     assert interpreter(home)["restarts"] == deaths
     reports = crash_reports(home)
     assert len(reports) == deaths
@@ -67,8 +76,8 @@ def test_a_plugin_that_ends_each_interpreter_that_imports_it_is_left_out(
     run = start(home, "bearable", how="nothing", place="thread", folder=str(tmp_path))
     assert result(home, run)["status"] == "completed"
     said.write_text("nothing")
-    assert symphony(home, "plugins", "enable", FATAL)["status"] == "active"
-    assert symphony(home, "run", "fatal-import.hello")["result"] == "hello"
+    assert fresh(home, "plugins", "enable", FATAL)["status"] == "active"
+    assert fresh(home, "run", "fatal-import.hello")["result"] == "hello"
     assert interpreter(home)["restarts"] == deaths
 
 

@@ -206,8 +206,9 @@ impl Event<'_> {
         if self.kind() < 8 { 1 } else { REVISION }
     }
 
-    pub fn encode(&self, run: &str) -> Vec<u8> {
-        let writer = Writer::with_capacity(128).str(run);
+    /// The payload, written over what is in `buffer`.
+    pub fn encode(&self, run: &str, buffer: Vec<u8>) -> Vec<u8> {
+        let writer = Writer::over(buffer).str(run);
         match self {
             Self::RunAccepted { info, inputs } => writer.bytes(info).bytes(inputs),
             Self::StepStarted { key, name, attempt, dependencies } => {
@@ -337,7 +338,7 @@ mod tests {
             Event::InputProvided { key: "q", payload: b"=yes" },
         ];
         for event in events {
-            let bytes = event.encode("run");
+            let bytes = event.encode("run", vec![0; 9]);
             assert_eq!(Event::decode(event.kind(), &bytes), Ok(("run", event.clone())));
             for cut in 0..bytes.len() {
                 assert!(Event::decode(event.kind(), &bytes[..cut]).is_err(), "{event:?} cut at {cut}");
