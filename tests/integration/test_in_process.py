@@ -295,10 +295,16 @@ def test_a_run_under_another_hash_seed_is_not_taken_for_changed_code(home: Home,
     host.close()
 
 
+def without_isolation(home: Home, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process from its start, since it starts anew with the home's hash seed."""
+    command = [sys.executable, "-m", "symphony", *words, "--no-isolation", "--home", str(home.path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
 class TestCommandLine:
     def test_it_prints_what_an_isolated_run_prints(self, home: Home, plugin: Path) -> None:
         words = ["run", "toy.here", "number=1", "--plugin", str(plugin)]
-        here = counted.symphony(home, *words, "--no-isolation")
+        here = json.loads(without_isolation(home, *words, "--json").stdout)
         isolated = counted.symphony(home, *words)
         counted.symphony(home, "host", "stop")
         assert here.keys() == isolated.keys()
@@ -308,15 +314,9 @@ class TestCommandLine:
         assert here["result"][0] != isolated["result"][0]
 
     def test_what_fails_ends_with_the_same_code(self, home: Home, plugin: Path) -> None:
-        command = [sys.executable, "-m", "symphony", "run", "toy.here", "number=-1", "--plugin", str(plugin)]
-        done = subprocess.run(
-            [*command, "--no-isolation", "--home", str(home.path)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = without_isolation(home, "run", "toy.here", "number=-1", "--plugin", str(plugin))
         assert (done.returncode, done.stdout) == (1, "")
         assert "in a step" in done.stderr
         assert "-1 is negative" in done.stderr
-        refused = counted.symphony(home, *command[3:], "--no-isolation", "--detach", check=False)
-        assert refused["error"]["exit"] == 2
+        words = ["run", "toy.here", "--no-isolation", "--detach"]
+        assert counted.symphony(home, *words, check=False)["error"]["exit"] == 2
