@@ -50,12 +50,14 @@ impl Secrets {
         let mut clean = Vec::with_capacity(text.len());
         let mut rest = &text[..];
         while let Some((&first, after)) = rest.split_first() {
+            let begins = |secret: &Secret| secret.value.len() > rest.len() && secret.value.starts_with(rest);
+            if self.known.iter().any(begins) {
+                self.held = rest.to_vec(); // also where a shorter value ends here: a longer one may go on
+                break;
+            }
             if let Some(secret) = self.known.iter().find(|secret| rest.starts_with(&secret.value)) {
                 clean.extend(&secret.shown);
                 rest = &rest[secret.value.len()..];
-            } else if self.known.iter().any(|secret| secret.value.starts_with(rest)) {
-                self.held = rest.to_vec();
-                break;
             } else {
                 clean.push(first);
                 rest = after;
@@ -67,7 +69,8 @@ impl Secrets {
     /// Nothing more will be written: what was held back is a part of a value at most.
     pub fn rest(&mut self) -> Vec<u8> {
         let held = std::mem::take(&mut self.held);
-        match self.known.iter().find(|secret| secret.value.starts_with(&held)) {
+        let whole = self.known.iter().find(|secret| secret.value == held);
+        match whole.or_else(|| self.known.iter().find(|secret| secret.value.starts_with(&held))) {
             Some(secret) if held.len() > 1 => secret.shown.clone(),
             _ => held,
         }
