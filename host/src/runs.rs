@@ -293,6 +293,10 @@ impl Observer for Runs {
         self.blocked.borrow_mut().clear();
     }
 
+    fn unblocked(&self, notification: &Json) {
+        self.unblock(notification.value()["run"].as_str().unwrap_or_default());
+    }
+
     fn blocked(&self, notification: &Json) {
         let value = notification.value();
         let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
