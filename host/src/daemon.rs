@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 use symphony_pit_journal::Watch;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{interval, sleep};
 
 use crate::control::{self, DRAIN, Host};
 use crate::failure::{Failure, Result};
+use crate::history::{History, News};
 use crate::home::{self, Acquired, Home, HostEntry};
 use crate::log_file::LogFile;
 use crate::options::Options;
@@ -78,6 +80,7 @@ async fn run(options: Options, home: Home) -> Result<()> {
     let listener = UnixListener::from_std(listener).map_err(unusable)?;
     log.line(&format!("symphonyd {VERSION} started, pid {}, {}", process::id(), options.prefix));
 
+    let (history, written) = History::open(home.history(), |text| log.line(text))?;
     let complaints = log.clone();
     let runs = Rc::new(Runs::new(move |text| complaints.line(text)));
     let settings = Settings {
@@ -96,7 +99,7 @@ async fn run(options: Options, home: Home) -> Result<()> {
 
     let supervised = spawn_local(interpreter.clone().run());
     spawn_local(obey_signals(host.clone()));
-    spawn_local(attend(host.clone(), listener, watch));
+    spawn_local(attend(host.clone(), listener, watch, history, written));
     let entry = HostEntry {
         pid: process::id(),
         socket: socket.clone(),
@@ -124,16 +127,22 @@ async fn run(options: Options, home: Home) -> Result<()> {
     while host.unanswered() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(2)).await;
     }
+    host.runs.close();
     home::remove_socket(&socket);
     log.line("symphonyd ends");
     began
 }
 
 /// Read the log, then serve clients and follow it.
-async fn attend(host: Rc<Host>, listener: UnixListener, watch: Rc<Watch>) {
-    host.runs.load(host.home.pit()).await;
-    spawn_local(control::accept(host.clone(), listener));
-    if let Err(error) = host.runs.follow(&watch).await {
+async fn attend(
+    host: Rc<Host>,
+    listener: UnixListener,
+    watch: Rc<Watch>,
+    history: History,
+    written: UnboundedReceiver<News>,
+) {
+    let serve = || drop(spawn_local(control::accept(host.clone(), listener)));
+    if let Err(error) = host.runs.follow(&host.home.pit(), &watch, history, written, serve).await {
         host.log.line(&format!("the log is not followed any more: {error}"));
     }
 }

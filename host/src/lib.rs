@@ -8,6 +8,7 @@ pub mod control;
 pub mod daemon;
 pub mod failure;
 pub mod frames;
+pub mod history;
 pub mod home;
 pub mod json;
 pub mod log_file;

@@ -332,7 +332,7 @@ fn a_large_result_comes_from_the_interpreter() {
     log.write(RUN, 2, &finish(b"@0123"));
     let end = daemon.client().result("runs.wait", json!({"run": "01jd"}));
     assert_eq!((&end["result"], &end["steps"]["executed"]), (&json!("large"), &json!(7)));
-    assert_eq!(stand_in.seen().last().unwrap()[2], json!({"run": RUN}));
+    assert_eq!(stand_in.seen().last().unwrap()[2], json!({"run": RUN, "artifact": "0123"}));
 }
 
 #[test]

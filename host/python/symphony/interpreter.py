@@ -180,8 +180,8 @@ class Interpreter:
         await self._configured.engine.cancel(run)
         return {"run": run}
 
-    async def _run_result(self, run: str) -> dict[str, Any]:
-        return self._configured.engine.result(run)
+    async def _run_result(self, run: str, artifact: str) -> dict[str, Any]:
+        return self._configured.engine.report(artifact)
 
     async def _pit_list(self) -> Any:
         return json_value(self._configured.pit.native.components(), "pit.list")

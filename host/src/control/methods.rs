@@ -11,7 +11,7 @@ use super::outbox::Outbox;
 use super::{DRAIN, Host};
 use crate::failure::{Failure, METHOD_NOT_FOUND, Result};
 use crate::json::{Fields, Json, Object};
-use crate::runs::{End, Filter, resume_hint};
+use crate::runs::{ENDED, End, Filter, Report, required_time, resume_hint};
 use crate::subprocess::Phase;
 
 /// What the interpreter answers as it is, and the fields that it takes.
@@ -37,7 +37,7 @@ const FORWARDED: [(&str, &[&str]); 19] = [
     ("artifacts.sweep_end", &["sweep", "commit"]),
 ];
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "host.status",
     "host.stop",
     "host.restart",
@@ -48,6 +48,8 @@ const NAMES: [&str; 10] = [
     "runs.get",
     "runs.resume",
     "runs.cancel",
+    "runs.delete",
+    "runs.prune",
 ];
 
 pub(super) async fn answer(
@@ -68,10 +70,14 @@ pub(super) async fn answer(
             Ok(host.status().into())
         }
         "workflows.run" => run(host, fields).await,
-        "runs.list" => Ok(host.runs.list(&Filter::from_fields(fields)?, host.interpreter.drives())?.into()),
+        "runs.list" => {
+            Ok(host.runs.list(Filter::from_fields(fields)?, host.interpreter.drives()).await?.into())
+        }
         "runs.get" => Ok(host.runs.get(&named(host, fields)?, host.interpreter.drives())?.into()),
         "runs.resume" => resume(host, fields).await,
         "runs.cancel" => cancel(host, fields).await,
+        "runs.delete" => delete(host, fields).await,
+        "runs.prune" => prune(host, fields).await,
         "runs.wait" => wait(host, outbox, fields).await,
         _ => Err(unknown(method)),
     }
@@ -158,6 +164,25 @@ async fn cancel(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     Ok(json!({"run": run}).into())
 }
 
+async fn delete(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
+    let runs = fields.strings("runs")?;
+    let runs = runs.iter().map(|run| host.runs.resolve(run)).collect::<Result<Vec<_>>>()?;
+    host.runs.delete(runs.clone()).await?;
+    Ok(json!({"deleted": runs}).into())
+}
+
+async fn prune(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
+    let before = required_time(fields, "before")?;
+    let status = fields.optional_str("status")?;
+    if let Some(status) = status.as_deref().filter(|status| !ENDED.contains(status)) {
+        return Err(Failure::invalid(format!("no run has ended as {status:?}"))
+            .hint(format!("one of {}", ENDED.join(", "))));
+    }
+    let dry = fields.flag("dry_run")?;
+    let runs = host.runs.prune(before, status.as_deref(), dry).await?;
+    Ok(json!({"deleted": runs, "dry_run": dry}).into())
+}
+
 async fn wait(host: &Rc<Host>, outbox: &Rc<Outbox>, fields: &Fields) -> Result<Json> {
     let run = named(host, fields)?;
     let mut halted = host.runs.halted();
@@ -199,10 +224,13 @@ fn given_up(phase: &mut watch::Receiver<Phase>, run: &str) -> Result<()> {
 
 /// The result is in the record, or, if it is large, with the interpreter.
 async fn document(host: &Rc<Host>, run: &str, end: &End) -> Result<Json> {
-    if let Some(fields) = &end.fields {
-        return Ok(end.document(fields));
-    }
-    let stored = host.interpreter.call("run.result", &json!({"run": run}).into()).await?;
+    let artifact = match &end.report {
+        Report::Missing => return Ok(end.document(&Fields::default())),
+        Report::Here(fields) => return Ok(end.document(fields)),
+        Report::Stored(artifact) => artifact,
+    };
+    let wish = json!({"run": run, "artifact": artifact});
+    let stored = host.interpreter.call("run.result", &wish.into()).await?;
     let fields = Fields::parse(stored.text().as_bytes());
     Ok(end.document(&fields.ok_or_else(|| Failure::died(format!("the result of run {run} cannot be read")))?))
 }
@@ -210,7 +238,7 @@ async fn document(host: &Rc<Host>, run: &str, end: &End) -> Result<Json> {
 /// What can be answered from the log alone, without a host.
 pub fn offline(runs: &crate::runs::Runs, method: &str, fields: &Fields, driven: bool) -> Result<Value> {
     match method {
-        "runs.list" => runs.list(&Filter::from_fields(fields)?, driven),
+        "runs.list" => runs.list_now(Filter::from_fields(fields)?, driven),
         "runs.get" => runs.get(&runs.resolve(&fields.str("run")?)?, driven),
         _ => Err(unknown(method).hint("runs.list and runs.get work without a host")),
     }
