@@ -216,6 +216,31 @@ class Engine:
         self._record_end(run_id, RunResult("cancelled"))
         await self._durability.settled()
 
+    def result(self, run_id: str) -> dict[str, Any]:
+        """What was recorded at the end of a run.
+
+        Raises
+        ------
+        NotFound
+            There is no such run.
+        Conflict
+            It has not ended.
+        SymphonyError
+            It cannot go on; the error says why.
+        """
+        info = self._info(run_id)
+        if info is None:
+            raise NotFound(f"no run {run_id!r}", hint="symphony runs list")
+        if info["finished"] is None:
+            if run_id in self._blocked:
+                raise self._blocked[run_id]
+            raise Conflict(f"run {run_id} has not ended")
+        payload = bytes(info["payload"])
+        if payload[:1] == b"@":
+            return self.report(payload[1:].decode("ascii"))
+        result: dict[str, Any] = json.loads(payload[1:])
+        return result
+
     def report(self, artifact: str) -> dict[str, Any]:
         """The report of a run's end that was too large for its record.
 
