@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::begin::Begin;
 use crate::error::{Error, Result};
 use crate::format::{Parsed, u32_at, u64_at};
 use crate::recovery::segment_indices;
@@ -63,6 +64,20 @@ impl Snapshot {
         write().map_err(|error| Error::io(&path, "write", error))
     }
 
+    /// Clear away what compactors left that were killed in the middle of writing. One that is alive starts over later.
+    pub fn clear_leftovers(pit: &Path) {
+        let entries = fs::read_dir(pit.join("snapshots")).into_iter().flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        for path in paths.filter(|path| path.extension().is_some_and(|extension| extension == "new")) {
+            let _ = fs::remove_file(path); // it only takes space
+        }
+    }
+
+    /// Position of the last record that the snapshot of a component covers, by its header alone.
+    pub fn position(pit: &Path, component: &str) -> Option<u64> {
+        Some(Self::read(pit, component).ok()??.covered.position)
+    }
+
     /// The snapshot of a component, if there is one; one that is damaged is an error that says so.
     pub fn read(pit: &Path, component: &str) -> Result<Option<Self>> {
         let path = Self::path(pit, component);
@@ -90,7 +105,10 @@ impl Covered {
     /// Whether the log of the Pit at `pit` holds this very record.
     pub fn is_in(self, pit: &Path) -> Result<bool> {
         let dir = pit.join("log");
-        for index in segment_indices(&dir)?.into_iter().rev() {
+        if !dir.exists() {
+            return Ok(false);
+        }
+        for index in segment_indices(&dir, &Begin::read(&dir)?)?.into_iter().rev() {
             let path = path_of(&dir, index);
             let Ok(header) = Contents::read_header(&path) else { return Ok(false) };
             if header.first <= self.position {
