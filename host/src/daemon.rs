@@ -21,6 +21,7 @@ use crate::history::{History, News};
 use crate::home::{self, Acquired, Home, HostEntry};
 use crate::log_file::LogFile;
 use crate::options::Options;
+use crate::retirement;
 use crate::runs::Runs;
 use crate::subprocess::{Phase, Settings, Supervisor};
 use crate::system;
@@ -99,6 +100,7 @@ async fn run(options: Options, home: Home) -> Result<()> {
 
     let supervised = spawn_local(interpreter.clone().run());
     spawn_local(obey_signals(host.clone()));
+    spawn_local(retirement::keep_told(host.clone()));
     spawn_local(attend(host.clone(), listener, watch, history, written));
     let entry = HostEntry {
         pid: process::id(),

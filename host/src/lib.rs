@@ -16,6 +16,7 @@ pub mod options;
 pub mod pit_api;
 pub mod pulse;
 pub mod query;
+pub mod retirement;
 pub mod run_id;
 pub mod runs;
 pub mod subprocess;

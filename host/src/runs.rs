@@ -124,7 +124,7 @@ impl Runs {
                         }
                         _ => {}
                     }
-                    keeping.note(row, event);
+                    keeping.note(row, event, record.position);
                     self.watchers.event(row, event);
                 },
             );
@@ -161,7 +161,7 @@ impl Runs {
         match news {
             Written::Taken { finished, covered } => {
                 if let Some(Log { table, keeping, .. }) = self.log.borrow_mut().as_mut() {
-                    keeping.taken(finished, covered.is_some(), table);
+                    keeping.taken(finished, covered, table);
                 }
                 self.written.send_replace(None);
             }
@@ -246,6 +246,21 @@ impl Runs {
         let log = self.log.borrow();
         let log = log.as_ref().ok_or_else(|| Failure::unavailable("the Pit log is still being read"))?;
         Ok(look(&log.table))
+    }
+
+    /// Whether a run is live, or has ended and is not in the history yet.
+    pub fn is_in_memory(&self, run: &str) -> bool {
+        self.with(|table| table.get(run).is_some()).unwrap_or(true)
+    }
+
+    /// Position of the last record up to which the history is complete.
+    pub fn complete(&self) -> u64 {
+        self.log.borrow().as_ref().map_or(0, |log| log.keeping.complete())
+    }
+
+    /// The position before which the log holds nothing that is not in the history, and nothing of a live run.
+    pub fn retirable(&self) -> u64 {
+        self.log.borrow().as_ref().map_or(0, |log| log.keeping.retirable())
     }
 
     /// Number of unfinished runs.
@@ -519,8 +534,10 @@ impl Log {
                 &record,
                 |run| !known || again.contains(run),
                 |row, event| {
-                    if !known {
-                        keeping.note(row, event);
+                    if known {
+                        keeping.recall(row, event, record.position);
+                    } else {
+                        keeping.note(row, event, record.position);
                     }
                 },
             );

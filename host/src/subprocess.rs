@@ -313,6 +313,16 @@ impl Supervisor {
         !self.orders.is_empty()
     }
 
+    /// Whether an order about a run waits for an answer.
+    pub fn has_order_for(&self, run: &str) -> bool {
+        self.orders.concern(run)
+    }
+
+    /// Of the process that lives now.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.get().map(|(pid, _)| pid)
+    }
+
     /// The `interpreter` part of `host status`.
     pub fn status(&self) -> Value {
         let process = self.process.get();

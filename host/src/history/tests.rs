@@ -238,3 +238,45 @@ fn a_batch_that_the_disk_refuses_is_kept_and_written_later() {
     let told = news.blocking_recv().unwrap();
     assert_eq!(told, News::Taken { finished: vec!["a".to_owned()], covered: None });
 }
+
+#[test]
+fn the_docs_show_the_tables_as_they_are_and_queries_that_work() {
+    const DOCS: &str = include_str!("../../../docs/operations.md");
+    let folder = Folder::new();
+    let (history, mut news) = folder.open();
+    let error = br#"={"error": {"type": "ValueError", "message": "no", "step": "count#0"}}"#;
+    let now = crate::clock::now();
+    take(&history, &mut news, vec![completed("a", 1), entry("b", now, Some(RunStatus::Failed), error)]);
+    let columns = "SELECT tables.name || '.' || columns.name FROM pragma_table_list AS tables
+                   JOIN pragma_table_info(tables.name) AS columns WHERE tables.name NOT LIKE 'sqlite_%'";
+    let ask = |question: &str, column: usize| -> Vec<String> {
+        let rows = history.read(|connection| {
+            let mut statement = connection.prepare(question)?;
+            statement
+                .query_map([], |row| row.get::<_, rusqlite::types::Value>(column))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        });
+        rows.unwrap()
+            .into_iter()
+            .map(|value| match value {
+                rusqlite::types::Value::Text(text) => text,
+                other => format!("{other:?}"),
+            })
+            .collect()
+    };
+    let mut real = ask(columns, 0);
+    let words = DOCS.split('`').skip(1).step_by(2);
+    let tables = ["runs.", "steps.", "progress."];
+    let mut shown: Vec<String> = words
+        .filter(|word| tables.iter().any(|table| word.starts_with(table)) && !word.contains(' '))
+        .map(str::to_owned)
+        .collect();
+    real.sort();
+    shown.sort();
+    assert_eq!(shown, real);
+    let queries: Vec<&str> =
+        DOCS.split("```sql\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [failed, slow] = queries[..] else { panic!("{queries:?}") };
+    assert_eq!((ask(failed, 0), ask(failed, 3)), (vec!["b".to_owned()], vec!["count#0".to_owned()]));
+    assert_eq!((ask(slow, 0), ask(slow, 2)), (vec!["tools.count".to_owned()], vec!["Integer(2)".to_owned()]));
+}

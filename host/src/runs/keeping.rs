@@ -29,6 +29,10 @@ pub(super) struct Keeping {
     gone: Vec<String>,
     /// The last record that was read.
     read: Option<Covered>,
+    /// Up to where the history is complete.
+    complete: u64,
+    /// Where the records of each run in memory begin.
+    begins: BTreeMap<String, u64>,
     /// Position that the history was told of last.
     told: u64,
     /// A batch was given, and no news of it came.
@@ -41,7 +45,8 @@ pub(super) struct Keeping {
 impl Keeping {
     /// The history is complete up to `covered`.
     pub fn from(covered: Option<Covered>) -> Self {
-        Self { told: covered.map_or(0, |covered| covered.position), ..Self::default() }
+        let position = covered.map_or(0, |covered| covered.position);
+        Self { told: position, complete: position, ..Self::default() }
     }
 
     /// The log does not know these live runs of the history any more.
@@ -58,8 +63,16 @@ impl Keeping {
         self.read = Some(Covered { position: record.position, checksum: record.checksum });
     }
 
-    /// The event changed the run to what `row` shows.
-    pub fn note(&mut self, row: &RunRow, event: &Event<'_>) {
+    /// The event, at this position, is in the history.
+    pub fn recall(&mut self, row: &RunRow, event: &Event<'_>, position: u64) {
+        if matches!(event, Event::RunAccepted { .. }) {
+            self.begins.entry(row.run.clone()).or_insert(position);
+        }
+    }
+
+    /// The event, at this position, changed the run to what `row` shows.
+    pub fn note(&mut self, row: &RunRow, event: &Event<'_>, position: u64) {
+        self.recall(row, event, position);
         let empty = || Changed::Some(BTreeSet::new());
         let steps = match event {
             Event::StepStarted { key, .. }
@@ -102,12 +115,26 @@ impl Keeping {
     }
 
     /// The batch is written: what has ended may leave the table, once nothing before its end is missing in the history.
-    pub fn taken(&mut self, finished: Vec<String>, complete: bool, table: &mut RunTable) {
+    pub fn taken(&mut self, finished: Vec<String>, complete: Option<Covered>, table: &mut RunTable) {
         self.given = false;
         self.written.extend(finished);
-        if complete {
-            self.written.drain(..).for_each(|run| table.remove(&run));
+        if let Some(covered) = complete {
+            self.complete = covered.position;
+            for run in self.written.drain(..) {
+                table.remove(&run);
+                self.begins.remove(&run);
+            }
         }
+    }
+
+    /// Position of the last record up to which the history is complete.
+    pub const fn complete(&self) -> u64 {
+        self.complete
+    }
+
+    /// Before this position the log has nothing that is not in the history, and nothing of a run in memory.
+    pub fn retirable(&self) -> u64 {
+        self.begins.values().copied().min().unwrap_or(u64::MAX).min(self.complete)
     }
 }
 

@@ -245,6 +245,55 @@ async fn a_deleted_run_does_not_come_back_and_a_live_one_is_refused() {
     assert_eq!(host.listed(), pairs(&[("d1", "running"), ("c1", "completed")]));
 }
 
+/// A record that fills half of a segment.
+fn fill(log: &RunLog, run: &str, at: i64) {
+    log.write(run, at * SECOND, &Event::Command { command: &"x".repeat(1_000_000) });
+}
+
+#[tokio::test]
+async fn the_log_may_go_as_far_as_the_history_goes_and_no_live_run_begins() {
+    let home = tempfile::tempdir().unwrap();
+    let log = RunLog::open(home.path());
+    let segment = 2 << 20;
+    start(&log, "a1", 1);
+    fill(&log, "a1", 2);
+    fill(&log, "a1", 3);
+    start(&log, "b1", 4);
+    let mut host = Host::start(&home).await;
+    assert_eq!(host.runs.retirable(), 0, "nothing is written yet");
+    host.keep().await;
+    assert!(host.runs.retirable() < segment, "a1 lives");
+    finish(&log, "a1", 5);
+    host.runs.poll();
+    assert!(host.runs.retirable() < segment, "the end of a1 is not written yet");
+    host.keep().await;
+    let before = host.runs.retirable();
+    assert!((segment..2 * segment).contains(&before), "b1 begins there: {before}");
+    assert_eq!(log.retire(before), 1);
+    fill(&log, "b1", 6);
+    fill(&log, "b1", 7);
+    let listed = host.listed();
+    host.keep().await;
+    assert_eq!((host.listed(), host.runs.retirable()), (listed.clone(), before), "b1 lives");
+    host.runs.close();
+
+    let mut host = Host::start(&home).await;
+    assert_eq!((host.listed(), host.in_memory()), (listed, vec!["b1".to_owned()]));
+    assert_eq!(host.runs.retirable(), before);
+    finish(&log, "b1", 8);
+    start(&log, "c1", 9);
+    host.keep().await;
+    assert_eq!(log.retire(host.runs.retirable()), 1);
+    host.runs.close();
+
+    // What the log has forgotten, a history that is made anew does not know; what is live it does.
+    std::fs::remove_file(home.path().join("history.db")).unwrap();
+    let mut host = Host::start(&home).await;
+    host.keep().await;
+    assert_eq!(host.listed(), pairs(&[("c1", "running")]));
+    assert!(host.complaints.borrow().is_empty());
+}
+
 #[tokio::test]
 async fn a_name_is_looked_for_in_memory_and_history_alike() {
     let home = tempfile::tempdir().unwrap();

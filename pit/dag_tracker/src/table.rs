@@ -142,7 +142,8 @@ impl RunTable {
             | Event::Command { .. }
             | Event::StepsAdded { .. }
             | Event::RunControlled { .. }
-            | Event::InputProvided { .. } => {}
+            | Event::InputProvided { .. }
+            | Event::RunsForgotten { .. } => {}
         }
     }
 

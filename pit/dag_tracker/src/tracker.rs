@@ -62,6 +62,10 @@ impl State {
             self.runs.entry(run.to_owned()).or_insert_with(|| Run::new(info, inputs, time));
             return Ok(());
         }
+        if let Event::RunsForgotten { runs } = event {
+            runs.iter().for_each(|run| drop(self.runs.remove(*run)));
+            return Ok(());
+        }
         let known = self.runs.get_mut(run).ok_or_else(|| Error::not_found(format!("no run {run}")))?;
         let durations = &mut self.durations;
         known.apply(event, time, &mut |name, micros| {
@@ -143,6 +147,28 @@ impl Tracker {
         known.check(run, event)?;
         let time = self.host.now().max(known.last).max(not_before);
         self.append(&mut state, run, event, time)
+    }
+
+    /// Let go of those of the runs that have finished, in as many records as it takes. Gives how many there were.
+    pub fn forget(&self, runs: &[&str]) -> Result<usize> {
+        let mut state = self.state();
+        let finished = |run: &&&str| state.runs.get(**run).is_some_and(|run| run.finished.is_some());
+        let mut finished: Vec<&str> = runs.iter().filter(finished).copied().collect();
+        finished.sort_unstable();
+        finished.dedup();
+        let time = self.host.now();
+        let mut rest = finished.as_slice();
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|run| {
+                bytes += run.len() + 4;
+                bytes <= FULL
+            });
+            let (record, later) = rest.split_at(fits.count().max(1));
+            self.append(&mut state, "", &Event::RunsForgotten { runs: record.to_vec() }, time)?;
+            rest = later;
+        }
+        Ok(finished.len())
     }
 
     fn append(&self, state: &mut State, run: &str, event: &Event<'_>, time: i64) -> Result<i64> {

@@ -3,6 +3,7 @@
 //! File: magic 8, version u32, crc u32 (of all that follows), position u64, checksum u32, revision u32, payload. It is written
 //! under a temporary name, flushed and renamed, so that it is there in full or not at all.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -73,9 +74,15 @@ impl Snapshot {
         }
     }
 
-    /// Position of the last record that the snapshot of a component covers, by its header alone.
-    pub fn position(pit: &Path, component: &str) -> Option<u64> {
-        Some(Self::read(pit, component).ok()??.covered.position)
+    /// Up to which position each snapshot in the Pit at `pit` covers its component's records; damaged ones cover nothing.
+    pub fn positions(pit: &Path) -> BTreeMap<String, u64> {
+        let entries = fs::read_dir(pit.join("snapshots")).into_iter().flatten();
+        let read = |entry: io::Result<fs::DirEntry>| {
+            let name = entry.ok()?.file_name();
+            let id = name.to_str()?.strip_suffix(".snap")?;
+            Some((id.to_owned(), Self::read(pit, id).ok()??.covered.position))
+        };
+        entries.filter_map(read).collect()
     }
 
     /// The snapshot of a component, if there is one; one that is damaged is an error that says so.

@@ -175,6 +175,20 @@ impl Log {
         self.core.flush.wait(|| self.core.sync()).map_err(|error| Error::io(&self.core.dir, "flush", error))
     }
 
+    /// Whether the log has gone on to another segment behind one that ends before `before`: a cheap look, before a retirement.
+    pub fn has_left(&self, before: u64) -> bool {
+        let found = || -> Result<bool> {
+            let begin = Begin::read(&self.core.dir)?;
+            let first = segment_indices(&self.core.dir, &begin)?.into_iter().next();
+            let Some(index) = first.filter(|index| *index < self.core.current().index) else {
+                return Ok(false);
+            };
+            let header = Contents::read_header(&path_of(&self.core.dir, index))?;
+            Ok(header.first + header.size <= before)
+        };
+        found().unwrap_or(true) // the retirement tells what is wrong
+    }
+
     /// Let go of the oldest segments: those that end before `before`, and that the components can do without.
     pub fn retire(&self, before: u64, coverage: &Coverage) -> Result<Retirement> {
         if forked() {

@@ -43,7 +43,7 @@ fn read(pit: &Path) -> Vec<Record> {
 
 /// Append records of 300 kB, in turn of each component, over some segments.
 fn fill(log: &Log) {
-    for number in 0..40_u8 {
+    for number in 0..26_u8 {
         let component = log.component(COMPONENTS[usize::from(number) % 3]).unwrap();
         log.append(component, 1, 1, i64::from(number), &vec![number; 300_000]).unwrap();
     }

@@ -11,6 +11,7 @@ from symphony.cli.failure import Exit
 from symphony.cli.output import counted, note, print_json, show_crash, table
 from symphony.crash_reports import crash_document, crash_reports
 from symphony.errors import Conflict
+from symphony.home_size import sizes
 
 if TYPE_CHECKING:
     from symphony.home import Home
@@ -42,6 +43,7 @@ def examine(home: Home) -> dict[str, Any]:
         report["problems"] = _problems(found, holder)
     else:
         report |= {"segments": [], "records": {}, "snapshots": [], "problems": []}
+    report["size"] = sizes(home)
     reports = crash_reports(home)
     report["deaths"] = {"reports": len(reports), "last": crash_document(reports[0]) if reports else None}
     return report
@@ -138,6 +140,9 @@ def _show(report: dict[str, Any]) -> None:
     ]
     if segments:
         rows.append(("back end", f"{report['log_backend']}: {report['backend_reason']}"))
+    size = report["size"]
+    parts = ", ".join(f"{name} {size[name] / MIB:.1f}" for name in size if name != "total")
+    rows.append(("size", f"{size['total'] / MIB:.1f} MiB: {parts}"))
     for name, text in rows:
         click.echo(f"{name:<12}{text}")
     if report["records"]:
