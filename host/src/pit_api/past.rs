@@ -142,6 +142,18 @@ pub(super) fn bring_back(
     components: Vec<Arc<Component>>,
     make: impl Fn(Description) -> Result<Arc<Component>, LoadError>,
 ) -> Result<Vec<Arc<Component>>, LoadError> {
+    let back = replayed(pit, log, mark, components, make);
+    mark.clear(); // an error is no death
+    back
+}
+
+fn replayed(
+    pit: &Path,
+    log: &Log,
+    mark: &Mark,
+    components: Vec<Arc<Component>>,
+    make: impl Fn(Description) -> Result<Arc<Component>, LoadError>,
+) -> Result<Vec<Arc<Component>>, LoadError> {
     let mut returning = Vec::with_capacity(components.len());
     for component in components {
         let id = component.description.id().to_owned();
@@ -156,7 +168,6 @@ pub(super) fn bring_back(
     }
     let start = returning.iter().map(|one| one.from).min().unwrap_or(0);
     log.replay(start, |record| replay(pit, mark, &mut returning, &record))?;
-    mark.clear();
     Ok(returning.into_iter().map(|one| one.component).collect())
 }
 
