@@ -22,7 +22,7 @@ pub async fn keep_told(host: Rc<Host>) {
             match tell(&host).await {
                 Ok(()) => told = Some(now),
                 Err(failure) => {
-                    host.log.line(&format!("the interpreter keeps runs that have ended: {failure}"))
+                    host.log.line(&format!("the interpreter keeps runs that have ended: {failure}"));
                 }
             }
         }

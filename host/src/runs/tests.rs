@@ -258,6 +258,7 @@ async fn the_log_may_go_as_far_as_the_history_goes_and_no_live_run_begins() {
     start(&log, "a1", 1);
     fill(&log, "a1", 2);
     fill(&log, "a1", 3);
+    fill(&log, "a1", 3);
     start(&log, "b1", 4);
     let mut host = Host::start(&home).await;
     assert_eq!(host.runs.retirable(), 0, "nothing is written yet");
@@ -287,7 +288,7 @@ async fn the_log_may_go_as_far_as_the_history_goes_and_no_live_run_begins() {
     host.runs.close();
 
     // What the log has forgotten, a history that is made anew does not know; what is live it does.
-    std::fs::remove_file(home.path().join("history.db")).unwrap();
+    fs::remove_file(home.path().join("history.db")).unwrap();
     let mut host = Host::start(&home).await;
     host.keep().await;
     assert_eq!(host.listed(), pairs(&[("c1", "running")]));

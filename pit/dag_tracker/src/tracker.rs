@@ -63,7 +63,9 @@ impl State {
             return Ok(());
         }
         if let Event::RunsForgotten { runs } = event {
-            runs.iter().for_each(|run| drop(self.runs.remove(*run)));
+            for run in runs {
+                self.runs.remove(*run);
+            }
             return Ok(());
         }
         let known = self.runs.get_mut(run).ok_or_else(|| Error::not_found(format!("no run {run}")))?;

@@ -44,7 +44,7 @@ impl Begin {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(Error::io(&path, "read", error)),
         };
-        Self::parse(&text).ok_or_else(|| Error::Begin { path })
+        Self::parse(&text).ok_or(Error::Begin { path })
     }
 
     fn parse(text: &str) -> Option<Self> {
