@@ -17,7 +17,7 @@ use symphony_pit_journal::{Backend, Durability, Notifier, Options};
 use crate::errors;
 use crate::gate::{Gate, refuse_forked};
 use crate::pit_api::{self, CREATE_PATIENCE, Description};
-use crate::{async_support, bindings, codec, vitals};
+use crate::{async_support, bindings, codec, ending, vitals};
 
 /// The element of `pit list` for a component.
 fn describe_one<'py>(py: Python<'py>, description: &Description) -> PyResult<Bound<'py, PyDict>> {
@@ -229,6 +229,7 @@ fn open_pit(
     log_backend: Option<&str>,
 ) -> PyResult<Pit> {
     refuse_forked(py)?;
+    let _inside = ending::enter(py)?;
     let durability = match durability {
         "process" => Durability::Process { flush_interval },
         "machine" => Durability::Machine,
@@ -365,6 +366,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(lease_holder, module)?)?;
     module.add_function(wrap_pyfunction!(watch_parent, module)?)?;
     async_support::register(module)?;
+    ending::register(module)?;
     vitals::register(module)?;
     Ok(())
 }

@@ -28,5 +28,6 @@ fn answer(home: &Home, method: &str, parameters: &str) -> Result<Value> {
     let complain = |problem: &str| eprintln!("symphonyd: {problem}");
     let runs = Runs::new(complain);
     runs.load_now(&home.pit(), History::look(home.history(), complain)?);
-    control::offline(&runs, method, &fields, home::running(home).is_some())
+    let driven = home::running(home).is_some() || home::in_process(home).is_some();
+    control::offline(&runs, method, &fields, driven)
 }

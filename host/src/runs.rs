@@ -4,6 +4,7 @@
 //! Works while the interpreter is hung or dead, since it asks only log and history.
 
 mod documents;
+mod graph;
 mod keeping;
 mod naming;
 mod watchers;
@@ -24,9 +25,10 @@ use symphony_pit_journal::{Covered, Reader, RecordView, Watch};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
-pub use documents::{ENDED, End, Filter, MOST, Report, required_time};
-pub use watchers::{Sink, Watching};
+pub use documents::{End, Filter, MOST, Report, required_time};
+pub use watchers::{Interest, Sink, Watching};
 
+use crate::clock;
 use crate::failure::{FREE_SPACE, Failure, Result};
 use crate::history::{History, Kept, News as Written};
 use crate::json::Json;
@@ -113,7 +115,7 @@ impl Runs {
                 table,
                 &record,
                 |_| true,
-                |row, event| {
+                |row, event, time| {
                     match event {
                         Event::StepFinished { outcome: Outcome::Completed | Outcome::Cached, .. } => {
                             self.steps_completed.update(|count| count + 1);
@@ -125,7 +127,7 @@ impl Runs {
                         _ => {}
                     }
                     keeping.note(row, event, record.position);
-                    self.watchers.event(row, event);
+                    self.watchers.event(row, event, time);
                 },
             );
             keeping.read(&record);
@@ -198,18 +200,14 @@ impl Runs {
         }
     }
 
-    /// Read the log of the Pit at `pit` and follow it for good, with the history in step. `loaded` is told once it is read.
+    /// Follow the log of the Pit at `pit`, which was loaded, for good, with the history in step.
     pub async fn follow(
         &self,
         pit: &Path,
         watch: &Watch,
-        history: History,
+        history: &Arc<History>,
         mut written: UnboundedReceiver<Written>,
-        loaded: impl FnOnce(),
     ) -> io::Result<()> {
-        let history = Arc::new(history);
-        self.load(pit.to_owned(), history.clone()).await;
-        loaded();
         let event = system::readable(watch.event().try_clone_to_owned()?)?;
         loop {
             watch.arm();
@@ -353,10 +351,24 @@ impl Runs {
     /// `runs show` of a run that exists.
     pub fn get(&self, run: &str, driven: bool) -> Result<Value> {
         let obstacle = |row: &RunRow| self.obstacle(&row.run).filter(|_| row.finished.is_none());
-        let show = |row: &RunRow| documents::detail(row, driven, obstacle(row).as_ref());
-        match self.with(|table| table.get(run).map(show))? {
+        self.show(run, |row| documents::detail(row, driven, obstacle(row).as_ref()))
+    }
+
+    /// `runs graph` of a run that exists.
+    pub fn graph(&self, run: &str, driven: bool) -> Result<Value> {
+        self.show(run, |row| graph::graph(row, driven))
+    }
+
+    /// `runs explain` of a run that exists.
+    pub fn explain(&self, run: &str, driven: bool) -> Result<Value> {
+        self.show(run, |row| graph::explain(row, driven))
+    }
+
+    /// A run as a document, from where it is.
+    fn show(&self, run: &str, document: impl Fn(&RunRow) -> Value) -> Result<Value> {
+        match self.with(|table| table.get(run).map(&document))? {
             Some(shown) => Ok(shown),
-            None => Ok(self.kept(run)?.as_ref().map_or(Value::Null, show)),
+            None => Ok(self.kept(run)?.as_ref().map_or(Value::Null, document)),
         }
     }
 
@@ -414,11 +426,23 @@ impl Runs {
 
     /// Tell `sink` what happens to a run, until the value returned is dropped. It begins with the steps that run already.
     pub fn watch(&self, run: &str, sink: &Rc<impl Sink + 'static>) -> Watching {
-        let watching = self.watchers.add(run, sink.clone());
+        let interest = Interest { run: Some(run.to_owned()), ..Interest::default() };
+        let watching = self.watchers.add(interest, sink.clone());
         if let Some(row) = self.log.borrow().as_ref().and_then(|log| log.table.get(run)) {
             watchers::show_running(row, sink.as_ref());
         }
         watching
+    }
+
+    /// Tell `sink` of what happens from now on, until the value returned is dropped.
+    pub fn subscribe(&self, interest: Interest, sink: &Rc<impl Sink + 'static>) -> Watching {
+        self.poll(); // what was recorded before is not for it
+        self.watchers.add(interest, sink.clone())
+    }
+
+    fn tell(&self, run: &str, news: &News<'_>) {
+        let log = self.log.borrow();
+        self.watchers.tell(run, log.as_ref().and_then(|log| log.table.get(run)), news);
     }
 }
 
@@ -432,17 +456,21 @@ impl Observer for Runs {
         self.steps_completed.get()
     }
 
-    fn interpreter(&self, message: &str) {
+    fn interpreter(&self, state: &str, message: &str) {
         self.poll(); // what it had recorded comes first
-        self.watchers.interpreter(message);
+        self.tell("", &News { state, message, ..News::of("interpreter", clock::now()) });
     }
 
     fn progress(&self, notification: &Json) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        self.poll(); // as above: it may be the first that is heard of the run
         let value = notification.value();
         let text = |name: &str| value[name].as_str().unwrap_or_default();
-        let news =
-            News { key: text("key"), name: text("name"), message: text("message"), ..News::of("progress") };
-        self.watchers.tell(text("run"), &News { done: &value["done"], total: &value["total"], ..news });
+        let (done, total, begun) = (&value["done"], &value["total"], News::of("progress", clock::now()));
+        let news = News { key: text("key"), name: text("name"), message: text("message"), ..begun };
+        self.tell(text("run"), &News { done, total, ..news });
     }
 
     fn begins(&self) {
@@ -487,13 +515,13 @@ impl Wish {
     }
 }
 
-/// Fold one record into the table, then show the row and the event. Records of others, of runs that `wanted` refuses, and
+/// Fold one record into the table, then show the row, the event and its time. Records of others, of runs that `wanted` refuses, and
 /// those that cannot be read, are not ours.
 fn fold(
     table: &mut RunTable,
     record: &RecordView<'_>,
     wanted: impl FnOnce(&str) -> bool,
-    mut seen: impl FnMut(&RunRow, &Event<'_>),
+    mut seen: impl FnMut(&RunRow, &Event<'_>, i64),
 ) {
     if record.component == ID
         && let Ok((run, event)) = Event::decode(record.kind, record.payload)
@@ -507,7 +535,7 @@ fn fold(
             }
         }
         if let Some(row) = table.get(run) {
-            seen(row, &event);
+            seen(row, &event, record.time);
         }
     }
 }
@@ -533,7 +561,7 @@ impl Log {
                 &mut table,
                 &record,
                 |run| !known || again.contains(run),
-                |row, event| {
+                |row, event, _| {
                     if known {
                         keeping.recall(row, event, record.position);
                     } else {

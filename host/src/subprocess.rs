@@ -14,8 +14,10 @@ mod orders;
 mod output;
 mod phase;
 mod restart;
+mod secrets;
 mod vigil;
 mod watching;
+mod wishes;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -43,7 +45,7 @@ use ledger::Ledger;
 use life::Ending;
 use orders::Orders;
 use output::Output;
-use phase::{Stop, Wanted};
+use phase::Wanted;
 use vigil::Patience;
 use watching::Condition;
 
@@ -55,6 +57,8 @@ pub struct Settings {
     pub prefix: String,
     pub version: String,
     pub no_plugins: bool,
+    /// KEY=VALUE words that come before `config.toml`.
+    pub settings: Vec<String>,
     pub hash_seed: u32,
     /// How long an interpreter may take until it is ready.
     pub start_limit: Duration,
@@ -66,8 +70,9 @@ pub trait Observer {
     fn steps_completed(&self) -> u64;
     /// Whether a run has not ended: deaths are counted against steps of such ones only.
     fn is_live(&self, run: &str) -> bool;
-    /// Completes the sentence "the interpreter …".
-    fn interpreter(&self, message: &str);
+    /// `state`: the name of a phase, or "blocked" or "suspended" of one that is ready; `message` completes the sentence
+    /// "the interpreter …".
+    fn interpreter(&self, state: &str, message: &str);
     /// A progress notification of the interpreter.
     fn progress(&self, notification: &Json);
     /// A new interpreter is started; what the last one said of runs that cannot go on does not hold for it.
@@ -102,6 +107,8 @@ pub struct Supervisor {
     pulse: RefCell<Option<Rc<Pulse>>>,
     /// The Python of the one that was ready last.
     python_version: RefCell<String>,
+    /// The limits that it has put on itself, in words.
+    limits: RefCell<String>,
     /// Processes that the kernel had killed for lack of memory when it was started.
     starved: Cell<u64>,
 }
@@ -124,7 +131,7 @@ impl Supervisor {
             output: Rc::new(output),
             watch,
             phase: watch::Sender::new(Phase::Starting),
-            wanted: watch::Sender::new(Wanted { generation: 0, stop: None }),
+            wanted: watch::Sender::new(Wanted { generation: 0, stop: None, rest: None }),
             orders: Orders::default(),
             process: Cell::new(None),
             restarts: Cell::new(0),
@@ -135,6 +142,7 @@ impl Supervisor {
             ledger: RefCell::new(ledger),
             pulse: RefCell::default(),
             python_version: RefCell::default(),
+            limits: RefCell::default(),
             starved: Cell::new(0),
         }))
     }
@@ -145,7 +153,8 @@ impl Supervisor {
         let mut wanted = self.wanted.subscribe();
         loop {
             let generation = wanted.borrow_and_update().generation;
-            let ending = if self.stop_wanted() { Ending::Stopped } else { self.live(wanted.clone()).await };
+            let live = wanted.borrow().ending().is_none();
+            let ending = if live { self.live(wanted.clone()).await } else { Ending::Stopped };
             self.process.set(None);
             match ending {
                 Ending::Stopped => {}
@@ -157,8 +166,12 @@ impl Supervisor {
                 }
             }
             if matches!(*self.phase.borrow(), Phase::Failed(_)) {
-                let _ =
-                    wanted.wait_for(|wanted| wanted.stop.is_some() || wanted.generation > generation).await;
+                let _ = wanted
+                    .wait_for(|wanted| wanted.ending().is_some() || wanted.generation > generation)
+                    .await;
+            }
+            if wanted.borrow().ending().is_some() && !self.stop_wanted() {
+                self.rest_until(&mut wanted).await;
             }
             if self.stop_wanted() {
                 self.orders.refuse(&Self::stopping());
@@ -186,7 +199,8 @@ impl Supervisor {
             Some(delay) => {
                 self.phase.send_replace(Phase::Restarting);
                 self.restarts.set(self.restarts.get() + 1);
-                self.observer.interpreter(&format!("died by {} and is being restarted", death.summary()));
+                let message = format!("died by {} and is being restarted", death.summary());
+                self.observer.interpreter("restarting", &message);
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}
                     _ = wanted.changed() => {}
@@ -206,16 +220,12 @@ impl Supervisor {
     fn fail(&self, failure: Failure) {
         self.log.line(&format!("the interpreter is not started again: {failure}"));
         self.orders.refuse(&failure);
-        self.observer.interpreter(&format!("is not started again: {}", failure.message));
+        self.observer.interpreter("failed", &format!("is not started again: {}", failure.message));
         self.phase.send_replace(Phase::Failed(failure));
     }
 
     fn logs_hint(&self, then: &str) -> String {
         format!("see {}; {then}", self.settings.home.interpreter_log().display())
-    }
-
-    fn stopping() -> Failure {
-        Failure::unavailable("the host is stopping; its runs are kept").hint("symphony runs resume ID")
     }
 
     /// The present phase, and every later one.
@@ -225,7 +235,7 @@ impl Supervisor {
 
     /// Whether unfinished runs make progress, now or as soon as it is up again.
     pub fn drives(&self) -> bool {
-        !matches!(*self.phase.borrow(), Phase::Failed(_) | Phase::Stopped)
+        !matches!(*self.phase.borrow(), Phase::Failed(_) | Phase::Resting | Phase::Stopped)
     }
 
     /// Whether an interpreter is there to be asked, now.
@@ -240,10 +250,13 @@ impl Supervisor {
             match &*phase.borrow_and_update() {
                 Phase::Ready(channel) if channel.is_open() => return Ok(channel.clone()),
                 Phase::Failed(failure) => return Err(failure.clone()),
-                Phase::Stopped => return Err(Self::stopping()),
-                Phase::Stopping if self.stop_wanted() => return Err(Self::stopping()),
+                Phase::Resting | Phase::Stopped | Phase::Stopping => {
+                    if let Some(failure) = self.unwanted() {
+                        return Err(failure);
+                    }
+                }
                 // One that closed its end is about to be replaced.
-                Phase::Ready(_) | Phase::Starting | Phase::Restarting | Phase::Stopping => {}
+                Phase::Ready(_) | Phase::Starting | Phase::Restarting => {}
             }
             if phase.changed().await.is_err() {
                 return Err(Self::stopping());
@@ -268,13 +281,13 @@ impl Supervisor {
         method: &'static str,
         parameters: Json,
     ) -> impl Future<Output = Result<Json>> + use<> {
-        let refused = self.stop_wanted();
-        if !refused {
+        let refused = self.unwanted();
+        if refused.is_none() {
             self.revive();
         }
         let answer = self.orders.add(method, parameters);
-        if refused {
-            self.orders.refuse(&Self::stopping());
+        if let Some(failure) = refused {
+            self.orders.refuse(&failure);
         } else if let Phase::Ready(channel) = &*self.phase.borrow() {
             self.orders.send(channel);
         }
@@ -286,26 +299,6 @@ impl Supervisor {
         if matches!(*self.phase.borrow(), Phase::Failed(_)) {
             self.restart();
         }
-    }
-
-    /// A fresh interpreter: the present one is stopped, a failed one started.
-    pub fn restart(&self) {
-        let next = if self.process.get().is_some() { Phase::Stopping } else { Phase::Starting };
-        self.phase.send_replace(next); // at once, so that whoever waits does not see the old phase
-        self.wanted.send_modify(|wanted| wanted.generation += 1);
-    }
-
-    /// Stop for good; returns when the process is gone. `drain`: how long running steps may take to finish.
-    pub async fn stop(&self, drain: Duration) {
-        self.wanted.send_modify(|wanted| {
-            wanted.stop.get_or_insert(Stop { drain, hurry: false });
-        });
-        let _ = self.phase.subscribe().wait_for(|phase| matches!(phase, Phase::Stopped)).await;
-    }
-
-    /// Do not wait for the interpreter any longer.
-    pub fn hurry(&self) {
-        self.wanted.send_modify(|wanted| wanted.stop = Some(Stop { drain: Duration::ZERO, hurry: true }));
     }
 
     /// Whether orders wait for an interpreter.
@@ -321,6 +314,11 @@ impl Supervisor {
     /// Of the process that lives now.
     pub fn pid(&self) -> Option<u32> {
         self.process.get().map(|(pid, _)| pid)
+    }
+
+    /// The settings that come before `config.toml`.
+    pub fn settings(&self) -> &[String] {
+        &self.settings.settings
     }
 
     /// The `interpreter` part of `host status`.

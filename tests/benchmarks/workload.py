@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import symphony
@@ -29,7 +32,21 @@ async def nothing() -> None:
     """No step at all."""
 
 
+@symphony.step
+async def wait(mark: str) -> None:
+    with Path(mark).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    await asyncio.Event().wait()
+
+
+@symphony.workflow
+async def waits(mark: str) -> None:
+    """A step that writes down that it has begun, and never ends."""
+    await wait(mark)
+
+
 @symphony.hookimpl
 def register_workflows(registry: WorkflowRegistry) -> None:
     registry.add(chain)
     registry.add(nothing)
+    registry.add(waits)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from symphony.crash_reports import crash_reports
 from symphony.home import Home
+from tests.fixtures.command_line import command
 from tests.fixtures.counted_runs import process_state, request, symphony, until
 
 if TYPE_CHECKING:
@@ -157,8 +157,7 @@ def test_the_command_line_ends_with_4_and_shows_the_gist(
     home: Home, tmp_path: Path, reports: Reports
 ) -> None:
     words = ["deadly.death", "how=segfault", "place=loop", f"folder={tmp_path}", "--plugin", str(DEADLY)]
-    command = [sys.executable, "-m", "symphony", "run", *words, "--home", str(home.path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = command("run", *words, "--home", str(home.path))
     assert ended.returncode == 4, ended.stderr
     assert f"see {reports()[0]}" in ended.stderr
     run = symphony(home, "runs", "list", "--status", "failed")[0]["run"]
@@ -223,13 +222,13 @@ def test_a_core_file_is_left_only_where_it_is_asked_for(home: Home) -> None:
     soft, hard = core_limit(home)
     assert soft == "0"
     (home.path / "config.toml").write_text(f"[host]\nhang_after = {HANG_AFTER}\ncore_dumps = true\n")
-    request(home, "host.restart")
+    request(home, "conductor.restart")
     assert core_limit(home) == [hard, hard]
 
 
 def test_kill_stopped_ends_a_stopped_interpreter(home: Home, tmp_path: Path, reports: Reports) -> None:
     (home.path / "config.toml").write_text(f"[host]\nhang_after = {HANG_AFTER}\nkill_stopped = true\n")
-    request(home, "host.restart")
+    request(home, "conductor.restart")
     run = start(home, "patience", path=str(tmp_path / "go"), folder=str(tmp_path))
     os.kill(interpreter(home)["pid"], signal.SIGSTOP)
     until(reports, "the death")

@@ -38,7 +38,7 @@ impl Observer for Notes {
         self.steps.get()
     }
 
-    fn interpreter(&self, message: &str) {
+    fn interpreter(&self, _state: &str, message: &str) {
         self.told.borrow_mut().push(message.to_owned());
     }
 
@@ -91,6 +91,7 @@ fn supervise<T: Future<Output = ()>>(stand_in: &StandIn, test: impl FnOnce(Super
             prefix: "prefix".to_owned(),
             version: "0.1.0".to_owned(),
             no_plugins: false,
+            settings: Vec::new(),
             hash_seed: 42,
             start_limit: Duration::from_millis(1500),
             home: home.clone(),
@@ -159,7 +160,7 @@ fn a_death_is_named_and_the_next_life_begins_at_once() {
         assert_eq!((it.state("restarts"), it.state("last_death")), (json!(1), json!("signal 11 (SIGSEGV)")));
         assert_eq!(
             *it.notes.told.borrow(),
-            ["died by signal 11 (SIGSEGV) and is being restarted", "is back, its runs go on"]
+            ["is ready", "died by signal 11 (SIGSEGV) and is being restarted", "is back, its runs go on"]
         );
         it.call("exit 3").await.unwrap_err();
         it.call("environment").await.unwrap();
@@ -380,7 +381,7 @@ fn what_is_no_json_fails_only_its_own_request() {
         let big = it.supervisor.call("pit.call", &parameters.into()).await.unwrap();
         assert_eq!(big.text(), r#"{"value": 1180591620717411303424}"#);
         it.call("progress").await.unwrap();
-        assert_eq!(*it.notes.told.borrow(), [r#"{"done": 1}"#]);
+        assert_eq!(*it.notes.told.borrow(), ["is ready", r#"{"done": 1}"#]);
         assert_eq!(it.state("restarts"), 0);
     });
 }

@@ -7,6 +7,7 @@ use symphony_dag_tracker::table::{RunRow, StepRow, StepState};
 use symphony_pit_journal::Covered;
 
 use super::History;
+use super::rows::failures;
 use crate::failure::Result;
 use crate::runs::Filter;
 
@@ -86,13 +87,13 @@ impl History {
     /// A finished run with its steps.
     pub fn get(&self, run: &str) -> Result<Option<RunRow>> {
         self.read(|connection| {
-            let Some(mut row) = Self::head(connection, run)? else { return Ok(None) };
+            let Some(row) = Self::head(connection, run)? else { return Ok(None) };
             let mut statement = connection.prepare_cached(
-                "SELECT key, name, state, attempts, started, finished, dependencies FROM steps
+                "SELECT key, name, state, attempts, started, finished, dependencies, failures FROM steps
                  WHERE run = ? ORDER BY number",
             )?;
-            row.steps = statement.query_map([run], step)?.collect::<rusqlite::Result<_>>()?;
-            Ok(Some(row))
+            let steps = statement.query_map([run], step)?.collect::<rusqlite::Result<_>>()?;
+            Ok(Some(row.with_steps(steps)))
         })
     }
 
@@ -174,5 +175,6 @@ fn step(row: &Row<'_>) -> rusqlite::Result<StepRow> {
         started: row.get(4)?,
         finished: row.get(5)?,
         dependencies: serde_json::from_str(&row.get::<_, String>(6)?).unwrap_or_default(),
+        failures: failures(&row.get::<_, String>(7)?),
     })
 }

@@ -1,7 +1,7 @@
 //! A run as it goes into the history.
 
 use serde_json::{Value, json};
-use symphony_dag_tracker::table::{RunRow, StepRow};
+use symphony_dag_tracker::table::{FailedAttempt, RunRow, StepRow};
 use symphony_pit_journal::Covered;
 
 use crate::runs::Report;
@@ -61,4 +61,19 @@ impl Columns {
 /// The keys as people read them.
 pub(super) fn dependencies(step: &StepRow) -> String {
     json!(step.dependencies).to_string()
+}
+
+/// Each attempt that was repeated, as a list: attempt, time, message, when the next one might start.
+pub(super) fn failures_text(step: &StepRow) -> String {
+    let rows = step.failures.iter();
+    rows.map(|failed| json!([failed.attempt, failed.time, failed.message, failed.retry_at]))
+        .collect::<Value>()
+        .to_string()
+}
+
+/// As `failures_text` wrote them.
+pub(super) fn failures(text: &str) -> Vec<FailedAttempt> {
+    let rows: Vec<(u32, i64, String, i64)> = serde_json::from_str(text).unwrap_or_default();
+    let read = |(attempt, time, message, retry_at)| FailedAttempt { attempt, time, message, retry_at };
+    rows.into_iter().map(read).collect()
 }

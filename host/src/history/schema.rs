@@ -45,6 +45,7 @@ const TABLES: &str = "
         started INTEGER,
         finished INTEGER,
         dependencies TEXT NOT NULL,
+        failures TEXT NOT NULL,
         PRIMARY KEY (run, number)
     ) WITHOUT ROWID;
     CREATE TABLE progress (

@@ -35,6 +35,9 @@ fn entry(run: &str, accepted: i64, status: Option<RunStatus>, payload: &[u8]) ->
     let key = "count#0";
     let started = Event::StepStarted { key, name: "count", attempt: 2, dependencies: vec!["a", "b"] };
     table.apply(run, &started, accepted + 1);
+    let event = Event::AttemptFailed { key, attempt: 1, error: "no \u{1f3b5}", retry_at: accepted + 3 };
+    table.apply(run, &event, accepted + 2);
+    table.apply(run, &started, accepted + 3);
     if let Some(status) = status {
         let outcome = Outcome::Completed;
         let done = Event::StepFinished { key, name: "count", fingerprint: b"", outcome, payload: b"=" };
@@ -81,6 +84,10 @@ fn a_finished_run_comes_back_as_it_was() {
     );
     assert_eq!((step.attempts, step.started, step.finished), (2, Some(11), Some(15)));
     assert_eq!(step.dependencies, ["a", "b"]);
+    let [failure] = &step.failures[..] else { panic!("{step:?}") };
+    let told = (failure.attempt, failure.time, failure.message.as_str(), failure.retry_at);
+    assert_eq!(told, (1, 12, "no \u{1f3b5}", 13));
+    assert_eq!(row.get("count#0").map(|step| step.attempts), Some(2));
     assert!(history.get("b").unwrap().is_none(), "of live runs the log is the authority");
     assert_eq!(history.live().unwrap(), ["b"]);
 }

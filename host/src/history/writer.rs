@@ -10,7 +10,7 @@ use symphony_pit_journal::Covered;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::rows::{Batch, Columns, Entry, dependencies};
+use super::rows::{Batch, Columns, Entry, dependencies, failures_text};
 use super::schema;
 
 /// A batch that was refused is tried again after so long.
@@ -161,7 +161,7 @@ fn put(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
             report.map(String::from_utf8_lossy),
         ])?;
     let mut insert =
-        connection.prepare_cached("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
+        connection.prepare_cached("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     for (number, step) in &entry.steps {
         insert.execute(params![
             row.run,
@@ -173,6 +173,7 @@ fn put(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
             step.started,
             step.finished,
             dependencies(step),
+            failures_text(step),
         ])?;
     }
     Ok(())

@@ -32,15 +32,8 @@ pub struct Filter {
 
 impl Filter {
     pub fn from_fields(fields: &Fields) -> Result<Self> {
-        const STATUSES: [&str; 7] =
-            ["pending", "running", "paused", "waiting", "completed", "failed", "cancelled"];
-        let status = fields.optional_str("status")?;
-        if let Some(status) = status.as_deref().filter(|status| !STATUSES.contains(status)) {
-            return Err(Failure::invalid(format!("there is no status {status:?}"))
-                .hint(format!("one of {}", STATUSES.join(", "))));
-        }
         Ok(Self {
-            status,
+            status: fields.optional_str("status")?,
             workflow: fields.optional_str("workflow")?,
             since: time(fields, "since")?,
             before: fields.optional_str("before")?,
@@ -55,17 +48,15 @@ impl Filter {
     }
 
     fn takes(&self, row: &RunRow, info: &Value, driven: bool) -> bool {
-        let named =
-            |workflow: &String| info["workflow"] == workflow.as_str() || info["id"] == workflow.as_str();
         self.status.as_deref().is_none_or(|wanted| wanted == status(row, driven))
-            && self.workflow.as_ref().is_none_or(named)
+            && self.workflow.as_ref().is_none_or(|workflow| is_named(info, workflow))
             && self.since.is_none_or(|since| row.accepted >= since)
             && self.older.as_ref().is_none_or(|(time, run)| (row.accepted, &row.run) < (*time, run))
     }
 }
 
 /// How a run may have ended.
-pub const ENDED: [&str; 3] = ["completed", "failed", "cancelled"];
+const ENDED: [&str; 3] = ["completed", "failed", "cancelled"];
 
 fn time(fields: &Fields, name: &str) -> Result<Option<i64>> {
     let time = fields.optional_str(name)?.map(|text| {
@@ -82,6 +73,15 @@ pub fn required_time(fields: &Fields, name: &str) -> Result<i64> {
     time(fields, name)?.ok_or_else(|| Failure::invalid(format!("{name} is missing")))
 }
 
+fn is_named(info: &Value, workflow: &str) -> bool {
+    info["workflow"] == workflow || info["id"] == workflow
+}
+
+/// Whether it is a run of the workflow with this name or id.
+pub(super) fn is_of(row: &RunRow, workflow: &str) -> bool {
+    is_named(&info(row), workflow)
+}
+
 fn info(row: &RunRow) -> Value {
     serde_json::from_slice(&row.info).unwrap_or(Value::Null)
 }
@@ -91,7 +91,7 @@ pub(super) fn workflow(row: &RunRow) -> String {
 }
 
 /// An unfinished run that no interpreter works on is pending.
-fn status(row: &RunRow, driven: bool) -> &'static str {
+pub(super) fn status(row: &RunRow, driven: bool) -> &'static str {
     match row.finished {
         Some((status, _)) => status.name(),
         None if driven => "running",
@@ -100,7 +100,7 @@ fn status(row: &RunRow, driven: bool) -> &'static str {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "differences of times, far below 2^52 µs")]
-fn seconds(from: i64, to: i64) -> f64 {
+pub(super) fn seconds(from: i64, to: i64) -> f64 {
     (to - from).max(0) as f64 / 1e6
 }
 
@@ -204,7 +204,7 @@ pub(super) fn detail(row: &RunRow, driven: bool, obstacle: Option<&Failure>) -> 
     document
 }
 
-fn step_document(step: &StepRow, driven: bool) -> Value {
+pub(super) fn step_document(step: &StepRow, driven: bool) -> Value {
     let end = step.finished.or_else(|| driven.then(clock::now));
     let seconds = match (step.started.or(step.finished), end) {
         (Some(start), Some(end)) => json!(seconds(start, end)),

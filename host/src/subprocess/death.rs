@@ -32,6 +32,8 @@ pub(super) struct Death {
     pub resident: u64,
     /// Processes that the kernel killed for lack of memory meanwhile.
     pub starved: u64,
+    /// In words; empty: none.
+    pub limits: String,
     pub versions: String,
 }
 
@@ -62,7 +64,8 @@ impl Death {
             ("death", self.cause.clone()),
             ("time", clock::iso(now)),
             ("process", format!("{}, ready for {:.1} s", self.pid, self.ready_for.as_secs_f64())),
-            ("memory", format!("{memory:.1} MiB when last looked at{starved}")),
+            ("memory", format!("{memory:.1} MiB when last looked at{starved}{}", self.shortage())),
+            ("limits", self.limits.clone()),
             ("blamed", blamed),
             ("verdict", verdict.to_owned()),
             ("versions", self.versions.clone()),
@@ -72,6 +75,12 @@ impl Death {
             let _ = writeln!(all, "{name:<10}{}", text.replace('\n', " "));
             all
         })
+    }
+
+    /// What it wrote of memory that it could not have: Python's exception, or the abort of an allocation in Rust.
+    fn shortage(&self) -> String {
+        let told = |line: &&str| line.starts_with("MemoryError") || line.starts_with("memory allocation of ");
+        self.output.lines().rev().find(told).map_or_else(String::new, |line| format!("; it wrote: {line}"))
     }
 
     fn text(&self, now: i64, verdict: &str) -> String {

@@ -106,7 +106,7 @@ impl Process {
         loop {
             match timeout_at(deadline, self.event()).await {
                 Ok(Event::Exit(status)) => return Some(status),
-                Ok(Event::Wish) => match self.wanted.borrow().stop {
+                Ok(Event::Wish) => match self.wanted.borrow().ending() {
                     Some(Stop { hurry: true, .. }) => return None,
                     Some(Stop { drain, .. }) => {
                         deadline = deadline.min(tokio::time::Instant::now() + drain + STOP_MARGIN);
@@ -120,7 +120,7 @@ impl Process {
 
     /// Ask, then TERM, then KILL; a wish to hurry shortens each wait.
     async fn stop(&mut self, ready: bool) -> io::Result<ExitStatus> {
-        let stop = self.wanted.borrow_and_update().stop;
+        let stop = self.wanted.borrow_and_update().ending();
         let Stop { drain, hurry } = stop.unwrap_or(Stop { drain: RESTART_DRAIN, hurry: false });
         if ready && !hurry {
             let parameters = Json::from(json!({"drain": drain.as_secs_f64()}));
@@ -180,7 +180,8 @@ impl Supervisor {
     }
 
     fn launch(&self, wanted: watch::Receiver<Wanted>) -> Result<Process> {
-        let Launched { child, pid, stream, output, pulse } = launch::launch(&self.settings, &self.watch)?;
+        let Launched { child, pid, stream, output, secrets, pulse } =
+            launch::launch(&self.settings, &self.watch)?;
         self.process.set(Some((pid, Instant::now())));
         self.log.line(&format!("interpreter {pid} started: {}", self.settings.python.display()));
         self.output.begin(pid);
@@ -193,7 +194,7 @@ impl Supervisor {
         self.observer.begins(); // before the new one can say anything
         let (channel, reading) = Channel::open(stream, Box::new(notified), move |text| log.line(text));
         let reader = spawn_local(reading);
-        let output = spawn_local(async move { kept.take(output).await });
+        let output = spawn_local(async move { kept.take(output, secrets).await });
         let pulse = Rc::new(pulse);
         self.condition.replace(Condition::of(pid));
         self.pulse.replace(Some(pulse.clone()));
@@ -208,7 +209,7 @@ impl Supervisor {
         let parameters = json!({
             "home": settings.home.path(), "prefix": settings.prefix, "version": settings.version,
             "notify": [4, 5], "no_plugins": settings.no_plugins,
-            "quarantined": quarantined, "suspects": suspects,
+            "quarantined": quarantined, "suspects": suspects, "settings": settings.settings,
         });
         let answer = process.channel.call("configure", &Json::from(parameters));
         tokio::select! {
@@ -304,6 +305,7 @@ impl Supervisor {
             )));
         }
         answer["python"].as_str().unwrap_or_default().clone_into(&mut self.python_version.borrow_mut());
+        answer["limits"].as_str().unwrap_or_default().clone_into(&mut self.limits.borrow_mut());
         if let Some(seconds) = answer["hang_after"].as_f64() {
             let hang_after = Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero());
             let kill_stopped = answer["kill_stopped"].as_bool().unwrap_or(false);
@@ -315,9 +317,8 @@ impl Supervisor {
     /// From READY to the end.
     async fn serve(&self, process: &mut Process) -> Ending {
         let ready = Instant::now();
-        if self.was_ready.replace(true) {
-            self.observer.interpreter("is back, its runs go on");
-        }
+        let again = self.was_ready.replace(true);
+        self.observer.interpreter("ready", if again { "is back, its runs go on" } else { "is ready" });
         self.log.line(&format!("interpreter {} is ready", process.pid));
         self.phase.send_replace(Phase::Ready(process.channel.clone()));
         self.orders.recall();

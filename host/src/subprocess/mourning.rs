@@ -34,6 +34,7 @@ impl Supervisor {
             output: self.output.everything(),
             resident: condition.resident,
             starved: system::starved().saturating_sub(self.starved.get()),
+            limits: self.limits.borrow().clone(),
             versions,
         }
     }

@@ -122,7 +122,12 @@ impl Supervisor {
         if !found.stacks.is_empty() {
             self.log.line(&format!("its Python stacks:\n{}", found.stacks));
         }
-        self.observer.interpreter(&message);
+        let state = match liveness {
+            Liveness::Running => "ready",
+            Liveness::Blocked => "blocked",
+            Liveness::Stopped => "suspended",
+        };
+        self.observer.interpreter(state, &message);
         self.condition.replace(found);
     }
 

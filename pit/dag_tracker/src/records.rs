@@ -215,8 +215,9 @@ impl Event<'_> {
         }
     }
 
-    pub fn encode(&self, run: &str) -> Vec<u8> {
-        let writer = Writer::with_capacity(128).str(run);
+    /// The payload, written over what is in `buffer`.
+    pub fn encode(&self, run: &str, buffer: Vec<u8>) -> Vec<u8> {
+        let writer = Writer::over(buffer).str(run);
         match self {
             Self::RunAccepted { info, inputs } => writer.bytes(info).bytes(inputs),
             Self::StepStarted { key, name, attempt, dependencies } => {
@@ -349,7 +350,7 @@ mod tests {
             Event::RunsForgotten { runs: vec!["a", "b"] },
         ];
         for event in events {
-            let bytes = event.encode("run");
+            let bytes = event.encode("run", vec![0; 9]);
             assert_eq!(Event::decode(event.kind(), &bytes), Ok(("run", event.clone())));
             for cut in 0..bytes.len() {
                 assert!(Event::decode(event.kind(), &bytes[..cut]).is_err(), "{event:?} cut at {cut}");

@@ -21,10 +21,18 @@ from symphony.engine.models import ModelPool
 from symphony.engine.quarantine import quarantine_result
 from symphony.engine.run import Run
 from symphony.engine.run_end import RunResult
-from symphony.engine.run_log import INLINE_LIMIT, PitRunLog, reference
+from symphony.engine.run_log import INLINE_LIMIT, PitRunLog, RunLog, reference
 from symphony.engine.run_report import run_report
-from symphony.errors import Conflict, HostUnavailable, NotFound, PitNotFound, SymphonyError
+from symphony.errors import (
+    Conflict,
+    HostUnavailable,
+    NotFound,
+    PitNotFound,
+    SymphonyError,
+    WorkflowChanged,
+)
 from symphony.values.inputs import bind_inputs, restore_inputs
+from symphony.values.secret import require_secrets
 
 if TYPE_CHECKING:
     from symphony._host import Vitals
@@ -34,7 +42,10 @@ if TYPE_CHECKING:
     from symphony.values.codec import Codec
 
 Notify = Callable[[str, dict[str, Any]], None]
-_PROGRESS_DELAY: Final = 0.01
+OpenLog = Callable[[Any, str, Durability], RunLog]
+_PROGRESS_DELAY: Final = 0.005
+HASHES: Final = f"{hash('symphony') & 0xFFFF_FFFF:08x}"
+"""Tells apart the seeds of Python's string hashes, by which sets of strings have their order."""
 
 
 def log_line(line: str) -> None:
@@ -63,6 +74,8 @@ class Engine:
         Steps that ended the interpreter too often, as the host counts it; their runs fail.
     suspects:
         Run and key of steps that are first executed with nothing beside them, and the deaths near to them.
+    open_log:
+        Gives the log of a run.
 
     Example
     -------
@@ -82,8 +95,10 @@ class Engine:
         vitals: Vitals | None = None,
         quarantined: Iterable[Mapping[str, Any]] = (),
         suspects: Iterable[tuple[str, str, int]] = (),
+        open_log: OpenLog = PitRunLog,
     ) -> None:
         self._pit = pit
+        self._open_log = open_log
         self._tracker = pit.dag_tracker
         self._durability = Durability(pit)
         self._plugins = plugins
@@ -94,7 +109,7 @@ class Engine:
         self._executor.care.suspect({(run, key): deaths for run, key, deaths in suspects})
         self._quarantined: Final = {str(step["run"]): step for step in quarantined}
         self._runs: dict[str, Run] = {}
-        self._driving: set[asyncio.Task[None]] = set()
+        self._driving: dict[str, asyncio.Task[None]] = {}
         self._blocked: dict[str, SymphonyError] = {}
         self._pending_progress: dict[tuple[str, str], dict[str, Any]] = {}
         self._stopping = False
@@ -145,10 +160,14 @@ class Engine:
         if files:
             self.take_over_plugins()
         registered = self._plugins.find_workflow(workflow)
+        if registered.file is not None and registered.file not in files:
+            raise NotFound(  # of a file that another run was started with
+                f"there is no workflow {workflow!r}", hint=f"--plugin {registered.file}"
+            )
         bound = bind_inputs(registered.workflow, inputs, text, cwd)
         encoded = self._codec.encode(bound)
-        # What cannot come back is refused now.
-        restore_inputs(registered.workflow, _decoded(self._codec, encoded))
+        # What cannot come back is refused now, as is a secret that cannot be read.
+        require_secrets(restore_inputs(registered.workflow, _decoded(self._codec, encoded)))
         if self._info(run_id) is not None:  # asked for twice while the file was loaded
             return registered.name
         self._tracker.accept_run(run_id, json.dumps(_info(registered, cwd)).encode(), encoded)
@@ -216,6 +235,28 @@ class Engine:
         self._record_end(run_id, RunResult("cancelled"))
         await self._durability.settled()
 
+    async def wait(self, run_id: str) -> None:
+        """Return once nobody works on the run any more: it has ended, it cannot go on, or it never began."""
+        while (driving := self._driving.get(run_id)) is not None:
+            await asyncio.wait([driving])
+
+    def ended(self, run_id: str) -> bool:
+        """Whether the run's end is recorded."""
+        info = self._info(run_id)
+        return info is not None and info["finished"] is not None
+
+    def document(self, run_id: str) -> dict[str, Any]:
+        """What clients are shown of a run that has ended; raises as ``result``."""
+        result = self.result(run_id)
+        info = self._tracker.run_info(run_id)
+        return {
+            "run": run_id,
+            "workflow": json.loads(info["info"])["workflow"],
+            "status": info["status"],
+            **result,
+            "seconds": (info["finished"] - info["accepted"]) / 1e6,
+        }
+
     def result(self, run_id: str) -> dict[str, Any]:
         """What was recorded at the end of a run.
 
@@ -252,6 +293,11 @@ class Engine:
         report: dict[str, Any] = json.loads(bytes(self._pit.artifact_store.get(artifact)))
         return report
 
+    @property
+    def stopping(self) -> bool:
+        """Whether no run is taken on or taken up any more."""
+        return self._stopping
+
     async def stop(self, drain: float) -> None:
         """Accept nothing more, let running steps finish for some seconds, then let go of everything."""
         self._stopping = True
@@ -261,17 +307,22 @@ class Engine:
         await self._executor.close()
         await self.models.unload_all()
 
+    def join_threads(self, seconds: float) -> None:
+        """After ``stop``: wait for the threads of steps, but not longer than so many seconds."""
+        self._executor.join(seconds)
+
     # Driving runs.
 
     def _begin(self, run_id: str, registered: RegisteredWorkflow) -> None:
         info = self._tracker.run_info(run_id)
         inputs = restore_inputs(registered.workflow, _decoded(self._codec, bytes(info["inputs"])))
+        require_secrets(inputs)
         run = Run(
             run_id,
             registered.workflow,
             inputs,
             name=registered.name,
-            log=PitRunLog(self._pit, run_id, self._durability),
+            log=self._open_log(self._pit, run_id, self._durability),
             codec=self._codec,
             launcher=self._executor,
             started=int(info["accepted"]),
@@ -284,14 +335,15 @@ class Engine:
         run.begin()
         self._runs[run_id] = run
         task = asyncio.get_running_loop().create_task(self._follow(run))
-        self._driving.add(task)
-        task.add_done_callback(self._driving.discard)
+        self._driving[run_id] = task
 
     async def _follow(self, run: Run) -> None:
         try:
             result = await run.done
         except asyncio.CancelledError:
             return  # abandoned: the interpreter stops
+        except WorkflowChanged as error:
+            self._block(run.id, self._with_seeds(run.id, error))
         except SymphonyError as error:
             self._block(run.id, error)
         except Exception as error:
@@ -300,6 +352,18 @@ class Engine:
             self._record_end(run.id, result, run)
         finally:
             self._runs.pop(run.id, None)
+            self._driving.pop(run.id, None)
+
+    def _with_seeds(self, run_id: str, error: WorkflowChanged) -> WorkflowChanged:
+        """The error, which says so where a set of strings may be what changed."""
+        if json.loads(self._tracker.run_info(run_id)["info"]).get("hashes", HASHES) == HASHES:
+            return error
+        told = WorkflowChanged(
+            f"{error}; the run was recorded under another PYTHONHASHSEED, by which sets of strings have "
+            "their order"
+        )
+        told.hint = "take it up under that seed; that of isolated hosts is in the file hash_seed of the home"
+        return told
 
     def _record_end(self, run_id: str, result: RunResult, run: Run | None = None) -> None:
         status, report = run_report(result, None if run is None else run.workflow)
@@ -383,4 +447,5 @@ def _info(registered: RegisteredWorkflow, cwd: Path) -> dict[str, Any]:
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "cwd": str(cwd),
         "started": datetime.fromtimestamp(time.time(), UTC).isoformat(),
+        "hashes": HASHES,
     }

@@ -21,6 +21,7 @@ from symphony.engine.marking import HelperThreads
 from symphony.engine.run_log import FAILED, pack
 from symphony.engine.step_cache import StepCache
 from symphony.scheduling import Policy, ReadyStep, Resources, decide
+from symphony.values.secret import redact
 
 if TYPE_CHECKING:
     from symphony._host import Vitals
@@ -124,6 +125,12 @@ class Executor:
         if self._running:
             await asyncio.wait(self._running, timeout=1.0)
         self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def join(self, seconds: float) -> None:
+        """After ``close``: wait for the threads of steps, but not longer than so many seconds."""
+        deadline = time.monotonic() + seconds
+        for thread in list(self.pool._threads):
+            thread.join(max(deadline - time.monotonic(), 0.0))
 
     # Slots and order.
 
@@ -232,7 +239,7 @@ class Executor:
         if not options.retries:
             return False
         kind = type(error).__name__
-        failure = f"{kind}: {error}"[:500]
+        failure = redact(f"{kind}: {error}")[:500]
         retry_at = call.log.decide_retry(call.key, call.attempt, kind, options.retry_policy, failure)
         if retry_at is None:
             return False

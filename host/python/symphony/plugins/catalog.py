@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from symphony.home import Home
     from symphony.plugins.discovery import Candidate
-    from symphony.plugins.prober import ProbeResult
+    from symphony.plugins.probe_result import ProbeResult
 
 LAST = 1 << 30
 
