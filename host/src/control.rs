@@ -118,6 +118,7 @@ impl Host {
             "pid": std::process::id(),
             "interpreter": self.interpreter.status(),
             "runs": self.runs.live(),
+            "paused": self.home.admits().err().map(|failure| failure.document()),
             "version": self.version,
             "prefix": self.prefix,
             "home": self.home.path(),

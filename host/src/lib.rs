@@ -54,6 +54,8 @@ mod owned;
 #[cfg(feature = "python")]
 mod passing;
 #[cfg(feature = "python")]
+mod recent_calls;
+#[cfg(feature = "python")]
 pub mod types;
 #[cfg(feature = "python")]
 mod vitals;

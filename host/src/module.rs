@@ -305,7 +305,7 @@ fn inspect(py: Python<'_>, home: PathBuf) -> PyResult<Bound<'_, PyDict>> {
     let poison = found.poison.as_ref().map(|(id, poison)| (id, poison.position, poison.deaths));
     let rows = PyDict::new(py);
     rows.set_item("poison", poison)?;
-    rows.set_item("backend", found.backend.name())?;
+    rows.set_item("backend", found.backend.map_or("none", Backend::name))?;
     rows.set_item("backend_reason", &found.reason)?;
     rows.set_item("segments", segments)?;
     rows.set_item("records", &found.records)?;

@@ -168,7 +168,9 @@ impl Runs {
                 self.written.send_replace(None);
             }
             Written::Problem(problem) => {
-                (self.report)(&format!("writing the history, tried again: {problem}"));
+                if self.written.borrow().as_ref() != Some(&problem) {
+                    (self.report)(&format!("writing the history, tried again: {problem}"));
+                }
                 self.written.send_replace(Some(problem));
             }
             Written::Anew(aside) => {
@@ -475,6 +477,10 @@ impl Observer for Runs {
 
     fn begins(&self) {
         self.blocked.borrow_mut().clear();
+    }
+
+    fn unblocked(&self, notification: &Json) {
+        self.unblock(notification.value()["run"].as_str().unwrap_or_default());
     }
 
     fn blocked(&self, notification: &Json) {

@@ -13,6 +13,7 @@ mod mourning;
 mod orders;
 mod output;
 mod phase;
+mod plugins;
 mod restart;
 mod secrets;
 mod vigil;
@@ -31,7 +32,7 @@ use tokio::sync::watch;
 
 pub use channel::{Answer, Channel};
 pub use phase::Phase;
-pub use restart::RestartPolicy;
+pub use restart::{Life, RestartPolicy};
 pub use vigil::Liveness;
 
 use crate::failure::{Failure, Result};
@@ -79,6 +80,8 @@ pub trait Observer {
     fn begins(&self);
     /// The interpreter's notification that a run cannot go on, though it has not ended.
     fn blocked(&self, notification: &Json);
+    /// And that it does go on.
+    fn unblocked(&self, notification: &Json);
 }
 
 /// Steps are given this long when an interpreter is stopped to be started anew.
@@ -107,6 +110,8 @@ pub struct Supervisor {
     pulse: RefCell<Option<Rc<Pulse>>>,
     /// The Python of the one that was ready last.
     python_version: RefCell<String>,
+    /// So many in a row were killed while a plugin was imported, before they were ready.
+    imports: Cell<u64>,
     /// The limits that it has put on itself, in words.
     limits: RefCell<String>,
     /// Processes that the kernel had killed for lack of memory when it was started.
@@ -142,6 +147,7 @@ impl Supervisor {
             ledger: RefCell::new(ledger),
             pulse: RefCell::default(),
             python_version: RefCell::default(),
+            imports: Cell::new(0),
             limits: RefCell::default(),
             starved: Cell::new(0),
         }))
@@ -195,7 +201,8 @@ impl Supervisor {
         let (cause, steps) = (&death.cause, self.observer.steps_completed());
         let verdict = self.judge(death);
         cause.clone_into(&mut self.last_death.borrow_mut());
-        match policy.died(Instant::now(), death.ready_for, steps, verdict.counted) {
+        let life = Life { ready_for: death.ready_for, steps, idle: death.in_flight.is_empty() };
+        match policy.died(Instant::now(), life, verdict.guilty.is_some()) {
             Some(delay) => {
                 self.phase.send_replace(Phase::Restarting);
                 self.restarts.set(self.restarts.get() + 1);

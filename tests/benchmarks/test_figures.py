@@ -11,7 +11,18 @@ import pytest
 
 from symphony import _host
 from symphony.core_components import core_components
-from tests.benchmarks import artifacts, awaits, calls, commands, graphs, leases, processes, steps, values
+from tests.benchmarks import (
+    artifacts,
+    awaits,
+    calls,
+    commands,
+    events,
+    graphs,
+    leases,
+    processes,
+    steps,
+    values,
+)
 from tests.python.operations import alive
 
 if TYPE_CHECKING:
@@ -43,6 +54,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "CONCURRENT", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
     monkeypatch.setattr(commands, "REPEATS", 1)
+    monkeypatch.setattr(events, "STEPS", 8)
     monkeypatch.setattr(processes, "REPEATS", 1)
     monkeypatch.setattr(graphs, "STEPS", 40)
     monkeypatch.setattr(graphs, "SIZES", ((500, 1), (800, 1)))
@@ -114,6 +126,11 @@ def test_scale(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_quick")
 def test_commands() -> None:
     check(list(commands.command_figures()))
+
+
+@pytest.mark.usefixtures("_quick")
+def test_events() -> None:
+    check(list(events.event_figures()))
 
 
 @pytest.mark.subprocess

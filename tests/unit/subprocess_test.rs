@@ -50,6 +50,8 @@ impl Observer for Notes {
         self.lives.update(|lives| lives + 1);
     }
 
+    fn unblocked(&self, _notification: &Json) {}
+
     fn blocked(&self, notification: &Json) {
         self.told.borrow_mut().push(format!("blocked in life {}: {}", self.lives.get(), notification.text()));
     }
@@ -168,6 +170,27 @@ fn a_death_is_named_and_the_next_life_begins_at_once() {
     });
 }
 
+/// Take the exit status of a dead child, so that nobody else can have it.
+#[allow(unsafe_code)] // std waits only for children that it has started itself
+fn reap(pid: i32) {
+    // SAFETY: a system call that writes nothing.
+    assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }, pid);
+}
+
+#[test]
+fn one_that_somebody_else_has_reaped_is_dead_all_the_same() {
+    supervise(&StandIn::new(), |it| async move {
+        let pid = it.call("environment").await.unwrap()["pid"].as_i64().unwrap();
+        let pid = i32::try_from(pid).unwrap();
+        let kill = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+        assert!(kill.unwrap().success());
+        reap(pid); // and the supervisor, which is on this thread, had no turn yet
+        let _ = it.call("environment").await; // with the dead one's channel it may fail
+        assert_ne!(it.call("environment").await.unwrap()["pid"], pid);
+        assert_eq!((it.state("restarts"), it.state("last_death")), (json!(1), json!("an unknown cause")));
+    });
+}
+
 #[test]
 fn orders_are_given_again_in_their_order_until_one_life_answers() {
     let stand_in = StandIn::new();
@@ -275,6 +298,21 @@ fn five_deaths_without_progress_break_the_circuit_and_an_order_closes_it() {
         assert!(order.await.is_ok());
         assert!(it.supervisor.drives());
     });
+}
+
+#[test]
+fn a_stop_that_is_wanted_while_the_next_start_waits_is_one() {
+    let stand_in = StandIn::new();
+    stand_in.behave("start kill 9");
+    let log = stand_in.home.join("logs/symphonyd.log");
+    let starts = || std::fs::read_to_string(&log).unwrap().matches(" started: ").count();
+    supervise(&stand_in, |it| async move {
+        while it.state("restarts") != 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(it.state("state"), "restarting", "for 0.4 s");
+    });
+    assert_eq!(starts(), 4);
 }
 
 #[test]

@@ -79,6 +79,10 @@ class Home:
         return self.path / "plugins.toml"
 
     @property
+    def plugin_deaths(self) -> Path:
+        return self.path / "plugin_deaths.json"
+
+    @property
     def plugins_cache(self) -> Path:
         return self.path / "plugins.cache"
 

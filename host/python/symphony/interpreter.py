@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import os
 import platform
+import selectors
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from symphony.channel import LINE_LIMIT, Channel, UnknownMethod
 from symphony.compaction import keep_compact
 from symphony.core_components import core_components
 from symphony.engine.engine import Engine, Notify, OpenLog, log_line
+from symphony.engine.marking import mark_threads
 from symphony.engine.run_log import PitRunLog
 from symphony.errors import Incompatible, InvalidInput, NotFound
 from symphony.limits import Limited, impose
@@ -42,6 +44,14 @@ if TYPE_CHECKING:
 
 CHANNEL: Final = 3
 PULSE, STACKS, SECRETS = 6, 7, 8
+
+
+class _OwnSelector(selectors.DefaultSelector):
+    """Of this process alone: a child that a step forked off must take no event of its parent's loop."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        _host.end_forked_child()
+        return super().select(timeout)
 
 
 @dataclass(frozen=True)
@@ -141,7 +151,7 @@ class Interpreter:
             if chosen.core_dumps:
                 allow_core_dumps()
             self._limited = impose(chosen.limits)
-            plugins = PluginHost(Path(home), enabled=not no_plugins, imported=watched.catch_crashes)
+            plugins = PluginHost(Path(home), enabled=not no_plugins, importing=watched.importing)
         plugins.load_all()
         libraries = [str(path) for path in plugins.components]
         ears = None if notify is None else (notify[0], notify[1])
@@ -263,6 +273,7 @@ class Interpreter:
         ready = self._configured
         await asyncio.to_thread(ready.plugins.reload)
         ready.engine.take_over_plugins()
+        await ready.engine.resume_blocked()
         return {}
 
     async def _stop(self, drain: float = 0.0) -> dict[str, Any]:
@@ -309,11 +320,12 @@ def run_through(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> No
 def main() -> None:
     """Serve until the host says stop or goes away, then leave without waiting for threads of steps."""
     watched = WatchedInterpreter(PULSE, STACKS)
+    mark_threads(watched.vitals)
     own_process(teller(SECRETS))
     # Ctrl-C is for the client. A handler and not SIG_IGN, which child processes of steps would inherit.
     signal.signal(signal.SIGINT, lambda _signal, _frame: None)
     _host.watch_parent(CHANNEL)
-    loop = asyncio.new_event_loop()
+    loop = asyncio.SelectorEventLoop(_OwnSelector())
     watched.beat_on(loop)
     try:
         run_through(loop, loop.create_task(_serve(watched)))

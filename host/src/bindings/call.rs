@@ -19,6 +19,7 @@ use crate::errors;
 use crate::interrupt;
 use crate::owned;
 use crate::pit_api::MAX_PARAMS;
+use crate::recent_calls;
 use crate::types::{Arena, from_raw, scalar, scalar_object, to_raw};
 
 /// The entry of a method with these flags and so many parameters.
@@ -58,6 +59,7 @@ unsafe extern "C" fn fast<const N: usize>(
         if !ready {
             return general(own, args, count, names);
         }
+        recent_calls::note(method.number);
         let mut out = Returned::EMPTY;
         let status = (method.call)(method.instance, values.as_ptr(), N, &raw mut out);
         if status == STATUS_OK
@@ -171,6 +173,7 @@ unsafe fn call(
             .map_err(|mismatch| mismatch.raise(py, parameter.text))?;
         value.write(converted);
     }
+    recent_calls::note(method.number);
     let mut out = Returned::EMPTY;
     // SAFETY: an instance of this method's component, `wanted` values that live for the call; it does not panic.
     let mut invoke =

@@ -92,6 +92,7 @@ fn unsubscribe(client: &Client, fields: &Fields) -> Result<Json> {
 
 async fn run(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     fields.str("workflow")?;
+    host.home.admits()?;
     let run = host.ids.make().map_err(|error| Failure::unavailable(format!("no random numbers: {error}")))?;
     let given = ["workflow", "inputs", "text", "cwd", "plugins"];
     let begun = Object::default().field("run", run.as_str());

@@ -189,6 +189,7 @@ impl Supervisor {
         let notified = move |method: &str, parameters: &Json| match method {
             "progress" => observer.progress(parameters),
             "blocked" => observer.blocked(parameters),
+            "unblocked" => observer.unblocked(parameters),
             _ => {}
         };
         self.observer.begins(); // before the new one can say anything
@@ -215,7 +216,7 @@ impl Supervisor {
         tokio::select! {
             biased;
             event = process.event() => match event {
-                Event::Exit(status) => Err(Self::ended_early(&status)),
+                Event::Exit(status) => Err(Self::ended_early(&status, &process.pulse)),
                 Event::Wish => {
                     let _ = process.stop(false).await;
                     Err(Ending::Stopped)
@@ -231,7 +232,7 @@ impl Supervisor {
                 },
                 // It closed its socket: its end is near, and says more.
                 Err(_gone) => match process.event_while_ready().await {
-                    Event::Exit(status) => Err(Self::ended_early(&status)),
+                    Event::Exit(status) => Err(Self::ended_early(&status, &process.pulse)),
                     Event::Wish => {
                         let _ = process.stop(false).await;
                         Err(Ending::Stopped)
@@ -240,16 +241,17 @@ impl Supervisor {
             },
             () = sleep(settings.start_limit) => {
                 let _ = process.kill().await;
-                Err(self.late())
+                Err(self.late(&process.pulse))
             }
         }
     }
 
-    /// An exit before READY is a mistake in the set-up that a restart would repeat; a signal may not come again.
-    fn ended_early(status: &io::Result<ExitStatus>) -> Ending {
+    /// An exit before READY is a mistake in the set-up that a restart would repeat; a signal may not come again, and a plugin
+    /// that ends the process while it is imported is soon not loaded any more.
+    fn ended_early(status: &io::Result<ExitStatus>, pulse: &Pulse) -> Ending {
         let signal = signal_of(status);
         let cause = cause(status);
-        if signal.is_some() {
+        if signal.is_some() || pulse.importing().is_some() {
             let cause = format!("{cause} before it was ready");
             return Ending::Died { cause, signal, ready_for: Duration::ZERO };
         }
@@ -257,9 +259,9 @@ impl Supervisor {
     }
 
     /// The first one's time limit tells of a broken set-up; later it is a machine under load.
-    fn late(&self) -> Ending {
+    fn late(&self, pulse: &Pulse) -> Ending {
         let cause = format!("it was not ready within {} s", self.settings.start_limit.as_secs_f64());
-        if self.was_ready.get() {
+        if self.was_ready.get() || pulse.importing().is_some() {
             return Ending::Died {
                 cause: format!("signal 9 (SIGKILL) from the host, since {cause}"),
                 signal: Some(libc::SIGKILL),

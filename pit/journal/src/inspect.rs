@@ -32,8 +32,9 @@ pub struct SegmentReport {
 /// A log as it lies there.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    pub backend: Backend,
-    /// Why this back end fits the file system.
+    /// None: the folder takes no file now.
+    pub backend: Option<Backend>,
+    /// Why this back end fits the file system, or why there is none.
     pub reason: String,
     pub segments: Vec<SegmentReport>,
     /// Records of each component, in what can be kept.
@@ -59,7 +60,10 @@ pub fn inspect(pit: &Path) -> Result<Inspection> {
 }
 
 fn inspect_from(pit: &Path, dir: &Path, begin: &Begin) -> Result<Inspection> {
-    let (backend, reason) = Backend::probe(dir)?;
+    let (backend, reason) = match Backend::probe(dir) {
+        Ok((backend, reason)) => (Some(backend), reason),
+        Err(error) => (None, error.to_string()),
+    };
     let mut found = Inspection {
         backend,
         reason,

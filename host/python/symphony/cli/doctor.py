@@ -89,6 +89,9 @@ def _problems(found: dict[str, Any], holder: int | None) -> list[dict[str, str]]
         _problem(component, f"disabled: {reason}", "update its plugin, then: symphony doctor --retry")
         for component, reason, _note in found["disabled"]
     ]
+    if found["backend"] == "none":
+        remedy = "free space, or let it be written; reading works meanwhile"
+        problems.append(_problem("log", found["backend_reason"], remedy))
     if found["poison"] is not None and holder is None:
         component, position, deaths = found["poison"]
         what = f"reading its record at position {position} ended the process {counted(deaths, 'time')}"

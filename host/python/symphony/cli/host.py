@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STOP_LIMIT = 60.0
 STACK_LINES = 30
-NOT_RUNNING: dict[str, Any] = {"running": False, "pid": None, "interpreter": None, "runs": 0}
+NOT_RUNNING: dict[str, Any] = {"running": False, "pid": None, "interpreter": None, "runs": 0, "paused": None}
 
 command = Group(
     "host",
@@ -133,6 +133,9 @@ def _show(state: State, document: dict[str, Any]) -> None:
         return
     live = counted(int(shown["runs"] or 0), "live run")
     click.echo(f"running      pid {shown['pid']}, {live}, home {state.home.path}")
+    paused = shown.get("paused")
+    if paused:
+        click.echo(f"paused       no new run begins: {paused['message']} ({paused['hint']})")
     interpreter = shown["interpreter"]
     if not interpreter:
         click.echo("interpreter  none")

@@ -27,7 +27,9 @@ from symphony.errors import (
     Conflict,
     HostUnavailable,
     NotFound,
+    PitIO,
     PitNotFound,
+    Quarantined,
     SymphonyError,
     WorkflowChanged,
 )
@@ -177,7 +179,18 @@ class Engine:
 
     async def resume_all(self) -> None:
         """Take up every live run; one that cannot go on is reported and does not hinder the others."""
-        for run_id in self._tracker.live_runs():
+        await self._take_up(self._tracker.live_runs())
+
+    async def resume_blocked(self) -> None:
+        """Try again to take up the runs whose plugin was quarantined."""
+        waiting = [run_id for run_id, error in self._blocked.items() if isinstance(error, Quarantined)]
+        await self._take_up(waiting)
+        for run_id in waiting:
+            if run_id not in self._blocked:
+                self._notify("unblocked", {"run": run_id})
+
+    async def _take_up(self, runs: Iterable[str]) -> None:
+        for run_id in runs:
             try:
                 await self.resume(run_id)
             except SymphonyError as error:
@@ -380,6 +393,8 @@ class Engine:
 
     def _block(self, run_id: str, error: SymphonyError) -> None:
         """The run is not over but cannot go on now: say so, and leave its records as they are."""
+        if isinstance(error, PitIO) and not error.hint:
+            error.hint = f"free space in the home, then: symphony runs resume {run_id}"
         self._blocked[run_id] = error
         hint = f" ({error.hint})" if error.hint else ""
         log_line(f"run {run_id} is left as it is: {type(error).__name__}: {error}{hint}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from symphony.engine.attempt import ASYNC, THREAD, Attempt
 from symphony.engine.care import Care
 from symphony.engine.launching import Outcome, StepCall
-from symphony.engine.marking import HelperThreads
+from symphony.engine.marking import HelperThreads, mark_tasks
 from symphony.engine.run_log import FAILED, pack
 from symphony.engine.step_cache import StepCache
 from symphony.scheduling import Policy, ReadyStep, Resources, decide
@@ -84,6 +84,7 @@ class Executor:
         self.care = Care(self.loop, self._dispatch)
         if vitals is not None:
             self.loop.set_default_executor(HelperThreads(vitals))
+            mark_tasks(vitals, self.loop)
         self._free = {ASYNC: async_slots, THREAD: thread_slots}
         self._queues: dict[str, deque[StepCall]] = {ASYNC: deque(), THREAD: deque()}
         self._cache = StepCache(codec)
