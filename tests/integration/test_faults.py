@@ -154,7 +154,7 @@ def test_a_forked_child_that_returns_to_the_engine_ends_there(home: Home, tmp_pa
 def test_a_plugin_that_ignores_signals_is_stopped_all_the_same(home: Home, tmp_path: Path) -> None:
     pid = interpreter(home)["pid"]
     assert bear(home, tmp_path, "handlers", "loop") == "survived"
-    request(home, "host.restart")
+    request(home, "conductor.restart")
     assert gone(pid)
     assert bear(home, tmp_path, "nothing") == "survived"
 

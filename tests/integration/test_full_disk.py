@@ -137,4 +137,4 @@ def test_a_read_only_home_can_be_read(tmp_path: Path) -> None:
     code, found = look("doctor")
     assert (code, found["log_backend"]) == (1, "none")
     assert "Read-only file system" in found["problems"][0]["what"]
-    assert look("run", "deadly.bearable")[0] == 9
+    assert look("host", "start")[0] == 9
