@@ -130,7 +130,10 @@ class TestCommon:
     )
     def test_json_is_understood_everywhere(self, cli: Cli, arguments: list[str]) -> None:
         code, out, _ = cli(*arguments)
-        assert (code, json.loads(out)) == (0, {"running": False, "pid": None, "interpreter": None, "runs": 0})
+        assert (code, json.loads(out)) == (
+            0,
+            {"running": False, "pid": None, "interpreter": None, "runs": 0, "paused": None},
+        )
 
     @pytest.mark.parametrize(
         ("arguments", "code", "kind", "hint"),
@@ -305,7 +308,7 @@ class TestOthers:
     def test_host_start_status_stop(self, cli: Cli) -> None:
         code, started = cli.json("host", "start")
         assert (code, started["running"], started["runs"]) == (0, True, 0)
-        assert set(started) == {"running", "pid", "interpreter", "runs"}
+        assert set(started) == {"running", "pid", "interpreter", "runs", "paused"}
         assert cli.json("host", "start")[1]["pid"] == started["pid"]
         assert "16 MiB" in cli("host", "status")[1]
         assert cli.json("host", "stop")[1]["running"] is False
