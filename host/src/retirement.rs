@@ -14,15 +14,17 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Keep the interpreter told for good.
 pub async fn keep_told(host: Rc<Host>) {
-    let mut told = None;
+    let (mut told, mut problem) = (None, String::new());
     loop {
         sleep(INTERVAL).await;
         let now = (host.interpreter.pid(), host.runs.complete(), host.runs.retirable());
         if host.interpreter.is_ready() && told != Some(now) {
             match tell(&host).await {
                 Ok(()) => told = Some(now),
+                Err(failure) if failure.message == problem => {} // it is tried again, and told once
                 Err(failure) => {
                     host.log.line(&format!("the interpreter keeps runs that have ended: {failure}"));
+                    problem = failure.message;
                 }
             }
         }

@@ -49,8 +49,8 @@ def kept(home: Path) -> int:
 def serving(home: Path, stack: ExitStack) -> client.Client:
     """A host without an interpreter, once its history has all runs of the log."""
     command = [str(symphonyd.binary()), "--home", str(home), "--prefix", sys.prefix, "--linger"]
-    process = subprocess.Popen([*command, "--python", str(shutil.which("false"))], stdout=subprocess.PIPE)
-    stack.callback(process.wait)
+    command += ["--python", str(shutil.which("false"))]
+    process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
     stack.callback(process.terminate)
     assert process.stdout is not None
     assert json.loads(process.stdout.readline())["ready"]

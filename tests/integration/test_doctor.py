@@ -56,7 +56,7 @@ def test_a_home_without_a_pit_is_healthy(tmp_path: Path) -> None:
     code, out, _ = doctor(tmp_path / "new")
     assert code == 0
     assert "0 segments" in out
-    assert report(tmp_path / "new")["size"]["total"] == 0
+    assert report(tmp_path / "new")["size"]["log"] == 0
 
 
 def test_it_says_what_takes_space(home: Path) -> None:

@@ -251,7 +251,7 @@ class Interpreter:
         """The history has these runs, and before a position all of the log that no live run needs."""
         tracker = self._configured.pit.native.dag_tracker
         tracker.forget_runs(runs)
-        self._retirable = max(self._retirable, before)
+        self._retirable = before  # less than before, where the history has to be made anew
         return {"finished": tracker.finished_runs()}
 
     async def _pit_list(self) -> Any:

@@ -221,3 +221,30 @@ pub(crate) fn clear_leftovers(dir: &Path, begin: &Begin) -> Result<()> {
         .into_iter()
         .try_for_each(|path| fs::remove_file(&path).map_err(|error| Error::io(path, "remove", error)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Log, MAX_PAYLOAD, Options};
+
+    #[test]
+    fn a_file_goes_when_all_else_is_on_the_disk() {
+        let pit = tempfile::tempdir().unwrap();
+        let log = Log::open(pit.path(), Options { segment_bytes: 1, ..Options::default() }).unwrap();
+        for id in ["core.a", "acme.gone", "core.a", "core.a"] {
+            log.append(log.component(id).unwrap(), 1, 1, 0, &vec![7; MAX_PAYLOAD]).unwrap();
+        }
+        let dir = pit.path().join("log");
+        let snapshots = [("core.a".to_owned(), u64::MAX)].into();
+        let coverage = Coverage { snapshots, loaded: vec!["core.a".to_owned()] };
+        let mut asked = Vec::new();
+        let looked = retire(&dir, &coverage, u64::MAX, 3, |index| {
+            let begin = Begin::read(&dir).unwrap();
+            let kept = kept(&dir, &begin).unwrap().len();
+            asked.push((index, begin.index, kept, path_of(&dir, index).exists()));
+        });
+        assert_eq!(looked.unwrap(), Retirement { segments: 3, kept: 1 });
+        assert_eq!(asked, [(0, 3, 1, true), (1, 3, 1, true), (2, 3, 1, true)]);
+        assert!(!path_of(&dir, 0).exists());
+    }
+}
