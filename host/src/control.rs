@@ -3,6 +3,7 @@
 //! Whatever a client sends gets an answer or an error; nothing it sends or leaves unread stops the host or another client.
 
 mod client;
+mod commands;
 mod methods;
 mod outbox;
 mod request;

@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod failure;
 pub mod frames;
 pub mod home;
+pub mod host_log;
 pub mod json;
 pub mod log_file;
 pub mod options;

@@ -66,7 +66,7 @@ class Interpreter:
             "workflows.list": self._workflows_list,
             "run.start": self._run_start,
             "run.resume": self._run_resume,
-            "run.cancel": self._run_cancel,
+            "run.command": self._run_command,
             "run.result": self._run_result,
             "pit.list": self._pit_list,
             "pit.call": self._pit_call,
@@ -146,6 +146,7 @@ class Interpreter:
             "pid": os.getpid(),
             "hang_after": settings.hang_after,
             "kill_stopped": settings.kill_stopped,
+            "durability": settings.durability,
         }
 
     async def _workflows_list(self) -> list[dict[str, Any]]:
@@ -176,8 +177,8 @@ class Interpreter:
     async def _run_resume(self, run: str) -> dict[str, Any]:
         return {"run": run, "workflow": await self._configured.engine.resume(run)}
 
-    async def _run_cancel(self, run: str) -> dict[str, Any]:
-        await self._configured.engine.cancel(run)
+    async def _run_command(self, run: str, command: str, position: int, **details: Any) -> dict[str, Any]:
+        await self._configured.engine.command(run, command, position, **details)
         return {"run": run}
 
     async def _run_result(self, run: str) -> dict[str, Any]:

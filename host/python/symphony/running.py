@@ -66,13 +66,22 @@ def submit(connection: Client, order: Order) -> str:
 
 
 def wait(
-    home: Home, connection: Client, run: str, event: Event | None = None, note: Note = lambda text: None
+    home: Home,
+    connection: Client,
+    run: str,
+    event: Event | None = None,
+    note: Note = lambda text: None,
+    *,
+    waiting: bool = False,
 ) -> Any:
     """Wait for a run's end and return its document; a host that dies meanwhile is started again.
 
+    With ``waiting`` also for the moment when nothing goes on before a person answers: its status is then
+    ``waiting``, and ``questions`` tells what is asked.
+
     Raises ``ConnectionLost`` when the host died five times.
     """
-    params = {"run": run, "events": event is not None}
+    params = {"run": run, "events": event is not None, "waiting": waiting}
     try:
         return connection.request("runs.wait", params, event=event)
     except ConnectionLost:

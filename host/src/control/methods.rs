@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
+use super::commands::{COMMANDS, command};
 use super::outbox::Outbox;
 use super::{DRAIN, Host};
 use crate::failure::{Failure, METHOD_NOT_FOUND, Result};
@@ -37,7 +38,7 @@ const FORWARDED: [(&str, &[&str]); 19] = [
     ("artifacts.sweep_end", &["sweep", "commit"]),
 ];
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 9] = [
     "host.status",
     "host.stop",
     "host.restart",
@@ -47,7 +48,6 @@ const NAMES: [&str; 10] = [
     "runs.list",
     "runs.get",
     "runs.resume",
-    "runs.cancel",
 ];
 
 pub(super) async fn answer(
@@ -58,6 +58,9 @@ pub(super) async fn answer(
 ) -> Result<Json> {
     if let Some((_, taken)) = FORWARDED.iter().find(|(name, _)| *name == method) {
         return host.interpreter.call(method, &pass(fields, taken)).await;
+    }
+    if let Some((_, name, taken)) = COMMANDS.iter().find(|(known, ..)| *known == method) {
+        return command(host, named(host, fields)?, name, taken, fields).await;
     }
     match method {
         "host.status" => Ok(host.status().into()),
@@ -71,14 +74,15 @@ pub(super) async fn answer(
         "runs.list" => Ok(host.runs.list(&Filter::from_fields(fields)?, host.interpreter.drives())?.into()),
         "runs.get" => Ok(host.runs.get(&named(host, fields)?, host.interpreter.drives())?.into()),
         "runs.resume" => resume(host, fields).await,
-        "runs.cancel" => cancel(host, fields).await,
         "runs.wait" => wait(host, outbox, fields).await,
         _ => Err(unknown(method)),
     }
 }
 
 fn unknown(method: &str) -> Failure {
-    let mut known: Vec<&str> = NAMES.into_iter().chain(FORWARDED.iter().map(|(name, _)| *name)).collect();
+    let forwarded = FORWARDED.iter().map(|(name, _)| *name);
+    let mut known: Vec<&str> =
+        NAMES.into_iter().chain(forwarded).chain(COMMANDS.iter().map(|(name, ..)| *name)).collect();
     known.sort_unstable();
     Failure::not_found(format!("there is no method {method:?}"))
         .code(METHOD_NOT_FOUND)
@@ -116,7 +120,9 @@ async fn run(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     let begun = Object::default().field("run", run.as_str());
     let given = given.iter().filter_map(|name| Some((*name, fields.json(name)?)));
     let parameters = given.fold(begun, |object, (name, value)| object.raw(name, &value)).finish();
-    let accepted = drive(host, &run, "run.start", parameters).await.map_err(|failure| {
+    let answer = host.interpreter.keep("run.start", |_| parameters).await?;
+    let answer = async { answer.await.unwrap_or_else(|_| Err(Failure::unavailable("the host is stopping"))) };
+    let accepted = drive(host, &run, answer).await.map_err(|failure| {
         if !host.runs.is_live(&run) {
             return failure;
         }
@@ -128,8 +134,11 @@ async fn run(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
 }
 
 /// Let the interpreter work on a run. One that it takes on no more is blocked, though the client may have left meanwhile.
-async fn drive(host: &Rc<Host>, run: &str, method: &'static str, parameters: Json) -> Result<Json> {
-    let answer = host.interpreter.order(method, parameters);
+async fn drive(
+    host: &Rc<Host>,
+    run: &str,
+    answer: impl Future<Output = Result<Json>> + 'static,
+) -> Result<Json> {
     let (host, run) = (host.clone(), run.to_owned());
     let driving = spawn_local(async move {
         answer.await.map_err(|failure| {
@@ -145,28 +154,24 @@ async fn resume(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     let run = named(host, fields)?;
     if host.runs.end(&run)?.is_none() {
         host.runs.unblock(&run);
-        drive(host, &run, "run.resume", json!({"run": run}).into()).await?;
+        drive(host, &run, host.interpreter.order("run.resume", json!({"run": run}).into())).await?;
     }
     Ok(json!({"run": run, "workflow": host.runs.workflow(&run)?}).into())
-}
-
-async fn cancel(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
-    let run = named(host, fields)?;
-    if host.runs.end(&run)?.is_none() {
-        host.interpreter.order("run.cancel", json!({"run": run}).into()).await?;
-    }
-    Ok(json!({"run": run}).into())
 }
 
 async fn wait(host: &Rc<Host>, outbox: &Rc<Outbox>, fields: &Fields) -> Result<Json> {
     let run = named(host, fields)?;
     let mut halted = host.runs.halted();
     let mut phase = host.interpreter.phase();
+    let until_waiting = fields.flag("waiting")?;
     let watching = fields.flag("events")?.then(|| host.runs.watch(&run, outbox));
     let end = loop {
         halted.borrow_and_update();
         if let Some(end) = host.runs.end(&run)? {
             break end;
+        }
+        if let Some(document) = until_waiting.then(|| host.runs.waiting(&run)).transpose()?.flatten() {
+            return Ok(document);
         }
         given_up(&mut phase, &run)?;
         if let Some(failure) = host.runs.obstacle(&run) {

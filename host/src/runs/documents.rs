@@ -56,10 +56,12 @@ pub(super) fn workflow(row: &RunRow) -> String {
     info(row)["workflow"].as_str().unwrap_or_default().to_owned()
 }
 
-/// An unfinished run that no interpreter works on is pending.
+/// An unfinished run that no interpreter works on is pending, unless it waits for a person anyway.
 fn status(row: &RunRow, driven: bool) -> &'static str {
     match row.finished {
         Some((status, _)) => status.name(),
+        None if row.paused => "paused",
+        None if !row.questions.is_empty() => "waiting",
         None if driven => "running",
         None => "pending",
     }
@@ -125,6 +127,7 @@ pub(super) fn list(table: &RunTable, filter: &Filter, driven: impl Fn(&RunRow) -
 pub(super) fn detail(row: &RunRow, driven: bool, obstacle: Option<&Failure>) -> Value {
     let driven = driven && obstacle.is_none();
     let mut document = summary(row, &info(row), driven);
+    document["questions"] = questions(row);
     document["graph"] = row.steps.iter().map(|step| step_document(step, driven)).collect();
     if let Some(Failure { kind, message, .. }) = obstacle {
         document["error"] = json!({"type": kind, "message": message, "step": null, "report": null});
@@ -132,6 +135,33 @@ pub(super) fn detail(row: &RunRow, driven: bool, obstacle: Option<&Failure>) -> 
         document["error"] = error.value();
     }
     document
+}
+
+/// What a person is asked. A step that was interrupted is retried or skipped, all else is answered.
+fn questions(row: &RunRow) -> Value {
+    let asked = row.questions.iter().map(|(key, prompt)| {
+        let own = key.rsplit(':').next().unwrap_or_default();
+        let (kind, name) = match own.rsplit_once('?') {
+            Some((name, _)) => ("input", name),
+            None => ("step", key.as_str()),
+        };
+        json!({"key": key, "name": name, "kind": kind, "prompt": prompt})
+    });
+    asked.collect()
+}
+
+/// What `run` and `runs resume` show of a run that does nothing before a person answers.
+pub(super) fn waiting(row: &RunRow) -> Option<Value> {
+    let idle = row.steps.iter().all(|step| step.state != StepState::Running);
+    let waits = row.finished.is_none() && !row.paused && !row.questions.is_empty() && idle;
+    waits.then(|| {
+        let last = |step: &StepRow| step.finished.or(step.started);
+        let last = row.steps.iter().filter_map(last).max().unwrap_or(row.accepted);
+        json!({
+            "run": row.run, "workflow": workflow(row), "status": "waiting", "result": null, "error": null,
+            "steps": counted(row).value(), "seconds": seconds(row.accepted, last), "questions": questions(row),
+        })
+    })
 }
 
 fn step_document(step: &StepRow, driven: bool) -> Value {
@@ -196,6 +226,10 @@ impl End {
         let head =
             [("run", json!(row.run)), ("workflow", json!(workflow(row))), ("status", json!(status.name()))];
         Some(Self { head, seconds: seconds(row.accepted, time), counted: counted(row), fields })
+    }
+
+    pub fn status(&self) -> &str {
+        self.head[2].1.as_str().unwrap_or_default()
     }
 
     /// What `run` and `runs resume` show at the end.

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use symphony_dag_tracker::records::{Event, Outcome};
+use symphony_dag_tracker::records::{Event, Outcome, RunControl};
 use symphony_dag_tracker::table::{RunRow, StepState};
 
 /// Takes the events of a run; must not block.
@@ -122,6 +122,10 @@ impl Watchers {
                     &News { key, name, state: "queued", message: error, ..News::of("attempt_failed") },
                 );
             }
+            Event::RunControlled { control: RunControl::Wait, key, text } => {
+                self.tell(&row.run, &News { key, message: text, ..News::of("waiting") });
+            }
+            Event::Commanded { ref event, .. } => self.event(row, event),
             _ => {}
         }
     }

@@ -304,6 +304,7 @@ impl Supervisor {
             )));
         }
         answer["python"].as_str().unwrap_or_default().clone_into(&mut self.python_version.borrow_mut());
+        self.host_log.set_lasting(answer["durability"] != "process");
         if let Some(seconds) = answer["hang_after"].as_f64() {
             let hang_after = Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero());
             let kill_stopped = answer["kill_stopped"].as_bool().unwrap_or(false);

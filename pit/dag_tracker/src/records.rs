@@ -6,8 +6,8 @@ use symphony_pit::{Error, Result};
 use crate::states::{RunEvent, RunState, StepEvent, StepState};
 use symphony_pit::named;
 
-/// Revision of the kinds from `StepsAdded` on; those before are as they were in revision 1.
-pub const REVISION: u16 = 2;
+/// Revision of `Commanded` and of withdrawn questions; 2 brought the kinds from `StepsAdded` on.
+pub const REVISION: u16 = 3;
 
 /// How a step ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -168,6 +168,11 @@ pub enum Event<'a> {
         key: &'a str,
         payload: &'a [u8],
     },
+    /// What a command that the host was given does, and the command's position in the host log.
+    Commanded {
+        position: u64,
+        event: Box<Event<'a>>,
+    },
 }
 
 /// One outcome of a batch.
@@ -182,7 +187,16 @@ pub struct Finished<'a> {
 
 named! { StepControl { Retry = "retry", Skip = "skip", Cancel = "cancel" } }
 
-named! { RunControl { Pause = "pause", Resume = "resume", Wait = "wait_for_input" } }
+named! { RunControl {
+    Pause = "pause",
+    Resume = "resume",
+    Wait = "wait_for_input",
+    /// The question is not asked any more.
+    Withdraw = "withdraw",
+}}
+
+/// The kind of `Commanded`, which holds any other.
+const COMMANDED: u16 = 13;
 
 impl Event<'_> {
     pub const fn kind(&self) -> u16 {
@@ -199,15 +213,23 @@ impl Event<'_> {
             Self::StepControlled { .. } => 10,
             Self::RunControlled { .. } => 11,
             Self::InputProvided { .. } => 12,
+            Self::Commanded { .. } => COMMANDED,
         }
     }
 
     pub const fn revision(&self) -> u16 {
-        if self.kind() < 8 { 1 } else { REVISION }
+        match self {
+            Self::Commanded { .. } | Self::RunControlled { control: RunControl::Withdraw, .. } => REVISION,
+            _ if self.kind() < 8 => 1,
+            _ => 2,
+        }
     }
 
     pub fn encode(&self, run: &str) -> Vec<u8> {
-        let writer = Writer::with_capacity(128).str(run);
+        self.write(Writer::with_capacity(128).str(run)).finish()
+    }
+
+    fn write(&self, writer: Writer) -> Writer {
         match self {
             Self::RunAccepted { info, inputs } => writer.bytes(info).bytes(inputs),
             Self::StepStarted { key, name, attempt, dependencies } => {
@@ -232,15 +254,23 @@ impl Event<'_> {
             Self::StepControlled { key, control } => writer.str(key).u8(*control as u8),
             Self::RunControlled { control, key, text } => writer.u8(*control as u8).str(key).str(text),
             Self::InputProvided { key, payload } => writer.str(key).bytes(payload),
+            Self::Commanded { position, event } => {
+                event.write(writer.u64(*position).u32(u32::from(event.kind())))
+            }
         }
-        .finish()
     }
 
     /// The run and the event of a record of this component.
     pub fn decode(kind: u16, payload: &[u8]) -> Result<(&str, Event<'_>)> {
         let mut reader = Reader::new(payload);
         let run = reader.str()?;
-        let event = match kind {
+        Ok((run, Event::read(kind, &mut reader)?))
+    }
+}
+
+impl<'a> Event<'a> {
+    fn read(kind: u16, reader: &mut Reader<'a>) -> Result<Self> {
+        Ok(match kind {
             1 => Event::RunAccepted { info: reader.bytes()?, inputs: reader.bytes()? },
             2 => {
                 let (key, name, attempt, count) =
@@ -275,9 +305,15 @@ impl Event<'_> {
                 text: reader.str()?,
             },
             12 => Event::InputProvided { key: reader.str()?, payload: reader.bytes()? },
+            COMMANDED => {
+                let (position, kind) = (reader.u64()?, u16::try_from(reader.u32()?).unwrap_or(COMMANDED));
+                if kind == COMMANDED {
+                    return Err(Error::corrupt("a command holds no event"));
+                }
+                Event::Commanded { position, event: Box::new(Event::read(kind, reader)?) }
+            }
             _ => return Err(Error::corrupt(format!("a run record has kind {kind}"))),
-        };
-        Ok((run, event))
+        })
     }
 }
 
@@ -334,7 +370,9 @@ mod tests {
             },
             Event::StepControlled { key: "a", control: StepControl::Cancel },
             Event::RunControlled { control: RunControl::Wait, key: "q", text: "Deploy?" },
+            Event::RunControlled { control: RunControl::Withdraw, key: "q", text: "" },
             Event::InputProvided { key: "q", payload: b"=yes" },
+            Event::Commanded { position: 1 << 40, event: Box::new(Event::Command { command: "cancel" }) },
         ];
         for event in events {
             let bytes = event.encode("run");

@@ -15,6 +15,7 @@ from symphony.cli.failure import Exit, show_failure
 from symphony.cli.output import counted, note, print_json, safe, seconds
 from symphony.cli.progress import Progress, progress
 from symphony.cli.rendering import render
+from symphony.cli.run_commands import how_to_go_on
 from symphony.errors import InterpreterDied, InvalidInput, PluginBroken, Quarantined, SymphonyError
 from symphony.running import Order
 
@@ -71,6 +72,7 @@ def command(
 
     WORKFLOW is a name such as conductor.index. The type of each VALUE follows from the workflow's
     signature: text as it stands, everything else as JSON. Ctrl-C cancels the run, a second one stops waiting.
+    A run that asks for an input goes on waiting for it when this command ends, with exit code 10.
     """
     text = parse_values(values)
     inputs = read_inputs(source) if source else {}
@@ -138,7 +140,9 @@ def follow(home: Home, connection: client.Client, run: str) -> dict[str, Any]:
     """Wait for the run's end with progress on stderr; Ctrl-C cancels it."""
     with progress() as shown:
         try:
-            document: dict[str, Any] = running.wait(home, connection, run, shown.event, shown.note)
+            document: dict[str, Any] = running.wait(
+                home, connection, run, shown.event, shown.note, waiting=True
+            )
             return document
         except KeyboardInterrupt:
             document = _cancel(home, run, shown) or {"run": run, "status": "running", "interrupted": True}
@@ -188,6 +192,8 @@ def finish(state: State, document: dict[str, Any]) -> None:
         for line in render(document["result"]):
             click.echo(line)
     note(_summary(document))
+    for line in how_to_go_on(document["run"], document.get("questions") or []):
+        note(safe(line))
     error = document.get("error")
     if error and not state.json and not interrupted:
         step = f" in step {error['step']}" if error.get("step") else ""

@@ -1,4 +1,4 @@
-"""``symphony runs``: look at runs, take one up again, cancel one. ``list`` and ``show`` start nothing."""
+"""``symphony runs``: look at runs, take one up again, command one. ``list`` and ``show`` start nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from symphony import client
 from symphony.cli.command import Group, State, pass_state
 from symphony.cli.output import counted, note, print_json, safe, seconds, show_crash, table
 from symphony.cli.run import finish, follow
+from symphony.cli.run_commands import add_to, how_to_go_on
 from symphony.crash_reports import crashes_of
 from symphony.errors import InvalidInput
 
@@ -21,7 +22,7 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"
 
 command = Group(
     "runs",
-    help="Look at runs, resume and cancel them. ID may be cut short as long as it is unambiguous.",
+    help="Look at runs, resume and command them. ID may be cut short as long as it is unambiguous.",
     examples="""
     symphony runs list --status failed
     symphony runs show 01jd
@@ -87,6 +88,8 @@ def show(state: State, run: str) -> None:
     if error:
         place = f" in step {error['step']}" if error["step"] else ""
         click.echo(f"error     {error['type']}{place}: {safe(error['message'])}")
+    for line in how_to_go_on(row["run"], row.get("questions") or []):
+        click.echo(f"waits     {safe(line)}")
     if row["crashes"]:
         deaths = counted(len(row["crashes"]), "death")
         click.echo(f"\n{deaths} of the interpreter hit this run, the last one:")
@@ -118,17 +121,7 @@ def resume(state: State, run: str) -> None:
         finish(state, follow(home, connection, taken["run"]))
 
 
-@command.command("cancel", examples="symphony runs cancel 01jd3k")
-@click.argument("run", metavar="ID")
-@pass_state
-def cancel(state: State, run: str) -> None:
-    """Cancel a run: its running steps are stopped, nothing of it is started any more."""
-    with client.connect_or_start(state.home, note=note) as connection:
-        answer = connection.request("runs.cancel", {"run": run})
-    if state.json:
-        print_json(answer)
-    else:
-        note(f"run {answer['run']} is being cancelled")
+add_to(command)
 
 
 def parse_since(text: str, now: datetime | None = None) -> str:
