@@ -338,9 +338,9 @@ mod tests {
     fn a_log_with_nothing_to_do_is_emptied_when_it_is_long() {
         let place = Place::new();
         let log = place.open();
-        let long = "x".repeat(usize::try_from(LIMIT).unwrap() / 2);
+        let padding = "x".repeat(usize::try_from(LIMIT).unwrap() / 2);
         for _ in 0..5 {
-            let position = keep(&log, &long);
+            let position = keep(&log, &padding);
             log.done(position);
         }
         assert!(fs::metadata(place.path()).unwrap().len() < 2 * LIMIT);

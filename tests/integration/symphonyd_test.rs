@@ -892,7 +892,9 @@ fn a_command_that_an_interpreter_refuses_is_not_given_again() {
 fn a_command_that_finds_no_interpreter_starts_one() {
     let stand_in = StandIn::new();
     stand_in.behave("start exit 3");
-    let daemon = Daemon::start(&stand_in, |command| drop(command.arg("--linger")));
+    let daemon = Daemon::start(&stand_in, |command| {
+        command.arg("--linger");
+    });
     let log = RunLog::open(&stand_in.home);
     log.accept(RUN, "w.w", 1);
     let mut client = daemon.client();
