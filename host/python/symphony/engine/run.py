@@ -206,6 +206,7 @@ class Run:
         except Exception as error:
             self._block(error)
             return
+        self.commands.ended(handle.key)
         if outcome.state == CACHED:
             self.counts.reused += 1
         else:
@@ -334,6 +335,7 @@ class Run:
             self._apply_outcome(record)
 
     def _apply_outcome(self, record: LogRecord) -> None:
+        self.commands.delivered(record.key)
         handle = matching_handle(record, self.calls.by_key, self._codec)
         if handle.done():  # cancelled meanwhile, or a second record after a lost artifact
             self.loop.advance(record.time)

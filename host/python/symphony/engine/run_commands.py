@@ -74,7 +74,7 @@ class RunCommands:
         self._go_on = go_on
         self._interrupted: set[str] | None = None
         self._waiting: dict[str, Handle[Any]] = {}
-        self._skipped: set[str] = set()
+        self._ended: set[str] = set()
 
     def begin(self) -> None:
         self.paused = self._log.paused()
@@ -87,7 +87,7 @@ class RunCommands:
             return []
         ready = list(self._calls.to_start)
         self._calls.to_start.clear()
-        return [handle for handle in ready if handle.key not in self._skipped and not self._must_wait(handle)]
+        return [handle for handle in ready if handle.key not in self._ended and not self._must_wait(handle)]
 
     def _must_wait(self, handle: Handle[Any]) -> bool:
         """Whether a death interrupted the step, and only a person may say that it is executed again."""
@@ -112,6 +112,13 @@ class RunCommands:
         """The handle is done, by whatever it was."""
         if self._waiting.pop(handle.key, None) is not None:
             self._questions.steps.pop(handle.key, None)
+
+    def ended(self, key: str) -> None:
+        """The log has the step's outcome; it is about to be delivered."""
+        self._ended.add(key)
+
+    def delivered(self, key: str) -> None:
+        self._ended.discard(key)
 
     def clear(self) -> None:
         self._waiting.clear()
@@ -159,7 +166,7 @@ class RunCommands:
         """
         failed = self._calls.retriable(key)
         handle = self._calls.by_key.get(key) if failed is None else failed
-        if handle is None or (failed is None and handle.done()):
+        if handle is None or key in self._ended or (failed is None and handle.done()):
             raise self._no_step(key)
         call = self._under_way.get(handle)
         attempts = self._attempts.get(key, Attempts()).failed if call is None else call.attempt - 1
@@ -190,13 +197,13 @@ class RunCommands:
             There is no such step, or it has ended.
         """
         handle = self._calls.by_key.get(key)
-        if handle is None or handle.done():
+        if handle is None or key in self._ended or handle.done():
             raise self._no_step(key)
         payload = b"=" + self._codec.encode(None)
         moment = self._log.obey(position, "skip", key, handle.name, handle.fingerprint, payload)
         if moment is None:
             return
-        self._skipped.add(key)
+        self.ended(key)
         self._questions.answered(key)
         self._waiting.pop(key, None)
         self._calls.to_start.pop(handle, None)
