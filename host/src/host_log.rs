@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::clock;
+use crate::failure::Failure;
 use crate::home;
 use crate::json::{Fields, Json, Object};
 use crate::log_file::LogFile;
@@ -195,6 +196,14 @@ impl HostLog {
             // It is given again, and has no effect then.
             self.complaints.line(&format!("the host log cannot be written: {error}"));
         }
+    }
+
+    /// Say that an order was refused which nobody waits for any more.
+    pub fn refused(&self, parameters: &Json, failure: &Failure) {
+        let given = parameters.value();
+        let text = |name: &str| given[name].as_str().unwrap_or_default().to_owned();
+        let what = if given["command"].is_null() { "start".to_owned() } else { text("command") };
+        self.complaints.line(&format!("{what} of run {} was refused: {failure}", text("run")));
     }
 
     /// A record that does not fit whole is taken back, so that the next one can be read.

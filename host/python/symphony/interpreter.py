@@ -104,6 +104,7 @@ class Interpreter:
         no_plugins: bool = False,
         quarantined: list[dict[str, Any]] | None = None,
         suspects: list[tuple[str, str, int]] | None = None,
+        commands: list[dict[str, Any]] | None = None,
     ) -> dict[str, Any]:
         if self._ready is not None:
             raise InvalidInput("the interpreter is configured already")
@@ -134,7 +135,7 @@ class Interpreter:
         requests = {**ModelRequests(engine.models).methods(), **ArtifactRequests(pit.native).methods()}
         self._ready = _Ready(engine, plugins, pit, requests)
         loop = asyncio.get_running_loop()
-        self._resuming = loop.create_task(engine.resume_all())
+        self._resuming = loop.create_task(engine.resume_all(commands or []))
         core = [str(library) for library in core_components()]
         everything = [*core, *libraries]
         self._compacting = loop.create_task(keep_compact(pit.native, Path(home), everything, log_line))

@@ -208,7 +208,7 @@ impl Supervisor {
         let parameters = json!({
             "home": settings.home.path(), "prefix": settings.prefix, "version": settings.version,
             "notify": [4, 5], "no_plugins": settings.no_plugins,
-            "quarantined": quarantined, "suspects": suspects,
+            "quarantined": quarantined, "suspects": suspects, "commands": self.orders.commands(),
         });
         let answer = process.channel.call("configure", &Json::from(parameters));
         tokio::select! {

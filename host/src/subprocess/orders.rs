@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
@@ -35,8 +36,12 @@ impl Order {
         if let Some(position) = self.position {
             log.done(position);
         }
-        if let Some(reply) = self.reply {
-            let _ = reply.send(answer); // whoever gave it may have gone
+        let unheard = match self.reply {
+            Some(reply) => reply.send(answer).err(),
+            None => Some(answer),
+        };
+        if let (Some(Err(failure)), Some(_)) = (unheard, self.position) {
+            log.refused(&self.parameters, &failure); // whoever gave it was told that it is kept, or has gone
         }
     }
 }
@@ -97,6 +102,12 @@ impl Orders {
                 }
             });
         }
+    }
+
+    /// Commands that no interpreter has answered: a new one is to know them before it takes runs up.
+    pub fn commands(&self) -> Value {
+        let list = self.list.borrow();
+        list.iter().filter(|order| order.is_command()).map(|order| order.parameters.value()).collect()
     }
 
     /// A new interpreter: all that is left has to be given again.

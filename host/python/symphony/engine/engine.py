@@ -156,8 +156,16 @@ class Engine:
         await self._durability.settled()
         return registered.name
 
-    async def resume_all(self) -> None:
-        """Take up every live run; one that cannot go on is reported and does not hinder the others."""
+    async def resume_all(self, commands: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Take up every live run; one that cannot go on is reported and does not hinder the others.
+
+        ``commands`` are those that the host is about to give: a run that is to be paused or cancelled must not
+        start a step before.
+        """
+        for given in commands:
+            if given["command"] in ("cancel", "pause", "unpause"):
+                with suppress(SymphonyError):  # whoever gave it is told when the host gives it
+                    await self.command(given["run"], given["command"], given["position"])
         for run_id in self._tracker.live_runs():
             try:
                 await self.resume(run_id)
