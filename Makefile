@@ -6,11 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 
-NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock
+NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock host/control.openrpc.json
 PACKAGING := pyproject.toml host/build_backend.py conductor_plugin/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-rust test-python test-all lint format soak memcheck instructions bench tools clean
+.PHONY: help demo install test test-rust test-python test-all lint format soak memcheck instructions bench bench-rust tools clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,7 +53,7 @@ $(VENV)/developing: pyproject.toml $(VENV)/installed
 test: tools test-rust test-python ## Run all tests, Rust and Python
 
 test-rust: $(VENV)/developing
-	cargo test --workspace --exclude symphony-bench --quiet
+	cargo test --workspace --exclude symphony-bench --exclude symphony-ffi-bench --quiet
 
 test-python: $(VENV)/developing
 	$(BIN)/python -m pytest -q -n auto
@@ -78,11 +78,13 @@ format: $(VENV)/developing ## Format Rust and Python
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-soak: $(VENV)/developing ## Kill a bare writer 10,000 times, host and interpreter in 200 runs; end 1,000 interpreters that await; repeat calls a million times (two hours)
+soak: $(VENV)/developing ## Kill a bare writer 10,000 times, host and interpreter in 200 runs; 1,000 faults of all kinds; end 1,000 interpreters that await; repeat calls a million times (some hours)
 	SYMPHONY_SOAK_ROUNDS=10000 cargo test --package symphony-pit-journal --test soak_test
 	SYMPHONY_SOAK_RUNS=200 $(BIN)/python -m pytest -q -s tests/integration/test_soak.py
+	SYMPHONY_FAULTS=1000 SYMPHONY_CROWDS=200 $(BIN)/python -m pytest -q -s tests/integration/test_fault_soak.py
 	SYMPHONY_SHUTDOWNS=1000 SYMPHONY_MANY_OPERATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 \
 	  tests/python/test_async_loops.py tests/python/test_async_many.py
+	SYMPHONY_REPLAY_EXAMPLES=1000 $(BIN)/python -m pytest -q --timeout 3600 tests/unit/python/test_replay_property.py
 	SYMPHONY_VALUE_EXAMPLES=20000 $(BIN)/python -m pytest -q tests/python/test_hostile_values.py
 	SYMPHONY_MEMORY_ROUNDS=1000000 $(BIN)/python -m pytest -q tests/python/test_memory.py --timeout=0
 
@@ -96,6 +98,12 @@ instructions: $(VENV)/developing ## Count the instructions of Pit calls, and com
 
 bench: $(VENV)/developing ## Run the benchmarks and write docs/benchmarks.md
 	$(BIN)/python tests/benchmarks/run.py --write docs/benchmarks.md
+
+bench-rust: $(VENV)/developing ## Time conversions and Pit calls by themselves, in Rust (needs Python's shared library)
+	cargo build --release --quiet --package symphony-shapes
+	LD_LIBRARY_PATH="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("LIBDIR"))')" \
+	  PYTHONPATH="$$($(BIN)/python -c 'import os, sys; print(os.pathsep.join(sys.path))')" \
+	  cargo bench --quiet --package symphony-ffi-bench
 
 clean: ## Remove what was built
 	rm -rf target $(VENV) .venv-3.* host/python/symphony/_components host/python/symphony/_bin host/python/symphony/_include host/python/symphony/_host*.so

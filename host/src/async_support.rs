@@ -8,9 +8,9 @@
 #![allow(unsafe_code)] // the ABI's operation and waker, CPython's object protocol, eventfd
 
 mod callouts;
-mod ending;
 mod event_file;
 mod event_loop;
+mod kept;
 mod known;
 mod object;
 mod operation;
@@ -30,6 +30,7 @@ use symphony_pit_abi::Returned;
 use crate::pit_api::{Component, MethodView};
 
 pub(crate) use callouts::serve_callouts;
+pub(crate) use relay::stop_relays;
 
 /// The awaitable of an operation that an ASYNC method gave, or the asynchronous iterator of a stream: a new reference.
 pub(crate) fn awaitable(
@@ -53,8 +54,5 @@ fn async_counts(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(async_counts, module)?)?;
-    let end = wrap_pyfunction!(ending::end_async, module)?;
-    module.py().import("atexit")?.call_method1("register", (end,))?;
-    Ok(())
+    module.add_function(wrap_pyfunction!(async_counts, module)?)
 }

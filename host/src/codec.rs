@@ -10,9 +10,12 @@ use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::ending;
+
 /// The durable form of a value. Raises ConversionError, which names the path to what has none.
 #[pyfunction]
 pub(crate) fn encode<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let _inside = ending::enter(py)?;
     let bytes = writing::write(value).map_err(|mismatch| mismatch.raise(py, ""))?;
     Ok(PyBytes::new(py, &bytes))
 }
@@ -21,6 +24,7 @@ pub(crate) fn encode<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResul
 /// for other bytes.
 #[pyfunction]
 pub(crate) fn decode<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let _inside = ending::enter(py)?;
     reading::read(py, data).map_err(|error| {
         // What is no error at all, such as a KeyboardInterrupt, passes as it is.
         if !error.is_instance_of::<PyException>(py) || error.get_type(py).is(py.get_type::<PyValueError>()) {

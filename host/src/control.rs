@@ -3,12 +3,20 @@
 //! Whatever a client sends gets an answer or an error; nothing it sends or leaves unread stops the host or another client.
 
 mod client;
-mod commands;
+mod closest;
+mod command;
+
+mod conductor;
+mod examine;
 mod methods;
 mod outbox;
+mod parameter;
 mod request;
+mod run_commands;
+mod schema;
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,10 +26,13 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::sleep;
 
+pub use examine::examine;
 pub use methods::offline;
+pub use schema::DOCUMENT;
 
 use crate::failure::Failure;
 use crate::home::Home;
+use crate::json::Json;
 use crate::log_file::LogFile;
 use crate::run_id::RunIds;
 use crate::runs::Runs;
@@ -35,6 +46,8 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 pub struct Host {
     pub home: Home,
     pub prefix: String,
+    /// The Python of the interpreter, and of commands.
+    pub python: PathBuf,
     pub version: String,
     pub runs: Rc<Runs>,
     pub interpreter: Rc<Supervisor>,
@@ -52,6 +65,7 @@ impl Host {
     pub fn new(
         home: Home,
         prefix: String,
+        python: PathBuf,
         runs: Rc<Runs>,
         interpreter: Rc<Supervisor>,
         log: Rc<LogFile>,
@@ -59,6 +73,7 @@ impl Host {
         Rc::new(Self {
             home,
             prefix,
+            python,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             runs,
             interpreter,
@@ -105,11 +120,18 @@ impl Host {
             "pid": std::process::id(),
             "interpreter": self.interpreter.status(),
             "runs": self.runs.live(),
+            "paused": self.home.admits().err().map(|failure| failure.document()),
             "version": self.version,
             "prefix": self.prefix,
             "home": self.home.path(),
+            "settings": self.interpreter.settings(),
         })
     }
+}
+
+/// The line, without its end, by which somebody is told why nobody talks to them.
+pub fn refusal(failure: Failure) -> String {
+    request::answer(&Json::from(Value::Null), &Err(failure))
 }
 
 /// Accept clients for good.

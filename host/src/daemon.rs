@@ -1,5 +1,6 @@
 //! The host as a process: takes the home, listens, keeps the interpreter, and ends when nobody needs it.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::panic;
@@ -12,7 +13,7 @@ use symphony_pit_journal::Watch;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 
 use crate::control::{self, DRAIN, Host};
 use crate::failure::{Failure, Result};
@@ -20,6 +21,7 @@ use crate::home::{self, Acquired, Home, HostEntry};
 use crate::log_file::LogFile;
 use crate::options::Options;
 use crate::runs::Runs;
+use crate::stdio;
 use crate::subprocess::{Phase, Settings, Supervisor};
 use crate::system;
 
@@ -32,17 +34,23 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Serve until stopped. Must be called on the main thread.
 pub fn serve(options: Options) -> ExitCode {
+    let stdio = options.stdio;
     match try_serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            announce(&json!({"error": failure.document()}));
-            ExitCode::from(failure.exit)
+            let exit = failure.exit;
+            announce(&if stdio {
+                control::refusal(failure)
+            } else {
+                json!({"error": failure.document()}).to_string()
+            });
+            ExitCode::from(exit)
         }
     }
 }
 
 /// The one line that a parent process waits for. One that does not wait any more is no reason to end.
-fn announce(document: &Value) {
+fn announce(document: &str) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{document}").and_then(|()| stdout.flush());
 }
@@ -55,16 +63,20 @@ fn try_serve(options: Options) -> Result<()> {
     }));
     let home = Home::new(&options.home);
     home.ensure()?;
-    let _lock = match home::acquire(&home, &options.prefix, VERSION)? {
-        Acquired::Lock(file) => file,
-        Acquired::Other(entry) => {
-            announce(&json!({"ready": true, "pid": entry.pid, "socket": entry.socket}));
-            return Ok(());
-        }
-    };
+    let acquired = home::acquire(&home, &options.prefix, VERSION)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::unavailable(format!("no event loop: {error}")))?;
-    let served = LocalSet::new().block_on(&runtime, run(options, home));
+    let served = match &acquired {
+        Acquired::Lock(_held) => LocalSet::new().block_on(&runtime, run(options, home)),
+        Acquired::Other(entry) if options.stdio => {
+            let relayed = runtime.block_on(stdio::relay(&entry.socket, || ()));
+            relayed.map_err(|error| Failure::unavailable(format!("the host (pid {}): {error}", entry.pid)))
+        }
+        Acquired::Other(entry) => {
+            announce(&json!({"ready": true, "pid": entry.pid, "socket": entry.socket}).to_string());
+            Ok(())
+        }
+    };
     runtime.shutdown_background(); // a thread that still reads a long log is not waited for
     served
 }
@@ -86,17 +98,18 @@ async fn run(options: Options, home: Home) -> Result<()> {
         prefix: options.prefix.clone(),
         version: VERSION.to_owned(),
         no_plugins: options.no_plugins,
+        settings: options.settings.clone(),
         hash_seed,
         start_limit: options.start_limit,
     };
     let interpreter = Supervisor::new(settings, runs.clone(), log.clone(), watch.clone())?;
-    let host =
-        Host::new(home.clone(), options.prefix.clone(), runs.clone(), interpreter.clone(), log.clone());
-    host.linger.set(options.linger);
+    let (prefix, python) = (options.prefix.clone(), options.python.clone());
+    let host = Host::new(home.clone(), prefix, python, runs.clone(), interpreter.clone(), log.clone());
+    host.linger.set(options.linger || options.stdio);
 
     let supervised = spawn_local(interpreter.clone().run());
     spawn_local(obey_signals(host.clone()));
-    spawn_local(attend(host.clone(), listener, watch));
+    let serving = spawn_local(attend(host.clone(), listener, watch));
     let entry = HostEntry {
         pid: process::id(),
         socket: socket.clone(),
@@ -106,7 +119,19 @@ async fn run(options: Options, home: Home) -> Result<()> {
     };
     entry.publish(&home)?;
 
-    let began = begin(&host, &socket).await;
+    let input_ended = Rc::new(Cell::new(false));
+    let mut relay = None;
+    let began = if options.stdio {
+        let (host, socket, ended) = (host.clone(), socket.clone(), input_ended.clone());
+        relay = Some(spawn_local(async move {
+            let stop = || ended.set(true);
+            let _ = stdio::relay(&socket, stop).await; // at the end of stdin, or when nobody reads stdout
+            host.stop(DRAIN);
+        }));
+        Ok(())
+    } else {
+        begin(&host, &socket).await
+    };
     let drain = match &began {
         Ok(()) => {
             tokio::select! {
@@ -121,8 +146,13 @@ async fn run(options: Options, home: Home) -> Result<()> {
     interpreter.stop(drain).await;
     let _ = supervised.await; // it returns once the interpreter is gone
     let deadline = Instant::now() + FLUSH_LIMIT;
-    while host.unanswered() > 0 && Instant::now() < deadline {
+    let in_answers = || input_ended.get() && relay.as_ref().is_some_and(|relay| !relay.is_finished());
+    while (host.unanswered() > 0 || in_answers()) && Instant::now() < deadline {
         sleep(Duration::from_millis(2)).await;
+    }
+    serving.abort(); // which closes the connections
+    if let Some(relay) = relay {
+        let _ = timeout(FLUSH_LIMIT, relay).await;
     }
     home::remove_socket(&socket);
     log.line("symphonyd ends");
@@ -132,10 +162,12 @@ async fn run(options: Options, home: Home) -> Result<()> {
 /// Read the log, then serve clients and follow it.
 async fn attend(host: Rc<Host>, listener: UnixListener, watch: Rc<Watch>) {
     host.runs.load(host.home.pit()).await;
-    spawn_local(control::accept(host.clone(), listener));
-    if let Err(error) = host.runs.follow(&watch).await {
-        host.log.line(&format!("the log is not followed any more: {error}"));
-    }
+    let follow = async {
+        if let Err(error) = host.runs.follow(&watch).await {
+            host.log.line(&format!("the log is not followed any more: {error}"));
+        }
+    };
+    tokio::join!(control::accept(host.clone(), listener), follow);
 }
 
 /// Wait for the first interpreter and tell whoever started this process. Without `--linger` a host whose interpreter cannot
@@ -155,7 +187,7 @@ async fn begin(host: &Rc<Host>, socket: &std::path::Path) -> Result<()> {
     if !problem.is_null() {
         line["problem"] = problem;
     }
-    announce(&line);
+    announce(&line.to_string());
     // The parent's pipe or terminal is not kept: a panic's message goes to the log.
     if let (Ok(null), Ok(file)) = (File::options().write(true).open("/dev/null"), host.log.file()) {
         let _ = system::redirect(libc::STDOUT_FILENO, &null);

@@ -92,13 +92,11 @@ pub(crate) fn from_status(py: Python<'_>, status: u32, mut out: Returned, compon
 }
 
 /// The exception for a panic of the bridge's own code.
-pub(crate) fn from_panic(payload: &(dyn Any + Send)) -> PyErr {
+pub(crate) fn from_panic(py: Python<'_>, payload: &(dyn Any + Send)) -> PyErr {
     let error = Error::panicked(payload);
-    Python::attach(|py| {
-        let raised = raise_one(py, &error);
-        note(py, &raised, "component: the bridge");
-        raised
-    })
+    let raised = raise_one(py, &error);
+    note(py, &raised, "component: the bridge");
+    raised
 }
 
 pub(crate) fn from_load(py: Python<'_>, error: &LoadError) -> PyErr {

@@ -138,6 +138,13 @@ impl Failure {
         json!({"type": self.kind, "message": self.message, "hint": self.hint, "exit": self.exit})
     }
 
+    /// The failure that `document` describes.
+    pub fn from_document(error: &Value) -> Self {
+        let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+        let exit = error["exit"].as_u64().and_then(|exit| u8::try_from(exit).ok()).unwrap_or(1);
+        Self { exit, ..Self::new(text("type"), text("message")).hint(text("hint")) }
+    }
+
     /// The failure that another process reported as a JSON-RPC error.
     pub fn from_rpc(error: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -10,11 +10,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub use lock::{Acquired, HostEntry, acquire, running};
+pub use lock::{Acquired, HostEntry, acquire, in_process, running};
 pub use socket::{listen, remove as remove_socket};
 
 use crate::failure::{Failure, Result};
 use crate::system;
+
+/// With less free space no new run is begun: those that are running need it to finish.
+const ADMISSION_ROOM: u64 = 2 << 20;
 
 /// A home folder. Making the value touches nothing.
 #[derive(Clone, Debug)]
@@ -63,6 +66,11 @@ impl Home {
 
     pub fn deaths(&self) -> PathBuf {
         self.path.join("deaths.json")
+    }
+
+    /// Of plugins, which `symphony plugins` reads, too.
+    pub fn plugin_deaths(&self) -> PathBuf {
+        self.path.join("plugin_deaths.json")
     }
 
     /// Refuse a home that somebody else owns or may write to; one that is not there yet is fine.
@@ -115,6 +123,17 @@ impl Home {
         let written = write_private(&trial, &vec![0; 64 << 10]);
         let _ = fs::remove_file(&trial); // it may never have been made
         written.map_err(|error| self.unusable(&error))
+    }
+
+    /// Whether there is room for one more run, else why not and what to do.
+    pub fn admits(&self) -> Result<()> {
+        let obstacle = match system::room(&self.path) {
+            Ok(room) if room.read_only => io::Error::from_raw_os_error(libc::EROFS),
+            Ok(room) if room.free < ADMISSION_ROOM => io::Error::from_raw_os_error(libc::ENOSPC),
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        Err(self.unusable(&obstacle))
     }
 
     /// The seed of Python's string hashes: one per home, because a replay must see the same set order as the run did.

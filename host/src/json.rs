@@ -16,6 +16,10 @@ impl Json {
         &self.0
     }
 
+    pub fn into_text(self) -> String {
+        self.0
+    }
+
     /// The value, for those few fields that the host itself looks at.
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.0).unwrap_or(Value::Null)
@@ -72,15 +76,20 @@ impl Fields {
 
     /// None for a missing field as for null.
     pub fn get(&self, name: &str) -> Option<&RawValue> {
-        self.0.get(name).map(AsRef::as_ref).filter(|raw| raw.get() != "null")
+        self.raw(name).filter(|raw| raw.get() != "null")
+    }
+
+    /// None for a missing field only.
+    pub fn raw(&self, name: &str) -> Option<&RawValue> {
+        self.0.get(name).map(AsRef::as_ref)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     pub fn json(&self, name: &str) -> Option<Json> {
         self.get(name).map(Json::from)
-    }
-
-    pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
     }
 
     pub fn optional_str(&self, name: &str) -> Result<Option<String>> {
@@ -144,7 +153,7 @@ mod tests {
             .field("last", "ä\n")
             .finish();
         assert_eq!(written.text(), format!(r#"{{"big":1180591620717411303424,"deep":{deep},"last":"ä\n"}}"#));
-        assert!(fields.get("none").is_none() && fields.has("none"));
+        assert!(fields.get("none").is_none() && fields.raw("none").is_some());
         assert_eq!(Object::default().finish().text(), "{}");
     }
 

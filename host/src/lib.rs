@@ -1,8 +1,10 @@
 //! The Symphony host.
 //!
-//! `pit_api` loads components; `subprocess`, `control` and `runs` are the supervisor behind `symphonyd`; with the feature
+//! `client` is what Rust programs use; `subprocess`, `control` and `runs` are the supervisor behind `symphonyd`; `pit_api` loads
+//! components; with the feature
 //! `python`, `bindings`, `types` and `async_support` are the module `symphony._host`. This file only registers.
 
+pub mod client;
 pub mod clock;
 pub mod control;
 pub mod daemon;
@@ -18,8 +20,11 @@ pub mod pulse;
 pub mod query;
 pub mod run_id;
 pub mod runs;
+pub mod stdio;
 pub mod subprocess;
 pub mod system;
+
+pub use client::Host;
 
 mod shared_object;
 
@@ -29,6 +34,8 @@ mod async_support;
 mod bindings;
 #[cfg(feature = "python")]
 mod codec;
+#[cfg(feature = "python")]
+mod ending;
 #[cfg(feature = "python")]
 mod errors;
 #[cfg(feature = "python")]
@@ -46,7 +53,9 @@ mod owned;
 #[cfg(feature = "python")]
 mod passing;
 #[cfg(feature = "python")]
-mod types;
+mod recent_calls;
+#[cfg(feature = "python")]
+pub mod types;
 #[cfg(feature = "python")]
 mod vitals;
 

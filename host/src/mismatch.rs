@@ -12,7 +12,7 @@ use crate::errors;
 const MAX_KEY: usize = 60;
 
 /// `path` is innermost first: every container that the refusal passes on its way out adds its part.
-pub(crate) struct Mismatch {
+pub struct Mismatch {
     path: Vec<String>,
     what: String,
     /// What Python code raised on the way: an author's codec, a property, a buffer.

@@ -17,7 +17,7 @@ use symphony_pit_journal::{Backend, Durability, Notifier, Options};
 use crate::errors;
 use crate::gate::{Gate, refuse_forked};
 use crate::pit_api::{self, CREATE_PATIENCE, Description};
-use crate::{async_support, bindings, codec, vitals};
+use crate::{async_support, bindings, codec, ending, vitals};
 
 /// The element of `pit list` for a component.
 fn describe_one<'py>(py: Python<'py>, description: &Description) -> PyResult<Bound<'py, PyDict>> {
@@ -211,6 +211,7 @@ fn open_pit(
     log_backend: Option<&str>,
 ) -> PyResult<Pit> {
     refuse_forked(py)?;
+    let _inside = ending::enter(py)?;
     let durability = match durability {
         "process" => Durability::Process { flush_interval },
         "machine" => Durability::Machine,
@@ -286,7 +287,7 @@ fn inspect(py: Python<'_>, home: PathBuf) -> PyResult<Bound<'_, PyDict>> {
     let poison = found.poison.as_ref().map(|(id, poison)| (id, poison.position, poison.deaths));
     let rows = PyDict::new(py);
     rows.set_item("poison", poison)?;
-    rows.set_item("backend", found.backend.name())?;
+    rows.set_item("backend", found.backend.map_or("none", Backend::name))?;
     rows.set_item("backend_reason", &found.reason)?;
     rows.set_item("segments", segments)?;
     rows.set_item("records", &found.records)?;
@@ -347,6 +348,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(lease_holder, module)?)?;
     module.add_function(wrap_pyfunction!(watch_parent, module)?)?;
     async_support::register(module)?;
+    ending::register(module)?;
     vitals::register(module)?;
     Ok(())
 }

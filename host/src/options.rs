@@ -11,7 +11,8 @@ use crate::failure::{Failure, Result};
 pub const USAGE: &str = "\
 symphonyd: the Symphony host
 
-usage: symphonyd --home DIR [--python EXE] [--prefix PREFIX] [--linger] [--no-plugins]
+usage: symphonyd --home DIR [--python EXE] [--prefix PREFIX] [--linger | --stdio] [--no-plugins]
+                 [--set KEY=VALUE]...
        symphonyd query --home DIR METHOD [JSON]
        symphonyd --help | --version
 
@@ -23,7 +24,10 @@ the last run and the last client.
   --python EXE     the Python to manage; default SYMPHONY_PYTHON, VIRTUAL_ENV, python3 on PATH
   --prefix PREFIX  the environment it belongs to; default the sys.prefix of that Python
   --linger         stay until told to stop
+  --stdio          speak the control protocol on stdin and stdout, nothing else; the end of stdin stops
+                   the host. Where one runs for this home already, that one is spoken to, and stays
   --no-plugins     load no plugins
+  --set KEY=VALUE  a setting in place of that in config.toml, such as hang_after=10
 
 query reads the log of a home and starts nothing:
   symphonyd query --home ~/.local/share/symphony/1f0c2ab9 runs.list '{\"status\": \"failed\"}'
@@ -46,7 +50,11 @@ pub struct Options {
     pub python: PathBuf,
     pub prefix: String,
     pub linger: bool,
+    /// Speak on stdin and stdout.
+    pub stdio: bool,
     pub no_plugins: bool,
+    /// KEY=VALUE, as they were given.
+    pub settings: Vec<String>,
     /// How long to stay without a run and a client.
     pub linger_time: Duration,
     pub start_limit: Duration,
@@ -58,7 +66,9 @@ struct Given {
     python: Option<OsString>,
     prefix: Option<OsString>,
     linger: bool,
+    stdio: bool,
     no_plugins: bool,
+    settings: Vec<String>,
     words: Vec<OsString>,
 }
 
@@ -84,7 +94,9 @@ impl Command {
                 "--home" => given.home = Some(value()?),
                 "--python" => given.python = Some(value()?),
                 "--prefix" => given.prefix = Some(value()?),
+                "--set" => given.settings.push(value()?.to_string_lossy().into_owned()),
                 "--linger" => given.linger = true,
+                "--stdio" => given.stdio = true,
                 "--no-plugins" => given.no_plugins = true,
                 _ if name.starts_with('-') => {
                     return Err(
@@ -134,7 +146,9 @@ impl Given {
             python,
             prefix,
             linger: self.linger,
+            stdio: self.stdio,
             no_plugins: self.no_plugins,
+            settings: self.settings,
             linger_time: seconds("SYMPHONY_LINGER", 10.0)?,
             start_limit: seconds("SYMPHONY_START_LIMIT", 30.0)?,
         })

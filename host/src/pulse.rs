@@ -25,17 +25,28 @@ pub const LOOP_THREAD: usize = 32;
 pub const CRASH_SIGNAL: usize = 40;
 pub const CRASH_STEP: usize = 44;
 
+/// How many Pit calls there were, and the numbers of the methods of the last ones.
+pub const CALLS_AT: usize = 64;
+pub const CALLS: usize = 64;
+
 /// Pairs of a thread's id and the number of what it executes; 0: nothing of a run.
 pub const THREADS_AT: usize = 4096;
 pub const THREADS: usize = 256;
 pub const THREAD_BYTES: usize = 8;
+/// With this bit in its number, a step has started the thread, which may do the work of others since.
+pub const STARTED: u32 = 1 << 31;
 
 /// Descriptions of the steps in flight: a length, 0 where there is none, the number, and the text. A number is given once,
 /// so that one that was kept too long names nothing; its remainder by `STEPS` is the place.
 pub const STEPS_AT: usize = 8192;
 pub const STEPS: usize = 512;
 pub const STEP_BYTES: usize = 1024;
-pub const BYTES: usize = STEPS_AT + STEPS * STEP_BYTES;
+
+/// The names of the Pit's methods by number: a length, and the text.
+pub const METHODS_AT: usize = STEPS_AT + STEPS * STEP_BYTES;
+pub const METHODS: usize = 1024;
+pub const METHOD_BYTES: usize = 64;
+pub const BYTES: usize = METHODS_AT + METHODS * METHOD_BYTES;
 
 /// So often each beat is written.
 pub const BEAT: Duration = Duration::from_millis(250);
@@ -45,7 +56,7 @@ const STACKS_LIMIT: u64 = 4 << 20;
 const DUMP_LIMIT: Duration = Duration::from_secs(1);
 const DUMP_LOOK: Duration = Duration::from_millis(20);
 
-/// A step that is being executed, or a run's own code.
+/// A step that is being executed, a run's own code, or, without a run, the import of a plugin.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
     pub run: String,
@@ -78,7 +89,14 @@ impl Step {
         self.attempt == 0
     }
 
+    pub const fn is_import(&self) -> bool {
+        self.run.is_empty()
+    }
+
     pub fn describe(&self) -> String {
+        if self.is_import() {
+            return format!("the import of plugin {}", self.plugin);
+        }
         let what = if self.is_workflow() { "the workflow".to_owned() } else { format!("step {}", self.key) };
         format!("{what} of run {} ({})", self.run, self.workflow)
     }
@@ -98,6 +116,8 @@ pub struct Crash {
     pub signal: i32,
     /// The current step of the thread that it was delivered to.
     pub step: Option<Step>,
+    /// The step that started this thread, where it is in no step itself.
+    pub starter: Option<Step>,
 }
 
 /// The host's side of one interpreter's memory, and of the file that takes its Python stacks.
@@ -139,6 +159,9 @@ impl Pulse {
     }
 
     fn step(&self, number: u32) -> Option<Step> {
+        if number & STARTED != 0 {
+            return None;
+        }
         let place = usize::try_from(number).ok()? % STEPS;
         self.entry(place).filter(|(found, _)| *found == number).map(|(_, step)| step)
     }
@@ -159,17 +182,46 @@ impl Pulse {
         entries.map(|(_, step)| step).filter(|step| !step.is_workflow()).collect()
     }
 
-    fn current(&self) -> impl Iterator<Item = (u32, Step)> {
-        (0..THREADS).filter_map(|place| {
-            let at = THREADS_AT + place * THREAD_BYTES;
-            Some((self.word(at), self.step(self.word(at + 4))?))
-        })
+    /// The plugin that is being imported.
+    pub fn importing(&self) -> Option<Step> {
+        (0..STEPS).filter_map(|place| self.entry(place)).map(|(_, step)| step).find(Step::is_import)
+    }
+
+    fn method(&self, number: u32) -> String {
+        let place = usize::try_from(number).unwrap_or(METHODS).min(METHODS - 1);
+        let entry: [u8; METHOD_BYTES] = self.bytes(METHODS_AT + place * METHOD_BYTES);
+        let (length, text) = entry.split_at(4);
+        let length = length.try_into().map_or(0, u32::from_ne_bytes);
+        let text = usize::try_from(length).ok().and_then(|length| text.get(..length)).unwrap_or_default();
+        if text.is_empty() { "another".to_owned() } else { String::from_utf8_lossy(text).into_owned() }
+    }
+
+    /// The last calls of Pit methods, the newest last: how many in a row, and which.
+    pub fn recent_calls(&self) -> Vec<(usize, String)> {
+        let count = self.word(CALLS_AT);
+        let kept = count.min(u32::try_from(CALLS).unwrap_or(0));
+        let mut calls: Vec<(usize, String)> = Vec::new();
+        for age in (1..=kept).rev() {
+            let place = usize::try_from(count.wrapping_sub(age)).unwrap_or(0) % CALLS;
+            let name = self.method(self.word(CALLS_AT + 4 + place * 4));
+            match calls.last_mut() {
+                Some((repeats, last)) if *last == name => *repeats += 1,
+                _ => calls.push((1, name)),
+            }
+        }
+        calls
+    }
+
+    /// Threads, and the numbers of what they execute.
+    fn current(&self) -> impl Iterator<Item = (u32, u32)> {
+        let threads = (0..THREADS).map(|place| THREADS_AT + place * THREAD_BYTES);
+        threads.map(|at| (self.word(at), self.word(at + 4))).filter(|(_, number)| *number != 0)
     }
 
     /// The step that the thread of the event loop is in.
     pub fn loop_step(&self) -> Option<Step> {
         let thread = self.word(LOOP_THREAD);
-        self.current().find(|(found, _)| *found == thread).map(|(_, step)| step)
+        self.current().find(|(found, _)| *found == thread).and_then(|(_, number)| self.step(number))
     }
 
     /// The step that keeps the event loop from going on, if it is certain which.
@@ -177,15 +229,30 @@ impl Pulse {
         if lock_is_free {
             return self.loop_step();
         }
-        // Whichever thread holds the Python lock: it is certain only where a single one is in a step.
-        let mut current = self.current();
-        let (_, step) = current.next()?;
-        current.next().is_none().then_some(step)
+        self.only(|number| self.step(number))
+    }
+
+    /// As above, where it is a thread that a step has started.
+    pub fn blocking_starter(&self, lock_is_free: bool) -> Option<Step> {
+        if lock_is_free { None } else { self.only(|number| self.starter(number)) }
+    }
+
+    /// Whichever thread holds the Python lock: it is certain only where a single one is marked.
+    fn only(&self, step: impl Fn(u32) -> Option<Step>) -> Option<Step> {
+        let known = |(_, number): &(u32, u32)| self.step(*number & !STARTED).is_some();
+        let mut current = self.current().filter(known);
+        let (_, number) = current.next()?;
+        if current.next().is_some() { None } else { step(number) }
+    }
+
+    fn starter(&self, number: u32) -> Option<Step> {
+        (number & STARTED != 0).then(|| self.step(number & !STARTED)).flatten()
     }
 
     pub fn crash(&self) -> Option<Crash> {
         let signal = i32::try_from(self.word(CRASH_SIGNAL)).ok().filter(|signal| *signal != 0)?;
-        Some(Crash { signal, step: self.step(self.word(CRASH_STEP)) })
+        let number = self.word(CRASH_STEP);
+        Some(Crash { signal, step: self.step(number), starter: self.starter(number) })
     }
 
     fn stacks_length(&self) -> u64 {
@@ -282,6 +349,51 @@ mod tests {
         enter(&pulse, 0, 70, 2);
         assert_eq!(pulse.blocking_step(true).unwrap().key, "wait#1");
         assert_eq!(pulse.blocking_step(false), None);
+        enter(&pulse, 0, 70, 9);
+        assert_eq!(pulse.blocking_step(false).unwrap().key, "wait#0", "a number that was kept too long");
+        enter(&pulse, 0, 70, 0);
+        enter(&pulse, 1, 71, 1 | STARTED);
+        assert_eq!((pulse.blocking_step(false), pulse.blocking_starter(true)), (None, None));
+        assert_eq!(pulse.blocking_starter(false).unwrap().key, "wait#0");
+        enter(&pulse, 0, 70, 2);
+        assert_eq!((pulse.blocking_step(false), pulse.blocking_starter(false)), (None, None));
+    }
+
+    #[test]
+    fn a_crash_in_a_thread_that_a_step_started_is_not_certainly_its_own() {
+        let pulse = Pulse::new().unwrap();
+        describe(&pulse, 1, 1, "wait#0");
+        write(&pulse, CRASH_SIGNAL, 11);
+        let found = |number: u32| {
+            write(&pulse, CRASH_STEP, number);
+            let crash = pulse.crash().unwrap();
+            (crash.step.map(|step| step.key), crash.starter.map(|step| step.key))
+        };
+        assert_eq!(found(1), (Some("wait#0".to_owned()), None));
+        assert_eq!(found(1 | STARTED), (None, Some("wait#0".to_owned())));
+        assert_eq!(found(2 | STARTED), (None, None), "it has ended");
+    }
+
+    #[test]
+    fn the_last_calls_are_read_in_their_order_and_repeats_are_counted() {
+        let pulse = Pulse::new().unwrap();
+        assert_eq!(pulse.recent_calls(), []);
+        for (number, name) in ["", "a.one", "a.two"].iter().enumerate().skip(1) {
+            let at = METHODS_AT + number * METHOD_BYTES;
+            pulse.memory.write_all_at(name.as_bytes(), at as u64 + 4).unwrap();
+            write(&pulse, at, u32::try_from(name.len()).unwrap());
+        }
+        let called = |calls: &[u32]| {
+            for (at, number) in calls.iter().enumerate() {
+                write(&pulse, CALLS_AT + 4 + (at % CALLS) * 4, *number);
+            }
+            write(&pulse, CALLS_AT, u32::try_from(calls.len()).unwrap());
+            pulse.recent_calls().iter().map(|(count, name)| format!("{count} {name}")).collect::<Vec<_>>()
+        };
+        assert_eq!(called(&[2, 1, 1, 9]), ["1 a.two", "2 a.one", "1 another"]);
+        let mut many = vec![1; 100];
+        many.extend([2, 2, 1]);
+        assert_eq!(called(&many), ["61 a.one", "2 a.two", "1 a.one"]);
     }
 
     #[test]

@@ -26,5 +26,6 @@ fn answer(home: &Home, method: &str, parameters: &str) -> Result<Value> {
     home.check()?;
     let runs = Runs::new(|problem| eprintln!("symphonyd: {problem}"));
     runs.load_now(&home.pit());
-    control::offline(&runs, method, &fields, home::running(home).is_some())
+    let driven = home::running(home).is_some() || home::in_process(home).is_some();
+    control::offline(&runs, method, &fields, driven)
 }

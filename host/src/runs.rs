@@ -3,6 +3,7 @@
 //! Works while the interpreter is hung or dead, since it reads only the log.
 
 mod documents;
+mod graph;
 mod watchers;
 
 use std::cell::{Cell, RefCell};
@@ -20,8 +21,9 @@ use symphony_pit_journal::{Reader, Watch};
 use tokio::sync::watch;
 
 pub use documents::{End, Filter};
-pub use watchers::{Sink, Watching};
+pub use watchers::{Interest, Sink, Watching};
 
+use crate::clock;
 use crate::failure::{Failure, Result};
 use crate::json::Json;
 use crate::subprocess::Observer;
@@ -71,7 +73,7 @@ impl Runs {
     pub async fn load(&self, pit: PathBuf) {
         let read = tokio::task::spawn_blocking(move || {
             let (mut reader, mut table) = (Reader::new(&pit), RunTable::default());
-            let problem = reader.poll(|record| fold(&mut table, &record, |_, _| ())).err();
+            let problem = reader.poll(|record| fold(&mut table, &record, |_, _, _| ())).err();
             (Log { reader, table }, problem.map(|error| error.to_string()))
         });
         if let Ok((log, problem)) = read.await {
@@ -92,7 +94,7 @@ impl Runs {
         let Some(Log { reader, table }) = log.as_mut() else { return 0 };
         let mut ended = 0;
         let polled = reader.poll(|record| {
-            fold(table, &record, |row, event| {
+            fold(table, &record, |row, event, time| {
                 match event {
                     Event::StepFinished { outcome: Outcome::Completed | Outcome::Cached, .. } => {
                         self.steps_completed.update(|count| count + 1);
@@ -104,7 +106,7 @@ impl Runs {
                     _ => {}
                 }
                 ended += u64::from(!row.questions.is_empty());
-                self.watchers.event(row, event);
+                self.watchers.event(row, event, time);
             });
         });
         drop(log);
@@ -219,6 +221,16 @@ impl Runs {
         })
     }
 
+    /// `runs graph` of a run that exists.
+    pub fn graph(&self, run: &str, driven: bool) -> Result<Value> {
+        self.with(|table| table.get(run).map_or(Value::Null, |row| graph::graph(row, driven)))
+    }
+
+    /// `runs explain` of a run that exists.
+    pub fn explain(&self, run: &str, driven: bool) -> Result<Value> {
+        self.with(|table| table.get(run).map_or(Value::Null, |row| graph::explain(row, driven)))
+    }
+
     /// How the run ended, or None while it lives.
     pub fn end(&self, run: &str) -> Result<Option<End>> {
         self.with(|table| table.get(run).and_then(End::of))
@@ -236,11 +248,23 @@ impl Runs {
 
     /// Tell `sink` what happens to a run, until the value returned is dropped. It begins with the steps that run already.
     pub fn watch(&self, run: &str, sink: &Rc<impl Sink + 'static>) -> Watching {
-        let watching = self.watchers.add(run, sink.clone());
+        let interest = Interest { run: Some(run.to_owned()), ..Interest::default() };
+        let watching = self.watchers.add(interest, sink.clone());
         if let Some(row) = self.log.borrow().as_ref().and_then(|log| log.table.get(run)) {
             watchers::show_running(row, sink.as_ref());
         }
         watching
+    }
+
+    /// Tell `sink` of what happens from now on, until the value returned is dropped.
+    pub fn subscribe(&self, interest: Interest, sink: &Rc<impl Sink + 'static>) -> Watching {
+        self.poll(); // what was recorded before is not for it
+        self.watchers.add(interest, sink.clone())
+    }
+
+    fn tell(&self, run: &str, news: &News<'_>) {
+        let log = self.log.borrow();
+        self.watchers.tell(run, log.as_ref().and_then(|log| log.table.get(run)), news);
     }
 }
 
@@ -254,21 +278,29 @@ impl Observer for Runs {
         self.steps_completed.get()
     }
 
-    fn interpreter(&self, message: &str) {
+    fn interpreter(&self, state: &str, message: &str) {
         self.poll(); // what it had recorded comes first
-        self.watchers.interpreter(message);
+        self.tell("", &News { state, message, ..News::of("interpreter", clock::now()) });
     }
 
     fn progress(&self, notification: &Json) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        self.poll(); // as above: it may be the first that is heard of the run
         let value = notification.value();
         let text = |name: &str| value[name].as_str().unwrap_or_default();
-        let news =
-            News { key: text("key"), name: text("name"), message: text("message"), ..News::of("progress") };
-        self.watchers.tell(text("run"), &News { done: &value["done"], total: &value["total"], ..news });
+        let (done, total, begun) = (&value["done"], &value["total"], News::of("progress", clock::now()));
+        let news = News { key: text("key"), name: text("name"), message: text("message"), ..begun };
+        self.tell(text("run"), &News { done, total, ..news });
     }
 
     fn begins(&self) {
         self.blocked.borrow_mut().clear();
+    }
+
+    fn unblocked(&self, notification: &Json) {
+        self.unblock(notification.value()["run"].as_str().unwrap_or_default());
     }
 
     fn blocked(&self, notification: &Json) {
@@ -286,18 +318,18 @@ pub fn resume_hint(run: &str) -> String {
     format!("symphony runs resume {run}")
 }
 
-/// Fold one record into the table, then show the row and the event. Records of others, and those that cannot be read, are not ours.
+/// Fold one record into the table, then show the row, the event and its time. Records of others, and those that cannot be read, are not ours.
 fn fold(
     table: &mut RunTable,
     record: &symphony_pit_journal::RecordView<'_>,
-    mut seen: impl FnMut(&RunRow, &Event<'_>),
+    mut seen: impl FnMut(&RunRow, &Event<'_>, i64),
 ) {
     if record.component == ID
         && let Ok((run, event)) = Event::decode(record.kind, record.payload)
     {
         table.apply(run, &event, record.time);
         if let Some(row) = table.get(run) {
-            seen(row, &event);
+            seen(row, &event, record.time);
         }
     }
 }

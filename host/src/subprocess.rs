@@ -13,9 +13,12 @@ mod mourning;
 mod orders;
 mod output;
 mod phase;
+mod plugins;
 mod restart;
+mod secrets;
 mod vigil;
 mod watching;
+mod wishes;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -29,7 +32,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use channel::{Answer, Channel};
 pub use phase::Phase;
-pub use restart::RestartPolicy;
+pub use restart::{Life, RestartPolicy};
 pub use vigil::Liveness;
 
 use crate::failure::{Failure, Result};
@@ -44,7 +47,7 @@ use ledger::Ledger;
 use life::Ending;
 use orders::Orders;
 use output::Output;
-use phase::{Stop, Wanted};
+use phase::Wanted;
 use vigil::Patience;
 use watching::Condition;
 
@@ -56,6 +59,8 @@ pub struct Settings {
     pub prefix: String,
     pub version: String,
     pub no_plugins: bool,
+    /// KEY=VALUE words that come before `config.toml`.
+    pub settings: Vec<String>,
     pub hash_seed: u32,
     /// How long an interpreter may take until it is ready.
     pub start_limit: Duration,
@@ -67,14 +72,17 @@ pub trait Observer {
     fn steps_completed(&self) -> u64;
     /// Whether a run has not ended: deaths are counted against steps of such ones only.
     fn is_live(&self, run: &str) -> bool;
-    /// Completes the sentence "the interpreter …".
-    fn interpreter(&self, message: &str);
+    /// `state`: the name of a phase, or "blocked" or "suspended" of one that is ready; `message` completes the sentence
+    /// "the interpreter …".
+    fn interpreter(&self, state: &str, message: &str);
     /// A progress notification of the interpreter.
     fn progress(&self, notification: &Json);
     /// A new interpreter is started; what the last one said of runs that cannot go on does not hold for it.
     fn begins(&self);
     /// The interpreter's notification that a run cannot go on, though it has not ended.
     fn blocked(&self, notification: &Json);
+    /// And that it does go on.
+    fn unblocked(&self, notification: &Json);
 }
 
 /// Steps are given this long when an interpreter is stopped to be started anew.
@@ -104,6 +112,10 @@ pub struct Supervisor {
     pulse: RefCell<Option<Rc<Pulse>>>,
     /// The Python of the one that was ready last.
     python_version: RefCell<String>,
+    /// So many in a row were killed while a plugin was imported, before they were ready.
+    imports: Cell<u64>,
+    /// The limits that it has put on itself, in words.
+    limits: RefCell<String>,
     /// Processes that the kernel had killed for lack of memory when it was started.
     starved: Cell<u64>,
 }
@@ -129,7 +141,7 @@ impl Supervisor {
             output: Rc::new(output),
             watch,
             phase: watch::Sender::new(Phase::Starting),
-            wanted: watch::Sender::new(Wanted { generation: 0, stop: None }),
+            wanted: watch::Sender::new(Wanted { generation: 0, stop: None, rest: None }),
             orders: Orders::new(host_log.clone()),
             host_log,
             process: Cell::new(None),
@@ -141,6 +153,8 @@ impl Supervisor {
             ledger: RefCell::new(ledger),
             pulse: RefCell::default(),
             python_version: RefCell::default(),
+            imports: Cell::new(0),
+            limits: RefCell::default(),
             starved: Cell::new(0),
         }))
     }
@@ -151,7 +165,8 @@ impl Supervisor {
         let mut wanted = self.wanted.subscribe();
         loop {
             let generation = wanted.borrow_and_update().generation;
-            let ending = if self.stop_wanted() { Ending::Stopped } else { self.live(wanted.clone()).await };
+            let live = wanted.borrow().ending().is_none();
+            let ending = if live { self.live(wanted.clone()).await } else { Ending::Stopped };
             self.process.set(None);
             match ending {
                 Ending::Stopped => {}
@@ -163,8 +178,12 @@ impl Supervisor {
                 }
             }
             if matches!(*self.phase.borrow(), Phase::Failed(_)) {
-                let _ =
-                    wanted.wait_for(|wanted| wanted.stop.is_some() || wanted.generation > generation).await;
+                let _ = wanted
+                    .wait_for(|wanted| wanted.ending().is_some() || wanted.generation > generation)
+                    .await;
+            }
+            if wanted.borrow().ending().is_some() && !self.stop_wanted() {
+                self.rest_until(&mut wanted).await;
             }
             if self.stop_wanted() {
                 self.orders.refuse(&Self::stopping());
@@ -188,11 +207,13 @@ impl Supervisor {
         let (cause, steps) = (&death.cause, self.observer.steps_completed());
         let verdict = self.judge(death);
         cause.clone_into(&mut self.last_death.borrow_mut());
-        match policy.died(Instant::now(), death.ready_for, steps, verdict.counted) {
+        let life = Life { ready_for: death.ready_for, steps, idle: death.in_flight.is_empty() };
+        match policy.died(Instant::now(), life, verdict.guilty.is_some()) {
             Some(delay) => {
                 self.phase.send_replace(Phase::Restarting);
                 self.restarts.set(self.restarts.get() + 1);
-                self.observer.interpreter(&format!("died by {} and is being restarted", death.summary()));
+                let message = format!("died by {} and is being restarted", death.summary());
+                self.observer.interpreter("restarting", &message);
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}
                     _ = wanted.changed() => {}
@@ -212,16 +233,12 @@ impl Supervisor {
     fn fail(&self, failure: Failure) {
         self.log.line(&format!("the interpreter is not started again: {failure}"));
         self.orders.refuse(&failure);
-        self.observer.interpreter(&format!("is not started again: {}", failure.message));
+        self.observer.interpreter("failed", &format!("is not started again: {}", failure.message));
         self.phase.send_replace(Phase::Failed(failure));
     }
 
     fn logs_hint(&self, then: &str) -> String {
         format!("see {}; {then}", self.settings.home.interpreter_log().display())
-    }
-
-    fn stopping() -> Failure {
-        Failure::unavailable("the host is stopping; its runs are kept").hint("symphony runs resume ID")
     }
 
     /// The present phase, and every later one.
@@ -231,7 +248,7 @@ impl Supervisor {
 
     /// Whether unfinished runs make progress, now or as soon as it is up again.
     pub fn drives(&self) -> bool {
-        !matches!(*self.phase.borrow(), Phase::Failed(_) | Phase::Stopped)
+        !matches!(*self.phase.borrow(), Phase::Failed(_) | Phase::Resting | Phase::Stopped)
     }
 
     /// Whether an interpreter is there to be asked, now.
@@ -246,10 +263,13 @@ impl Supervisor {
             match &*phase.borrow_and_update() {
                 Phase::Ready(channel) if channel.is_open() => return Ok(channel.clone()),
                 Phase::Failed(failure) => return Err(failure.clone()),
-                Phase::Stopped => return Err(Self::stopping()),
-                Phase::Stopping if self.stop_wanted() => return Err(Self::stopping()),
+                Phase::Resting | Phase::Stopped | Phase::Stopping => {
+                    if let Some(failure) = self.unwanted() {
+                        return Err(failure);
+                    }
+                }
                 // One that closed its end is about to be replaced.
-                Phase::Ready(_) | Phase::Starting | Phase::Restarting | Phase::Stopping => {}
+                Phase::Ready(_) | Phase::Starting | Phase::Restarting => {}
             }
             if phase.changed().await.is_err() {
                 return Err(Self::stopping());
@@ -284,13 +304,13 @@ impl Supervisor {
         parameters: Json,
         position: Option<u64>,
     ) -> oneshot::Receiver<Answer> {
-        let refused = self.stop_wanted();
-        if !refused {
+        let refused = self.unwanted();
+        if refused.is_none() {
             self.revive();
         }
         let answer = self.orders.add(method, parameters, position);
-        if refused {
-            self.orders.refuse(&Self::stopping());
+        if let Some(failure) = refused {
+            self.orders.refuse(&failure);
         } else if let Phase::Ready(channel) = &*self.phase.borrow() {
             self.orders.send(channel);
         }
@@ -321,29 +341,14 @@ impl Supervisor {
         }
     }
 
-    /// A fresh interpreter: the present one is stopped, a failed one started.
-    pub fn restart(&self) {
-        let next = if self.process.get().is_some() { Phase::Stopping } else { Phase::Starting };
-        self.phase.send_replace(next); // at once, so that whoever waits does not see the old phase
-        self.wanted.send_modify(|wanted| wanted.generation += 1);
-    }
-
-    /// Stop for good; returns when the process is gone. `drain`: how long running steps may take to finish.
-    pub async fn stop(&self, drain: Duration) {
-        self.wanted.send_modify(|wanted| {
-            wanted.stop.get_or_insert(Stop { drain, hurry: false });
-        });
-        let _ = self.phase.subscribe().wait_for(|phase| matches!(phase, Phase::Stopped)).await;
-    }
-
-    /// Do not wait for the interpreter any longer.
-    pub fn hurry(&self) {
-        self.wanted.send_modify(|wanted| wanted.stop = Some(Stop { drain: Duration::ZERO, hurry: true }));
-    }
-
     /// Whether orders wait for an interpreter that is, or soon will be there.
     pub fn has_orders(&self) -> bool {
         self.drives() && !self.orders.is_empty()
+    }
+
+    /// The settings that come before `config.toml`.
+    pub fn settings(&self) -> &[String] {
+        &self.settings.settings
     }
 
     /// The `interpreter` part of `host status`.

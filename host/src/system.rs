@@ -1,10 +1,11 @@
 //! The few system calls that std and tokio have no safe form for.
 #![allow(unsafe_code)] // system calls on plain integers and descriptors; each says why it is sound
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -36,6 +37,24 @@ pub fn memory_file(name: &CStr) -> io::Result<File> {
     let fd = checked(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) })?;
     // SAFETY: a new descriptor that nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
+}
+
+/// What a file system takes yet.
+pub struct Room {
+    /// In bytes, for users who are not root.
+    pub free: u64,
+    pub read_only: bool,
+}
+
+pub fn room(path: &Path) -> io::Result<Room> {
+    let path = CString::new(path.as_os_str().as_encoded_bytes())?;
+    // SAFETY: an all-zero statvfs is valid and filled by the call; the path ends with a zero.
+    let found = unsafe {
+        let mut found: libc::statvfs = std::mem::zeroed();
+        checked(libc::statvfs(path.as_ptr(), &raw mut found))?;
+        found
+    };
+    Ok(Room { free: found.f_bavail * found.f_frsize, read_only: found.f_flag & libc::ST_RDONLY != 0 })
 }
 
 /// Bytes of memory that a process has resident; 0 once it is gone.

@@ -4,6 +4,8 @@
 //! are read by their layout; everything else is first turned into those (`crate::extensions`), which may run any Python code.
 //! So whatever lies in a container is held by a reference of the arena's own, and sizes are read anew wherever other code may
 //! have run.
+//!
+//! Public for `tests/benchmarks/ffi_bench.rs`.
 
 mod arena;
 mod buffers;
@@ -11,9 +13,11 @@ mod from_pit;
 mod keys;
 mod to_pit;
 
-pub(crate) use arena::Arena;
-pub(crate) use from_pit::{from_raw, scalar_object};
-pub(crate) use to_pit::{scalar, to_raw};
+pub use arena::Arena;
+pub use from_pit::from_raw;
+pub(crate) use from_pit::scalar_object;
+pub(crate) use to_pit::scalar;
+pub use to_pit::to_raw;
 
 /// Values nested deeper than this are refused; a cycle is found the same way.
 pub(crate) const MAX_DEPTH: usize = 100;

@@ -13,12 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use libc::{c_int, c_void, siginfo_t};
 use pyo3::prelude::*;
+use symphony_pit_journal::forked;
 
 use crate::pulse::{
-    BEAT, BYTES, CRASH_SIGNAL, CRASH_STEP, DUMP_SIGNAL, LOCK_BEAT, LOOP_BEAT, LOOP_THREAD, NATIVE_BEAT,
-    NATIVE_THREAD, STEP_BYTES, STEPS, STEPS_AT, THREAD_BYTES, THREADS, THREADS_AT,
+    BEAT, BYTES, CALLS_AT, CRASH_SIGNAL, CRASH_STEP, DUMP_SIGNAL, LOCK_BEAT, LOOP_BEAT, LOOP_THREAD,
+    METHODS_AT, NATIVE_BEAT, NATIVE_THREAD, STARTED, STEP_BYTES, STEPS, STEPS_AT, THREAD_BYTES, THREADS,
+    THREADS_AT,
 };
-use crate::system;
+use crate::{recent_calls, system};
 
 /// Deadly signals that code raises by itself.
 const DEADLY: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGABRT, libc::SIGFPE, libc::SIGILL];
@@ -160,6 +162,9 @@ struct Vitals {
 
 impl Vitals {
     fn set_step(&self, step: u32) {
+        if forked() {
+            return; // the memory is the parent's
+        }
         let base = self.memory.0.as_ptr() as usize;
         let (known, mut at) = PLACE.get();
         if known != base {
@@ -193,6 +198,11 @@ impl Vitals {
             memory.beat(NATIVE_BEAT);
             std::thread::Builder::new().name("symphony-pulse".to_owned()).spawn(beat)?;
             OWNER.store(std::process::id().cast_signed(), Ordering::Relaxed);
+            // SAFETY: within the mapping, aligned, and never unmapped, as the next line sees to.
+            unsafe {
+                let base = memory.0.as_ptr();
+                recent_calls::show(base.add(CALLS_AT).cast(), base.add(METHODS_AT));
+            }
             WATCHED.store(Arc::into_raw(memory.clone()).cast_mut(), Ordering::Release); // for ever
         }
         let free = (STEP_COUNT..2 * STEP_COUNT).rev().collect();
@@ -262,7 +272,8 @@ impl Vitals {
     fn end(&self, step: u32) {
         if step != 0 {
             self.memory.describe(step, "");
-            let next = step.checked_add(STEP_COUNT).unwrap_or(step % STEP_COUNT + STEP_COUNT);
+            let later = step + STEP_COUNT;
+            let next = if later < STARTED { later } else { step % STEP_COUNT + STEP_COUNT };
             self.free.lock().unwrap_or_else(PoisonError::into_inner).push(next);
         }
     }
@@ -272,9 +283,45 @@ impl Vitals {
         self.set_step(step);
     }
 
-    /// And no more.
+    /// And no more. A forked child that comes here returns from the step to the engine, which is its parent's: it ends.
     fn leave(&self) {
+        if forked() {
+            end_child();
+        }
         self.set_step(0);
+    }
+
+    /// From now on this thread executes what it was made for; the step started it.
+    fn enter_thread(&self, starter: u32) {
+        self.set_step(starter | STARTED);
+    }
+
+    /// The thread ends, and somebody else may have its place.
+    fn leave_thread(&self) {
+        self.set_step(0);
+        let (_, at) = PLACE.replace((0, 0));
+        if at != 0 && !forked() {
+            self.memory.word(at).store(0, Ordering::Release);
+        }
+    }
+}
+
+/// End a forked child that takes itself for the interpreter.
+fn end_child() -> ! {
+    const WORDS: &[u8] =
+        b"symphony: a step's forked child came back to the engine and was ended; os._exit ends it earlier\n";
+    // SAFETY: a constant of its own length; ending the process is what is meant.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, WORDS.as_ptr().cast(), WORDS.len());
+        libc::_exit(1)
+    }
+}
+
+/// End this process if it is a forked child of one that had a Pit open.
+#[pyfunction]
+fn end_forked_child() {
+    if forked() {
+        end_child();
     }
 }
 
@@ -334,5 +381,6 @@ unsafe fn hand_over(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(end_forked_child, module)?)?;
     module.add_class::<Vitals>()
 }

@@ -23,10 +23,12 @@ from tests.benchmarks import artifacts  # noqa: E402
 from tests.benchmarks.awaits import await_figures  # noqa: E402
 from tests.benchmarks.calls import call_figures, other_ways, pool_figure  # noqa: E402
 from tests.benchmarks.commands import command_figures  # noqa: E402
+from tests.benchmarks.events import event_figures  # noqa: E402
 from tests.benchmarks.graphs import graph_figures  # noqa: E402
 from tests.benchmarks.leases import lease_figures  # noqa: E402
 from tests.benchmarks.measure import Figure, figure, percentile  # noqa: E402
 from tests.benchmarks.native_build import imported, native_libraries  # noqa: E402
+from tests.benchmarks.processes import process_figures  # noqa: E402
 from tests.benchmarks.steps import machine_figures, step_figures  # noqa: E402
 from tests.benchmarks.values import value_figures  # noqa: E402
 
@@ -98,6 +100,8 @@ def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         yield log_replay_figure(direct, folder)
     yield from command_figures()
+    yield from event_figures()
+    yield from process_figures()
 
 
 def machine() -> str:

@@ -11,7 +11,18 @@ import pytest
 
 from symphony import _host
 from symphony.core_components import core_components
-from tests.benchmarks import artifacts, awaits, calls, commands, graphs, leases, steps, values
+from tests.benchmarks import (
+    artifacts,
+    awaits,
+    calls,
+    commands,
+    events,
+    graphs,
+    leases,
+    processes,
+    steps,
+    values,
+)
 from tests.python.operations import alive
 
 if TYPE_CHECKING:
@@ -35,7 +46,7 @@ def check(figures: list[Figure]) -> None:
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "CALLS", 100)
+    monkeypatch.setattr(calls, "CALLS", 20)
     monkeypatch.setattr(calls, "REPEATS", 2)
     for name, value in (("READY", 100), ("SINGLE", 10), ("FLIGHT", 20), ("REPEATS", 2)):
         monkeypatch.setattr(awaits, name, value)
@@ -43,14 +54,16 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "CONCURRENT", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
     monkeypatch.setattr(commands, "REPEATS", 1)
-    monkeypatch.setattr(graphs, "STEPS", 100)
-    monkeypatch.setattr(graphs, "SIZES", ((2_000, 1), (3_000, 1)))
-    monkeypatch.setattr(leases, "QUEUED", 50)
+    monkeypatch.setattr(events, "STEPS", 8)
+    monkeypatch.setattr(processes, "REPEATS", 1)
+    monkeypatch.setattr(graphs, "STEPS", 40)
+    monkeypatch.setattr(graphs, "SIZES", ((500, 1), (800, 1)))
+    monkeypatch.setattr(leases, "QUEUED", 20)
     monkeypatch.setattr(leases, "REPEATS", 1)
     monkeypatch.setattr(artifacts, "SMALL", 10)
     monkeypatch.setattr(artifacts, "REPEATS", 1)
     monkeypatch.setattr(artifacts, "LARGE", 1 << 20)
-    monkeypatch.setattr(artifacts, "MANY", 3_000)
+    monkeypatch.setattr(artifacts, "MANY", 800)
 
 
 @pytest.mark.usefixtures("_quick")
@@ -113,3 +126,14 @@ def test_scale(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_quick")
 def test_commands() -> None:
     check(list(commands.command_figures()))
+
+
+@pytest.mark.usefixtures("_quick")
+def test_events() -> None:
+    check(list(events.event_figures()))
+
+
+@pytest.mark.subprocess
+@pytest.mark.usefixtures("_quick")
+def test_processes() -> None:
+    check(list(processes.process_figures()))

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use symphony_dag_tracker::records::{Event, Outcome, RunControl, RunStatus};
+use symphony_dag_tracker::records::{Event, Finished, Outcome, RunControl, RunStatus};
 
 use run_log::RunLog;
 use stand_in::StandIn;
@@ -362,11 +362,11 @@ fn who_waits_is_told_what_happens() {
             ["progress", "", "m"],
             ["attempt_failed", "queued", "boom"],
             ["step_finished", "cached", ""],
+            ["run_finished", "completed", ""],
         ])
     );
     assert!(
-        watching
-            .events
+        watching.events[..4]
             .iter()
             .all(|event| event["run"] == RUN && event["name"] == "step" && event["key"] == "a")
     );
@@ -399,10 +399,10 @@ fn a_slow_subscriber_loses_events_and_is_told_but_never_an_answer() {
         "others do not wait for the slow one"
     );
     assert_eq!(slow.answer(id)["result"]["status"], "completed");
-    let told = slow.events.iter().filter(|event| event["kind"] == "step_started").count();
-    let dropped: u64 = slow.events.iter().filter_map(|event| event["dropped"].as_u64()).sum();
-    assert!(dropped > 0 && told >= 8192, "{dropped} dropped, {told} told");
-    assert_eq!(told as u64 + dropped, 30_000);
+    let told = slow.events.iter().filter(|event| event["kind"] != "lost").count();
+    let lost: u64 = slow.events.iter().filter_map(|event| event["lost"].as_u64()).sum();
+    assert!(lost > 0 && told >= 8192, "{lost} lost, {told} told");
+    assert_eq!(told as u64 + lost, 30_001, "the steps and the run's end");
 }
 
 #[test]
@@ -694,7 +694,7 @@ fn a_broken_python_ends_a_host_that_was_started_for_a_run_but_not_one_that_stays
     assert_eq!(client.error("workflows.list", json!({})).2, 9);
     assert_eq!(client.result("runs.list", json!({})), json!([]), "history works");
     stand_in.behave("");
-    assert_eq!(client.result("host.restart", json!({}))["interpreter"]["state"], "ready");
+    assert_eq!(client.result("conductor.restart", json!({}))["state"], "ready");
 }
 
 #[test]
@@ -945,4 +945,178 @@ fn a_run_waits_for_a_person_is_shown_and_ends_a_wait_that_asks_for_it() {
     assert_eq!(status(), "running");
     log.write(RUN, 8, &Event::RunFinished { status: RunStatus::Completed, payload: b"={}" });
     assert_eq!(whole.answer(to_the_end)["result"]["status"], "completed");
+}
+
+#[test]
+fn an_interpreter_that_was_stopped_on_request_starts_on_request_only() {
+    let stand_in = StandIn::new();
+    let mut daemon = Daemon::start(&stand_in, |command| {
+        command.arg("--linger").env("SYMPHONY_LINGER", "0.3");
+    });
+    let log = RunLog::open(&stand_in.home);
+    log.accept(RUN, "w.w", 1);
+    drop(log);
+    let (mut client, mut waiting) = (daemon.client(), daemon.client());
+    let id = waiting.ask("runs.wait", &json!({"run": RUN, "events": true}));
+    let pid = client.result("conductor.status", json!({}))["pid"].as_u64().unwrap();
+    let stopped = client.result("conductor.stop", json!({"drain": 1}));
+    assert_eq!((&stopped["state"], &stopped["pid"]), (&json!("stopped"), &Value::Null));
+    assert!(!alive(pid));
+    assert_eq!(client.result("conductor.stop", json!({}))["state"], "stopped", "once is enough");
+    for (method, parameters) in [
+        ("pit.list", json!({})),
+        ("workflows.run", json!({"workflow": "w.w"})),
+        ("runs.resume", json!({"run": RUN})),
+    ] {
+        let (kind, message, exit) = client.error(method, parameters);
+        assert_eq!((kind.as_str(), exit), ("HostUnavailable", 9), "{method}");
+        assert_eq!(message, "the interpreter was stopped on request", "{method}");
+    }
+    assert_eq!(client.result("runs.get", json!({"run": RUN}))["status"], "pending");
+    assert_eq!(client.result("host.status", json!({}))["interpreter"]["state"], "stopped");
+    let seen = stand_in.seen().len();
+
+    let started = client.result("conductor.start", json!({}));
+    assert_eq!((&started["state"], &started["restarts"]), (&json!("ready"), &json!(0)));
+    assert_eq!(client.result("conductor.start", json!({}))["pid"], started["pid"], "it is there");
+    assert_eq!(stand_in.seen().len(), seen + 1, "one more was configured");
+    let log = RunLog::open(&stand_in.home);
+    log.write(RUN, 2, &finish(b"={}"));
+    assert_eq!(waiting.answer(id)["result"]["status"], "completed", "who waited still waits");
+    let told: Vec<_> = waiting.events.iter().map(|event| [&event["kind"], &event["state"]]).collect();
+    assert_eq!(
+        json!(told),
+        json!([["interpreter", "stopped"], ["interpreter", "ready"], ["run_finished", "completed"]])
+    );
+    client.result("host.stop", json!({}));
+    assert_eq!(daemon.end(), Some(0));
+}
+
+#[test]
+fn a_subscriber_is_told_what_it_asked_for_and_nothing_else() {
+    let stand_in = StandIn::new();
+    let daemon = Daemon::ready(&stand_in);
+    let log = RunLog::open(&stand_in.home);
+    let other = "01jd3k0000000000000000000b";
+    log.accept(RUN, "w.w", 1_700_000_000_000_000);
+    let mut client = daemon.client();
+    let mut subscribe = |what: Value| client.result("events.subscribe", what)["subscription"].clone();
+    let all = subscribe(json!({}));
+    let one = subscribe(json!({"run": "01jd3k"}));
+    let named = subscribe(json!({"workflow": "symphony-v:v", "kinds": ["run_accepted", "run_finished"]}));
+    let never = subscribe(json!({"kinds": ["progress"]}));
+    log.accept(other, "v.v", 2);
+    log.write(RUN, 1_700_000_001_500_000, &started("a"));
+    log.write(other, 3, &started("b"));
+    let batch = Event::StepsFinished {
+        steps: vec![Finished {
+            key: "a",
+            name: "step",
+            fingerprint: b"",
+            outcome: Outcome::Skipped,
+            payload: b"",
+        }],
+    };
+    log.write(RUN, 4, &batch);
+    log.write(other, 5, &Event::RunFinished { status: RunStatus::Failed, payload: b"={}" });
+    let id = client.ask("runs.wait", &json!({"run": other}));
+    client.answer(id);
+    let told = |number: &Value| {
+        let mine = client.events.iter().filter(|event| event["subscription"] == *number);
+        json!(
+            mine.map(|event| ["run", "kind", "key", "name", "state"].map(|name| event[name].clone()))
+                .collect::<Vec<_>>()
+        )
+    };
+    let accepted = json!([other, "run_accepted", "", "v.v", "running"]);
+    let began = json!([RUN, "step_started", "a", "step", "running"]);
+    let skipped = json!([RUN, "step_finished", "a", "step", "skipped"]);
+    let failed = json!([other, "run_finished", "", "v.v", "failed"]);
+    let stranger = json!([other, "step_started", "b", "step", "running"]);
+    assert_eq!(told(&all), json!([accepted, began, stranger, skipped, failed]));
+    assert_eq!(told(&one), json!([began, skipped]));
+    assert_eq!(told(&named), json!([accepted, failed]));
+    assert_eq!(told(&never), json!([]));
+    assert!(client.events.iter().any(|event| event["time"] == "2023-11-14T22:13:21.500Z"));
+
+    client.events.clear();
+    client.result("events.unsubscribe", json!({"subscription": all}));
+    client.result("events.unsubscribe", json!({"subscription": one}));
+    let mut quick = daemon.client();
+    assert_eq!(quick.error("events.unsubscribe", json!({"subscription": named})).2, 3, "it is another's");
+    log.write(RUN, 6, &finish(b"={}"));
+    client.call("runs.wait", json!({"run": RUN}));
+    assert_eq!(client.events, Vec::<Value>::new());
+}
+
+/// What `symphonyd --stdio` writes for these lines before it ends, and its exit code.
+fn spoken(stand_in: &StandIn, lines: &str) -> (Vec<Value>, Option<i32>) {
+    let mut command = symphonyd();
+    command.arg("--home").arg(&stand_in.home).arg("--python").arg(stand_in::python());
+    command.args(["--prefix", PREFIX, "--stdio"]).env("XDG_RUNTIME_DIR", stand_in.folder.path());
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    process.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let Output { stdout, status, .. } = process.wait_with_output().unwrap();
+    let text = String::from_utf8(stdout).unwrap();
+    (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), status.code())
+}
+
+#[test]
+fn a_sidecar_speaks_on_its_pipes_and_ends_with_them() {
+    const STATUS: &str = r#"{"jsonrpc": "2.0", "id": 1, "method": "host.status"}"#;
+    let stand_in = StandIn::new();
+    let (answers, code) = spoken(&stand_in, &format!("{STATUS}\nnonsense\n"));
+    assert_eq!((answers.len(), code), (2, Some(0)), "{answers:?}");
+    assert_eq!(
+        (&answers[0]["result"]["running"], &answers[1]["error"]["code"]),
+        (&json!(true), &json!(-32700))
+    );
+    assert!(!stand_in.home.join("host.json").exists(), "it has ended");
+
+    stand_in.behave("say ImportError: broken\nstart exit 1");
+    let list = r#"{"jsonrpc": "2.0", "id": 1, "method": "runs.list"}"#;
+    assert_eq!(spoken(&stand_in, list).0[0]["result"], json!([]), "history needs no interpreter");
+    stand_in.behave("");
+
+    // As the client of a host that runs: that one stays.
+    let mut daemon = Daemon::start(&stand_in, |command| {
+        command.arg("--linger");
+    });
+    let (answers, code) = spoken(&stand_in, STATUS);
+    assert_eq!((&answers[0]["result"]["pid"], code), (&daemon.line["pid"], Some(0)));
+    let (answers, code) =
+        spoken(&stand_in, &format!("{}\n", r#"{"jsonrpc": "2.0", "id": "s", "method": "host.stop"}"#));
+    assert_eq!((&answers[0]["result"]["stopped"], code), (&json!(true), Some(0)));
+    assert_eq!(daemon.end(), Some(0));
+
+    fs::set_permissions(&stand_in.home, fs::Permissions::from_mode(0o777)).unwrap();
+    let (answers, code) = spoken(&stand_in, STATUS);
+    assert_eq!((&answers[0]["id"], &answers[0]["error"]["data"]["type"]), (&Value::Null, &json!("Refused")));
+    assert_eq!(code, Some(8));
+}
+
+#[test]
+fn a_sidecar_whose_parent_stays_answers_until_it_is_told_to_stop() {
+    let stand_in = StandIn::new();
+    let mut command = symphonyd();
+    command.arg("--home").arg(&stand_in.home).arg("--python").arg(stand_in::python());
+    command.args(["--prefix", PREFIX, "--stdio"]).env("XDG_RUNTIME_DIR", stand_in.folder.path());
+    command.env("SYMPHONY_LINGER", "0.1");
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = process.stdin.take().unwrap();
+    let mut output = BufReader::new(process.stdout.take().unwrap());
+    let mut ask = |method: &str| -> Value {
+        let line = json!({"jsonrpc": "2.0", "id": method, "method": method}).to_string() + "\n";
+        input.write_all(line.as_bytes()).unwrap();
+        let mut answer = String::new();
+        output.read_line(&mut answer).unwrap();
+        serde_json::from_str(&answer).unwrap()
+    };
+    assert_eq!(ask("workflows.list")["result"]["method"], "workflows.list", "it waits for the interpreter");
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(ask("conductor.status")["result"]["state"], "ready", "its parent is a client");
+    assert_eq!(ask("host.stop")["result"], json!({"stopped": true}));
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert_eq!((rest.as_str(), process.wait().unwrap().code()), ("", Some(0)));
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import symphony
+from tests.fixtures.command_line import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,9 +93,8 @@ class Real:
         )
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=120)
-        return process.returncode, out, err
+        done = command("--home", str(self.home), *arguments, cwd=self.folder)
+        return done.returncode, done.stdout, done.stderr
 
     def json(self, *arguments: str) -> tuple[int, Any]:
         code, out, _ = self(*arguments, "--json")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from symphony.cli.output import size
+from tests.fixtures.command_line import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,9 +86,12 @@ class Real:
         self.folder, self.home = folder, folder / "home"
 
     def __call__(self, *arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "symphony", "--home", str(self.home), *arguments]
+        words = ["--home", str(self.home), *arguments]
+        if not how:
+            return command(*words, cwd=self.folder)
         given = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 120, **how}
-        return subprocess.run(command, cwd=self.folder, check=False, **given)
+        program = [sys.executable, "-m", "symphony", *words]
+        return subprocess.run(program, cwd=self.folder, check=False, **given)
 
     def json(self, *arguments: str) -> tuple[int, Any]:
         done = self(*arguments, "--json")

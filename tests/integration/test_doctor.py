@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import symphony
-from symphony import _host
+from symphony import _host, symphonyd
 from symphony.compaction import keep_compact
 from symphony.errors import InvalidInput
+from symphony.home import Home
+from symphony.permissions import exposed
 from symphony.settings import HostSettings, load_settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.fixtures.command_line import command
 
 pytestmark = [pytest.mark.integration, pytest.mark.python, pytest.mark.subprocess]
 
 
 def doctor(home: Path, *options: str) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "symphony", "doctor", "--home", str(home), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = command("doctor", "--home", str(home), *options)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -164,3 +167,72 @@ def test_a_compactor_that_fails_is_told_of_and_does_no_harm(home: Path, tmp_path
     pit.close()
     assert "the log was not compacted" in told[0]
     assert "missing.so" in told[0]
+
+
+def test_what_others_may_change_is_named_with_the_remedy(home: Path) -> None:
+    segment = home / "pit" / "log" / "00000000.seg"
+    segment.chmod(0o646)
+    home.chmod(0o777)
+    assert {(row["where"], row["what"], row["do"]) for row in report(home)["problems"]} == {
+        (str(home), "others may write to it (mode 0777)", f"chmod go-w {home}"),
+        (str(segment), "others may write to it (mode 0646)", f"chmod go-w {segment}"),
+    }
+    code, out, _ = doctor(home)
+    assert (code, f"chmod go-w {segment}" in out) == (1, True)
+
+
+def test_what_belongs_to_others_is_named(home: Path, tmp_path: Path) -> None:
+    library = tmp_path / "code" / "acme.so"
+    library.parent.mkdir(mode=0o777)
+    library.parent.chmod(0o777)
+    library.touch(0o600)
+    own, other = os.geteuid(), os.geteuid() + 1
+    found = exposed(Home(home), [str(library)], uid=own)
+    assert found == [
+        (str(library.parent), "others may write to it (mode 0777)", f"chmod go-w {library.parent}")
+    ]
+    rows = exposed(Home(home), [], uid=other)
+    assert (str(home), f"belongs to uid {own}", f"chown {other} {home}") in rows
+    assert len(rows) > 3
+
+
+def test_the_socket_is_for_its_user_alone(home: Path) -> None:
+    runtime = Path(tempfile.mkdtemp())
+    runtime.chmod(0o755)
+    command = [str(symphonyd.binary()), "--home", str(home), "--python", sys.executable, "--no-plugins"]
+    host = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
+    )
+    try:
+        assert host.stdout is not None
+        socket = Path(json.loads(host.stdout.readline())["socket"])
+        assert socket.parent == runtime / "symphony"
+        modes = [path.stat().st_mode & 0o777 for path in (socket.parent, socket)]
+        assert modes == [0o700, 0o600]
+        if os.geteuid() == 0:  # only root can be somebody else for a moment
+            assert "Permission denied" in answer_to_nobody(socket)
+            socket.parent.chmod(0o755)
+            socket.chmod(0o666)
+            assert "this host is another user's" in answer_to_nobody(socket)
+    finally:
+        host.terminate()
+        host.communicate()
+        shutil.rmtree(runtime)
+
+
+def answer_to_nobody(socket: Path) -> str:
+    """What a process of another user is told."""
+    code = """
+import os, socket, sys
+client = socket.socket(socket.AF_UNIX)
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+client.connect(sys.argv[1])
+client.sendall(b'{"jsonrpc": "2.0", "id": 1, "method": "host.status"}\\n')
+print(client.recv(4096).decode())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(socket)], capture_output=True, text=True, check=False
+    )
+    return done.stdout + done.stderr

@@ -4,47 +4,54 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from symphony.crash_reports import crash_reports
-from symphony.home import Home
+from tests.fixtures.command_line import command
 from tests.fixtures.counted_runs import process_state, request, symphony, until
+from tests.fixtures.deadly_runs import (
+    DEADLY,
+    HANG_AFTER,
+    build_native,
+    executed,
+    forgive,
+    impatient_home,
+    interpreter,
+    result,
+    start,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from symphony.home import Home
 
     Reports = Callable[[], list[Path]]
 
 pytestmark = [pytest.mark.integration, pytest.mark.subprocess, pytest.mark.python]
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
-DEADLY = FIXTURES / "python_modules" / "deadly.py"
-HANG_AFTER = 2.0
-
 
 @pytest.fixture(scope="module")
 def native(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A library that does in C what Python code cannot."""
-    library = tmp_path_factory.mktemp("native") / "deadly.so"
-    compile_it = ["cc", "-shared", "-fPIC", "-O0", "-o", str(library), str(FIXTURES / "deadly.c")]
-    subprocess.run(compile_it, check=True)
-    return str(library)
+    return build_native(tmp_path_factory.mktemp("native"))
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """One host for all: what one test does to it must not hinder the next."""
-    home = Home(tmp_path_factory.mktemp("supervision") / "home")
-    home.path.mkdir(mode=0o700)
-    (home.path / "config.toml").write_text(f"[host]\nhang_after = {HANG_AFTER}\n")
+    home = impatient_home(tmp_path_factory.mktemp("supervision") / "home")
     symphony(home, "host", "start")
     yield home
     symphony(home, "host", "stop")
+
+
+@pytest.fixture(autouse=True)
+def forgiven(home: Home) -> Iterator[None]:
+    yield
+    forgive(home)
 
 
 @pytest.fixture
@@ -54,26 +61,8 @@ def reports(home: Home) -> Callable[[], list[Path]]:
     return lambda: [report for report in crash_reports(home) if report not in before]
 
 
-def start(home: Home, workflow: str, **inputs: Any) -> str:
-    order = {"workflow": f"deadly.{workflow}", "inputs": inputs, "text": {}, "cwd": "/"}
-    return str(request(home, "workflows.run", plugins=[str(DEADLY)], **order)["run"])
-
-
-def result(home: Home, run: str) -> dict[str, Any]:
-    document: dict[str, Any] = request(home, "runs.wait", run=run, events=False)
-    return document
-
-
-def interpreter(home: Home) -> dict[str, Any]:
-    status: dict[str, Any] = request(home, "host.status")["interpreter"]
-    return status
-
-
 def executions(folder: Path, what: str) -> int:
-    try:
-        return (folder / "executed").read_text().splitlines().count(what)
-    except FileNotFoundError:
-        return 0
+    return executed(folder).count(what)
 
 
 def check_quarantine(
@@ -92,6 +81,9 @@ def check_quarantine(
     assert len(gist) <= 10
     assert gist[0] == f"death     {cause}" or cause in gist[0]
     assert "quarantined, its run fails" in text.partition("\n\n")[0]
+    calls = text.partition("Last Pit calls, the newest last:\n")[2].partition("\n\n")[0].splitlines()
+    assert 1 <= len(calls) <= 64
+    assert "  dag_tracker.start_step" in {line.partition(",")[0] for line in calls}
     return text
 
 
@@ -103,13 +95,14 @@ def check_quarantine(
         ("overflow", "loop", "signal 11 (SIGSEGV)"),
         ("overflow", "thread", "signal 11 (SIGSEGV)"),
         ("segfault", "helper", "signal 11 (SIGSEGV)"),
+        ("segfault", "task", "signal 11 (SIGSEGV)"),
     ],
 )
 def test_a_step_that_crashes_three_times_is_quarantined_and_another_run_goes_on(
     home: Home, tmp_path: Path, reports: Reports, native: str, how: str, place: str, cause: str
 ) -> None:
     bystander = start(home, "patience", path=str(tmp_path / "go"), folder=str(tmp_path), steps=3)
-    key = {"loop": "on_loop#0", "thread": "in_thread#0", "helper": "in_helper#0"}[place]
+    key = {"loop": "on_loop#0"}.get(place, f"in_{place}#0")
     run = start(home, "death", how=how, place=place, folder=str(tmp_path), library=native)
     text = check_quarantine(result(home, run), reports(), key, cause, 3)
     assert f"blamed    step {key} of run {run} (deadly.death), plugin deadly" in text
@@ -119,6 +112,18 @@ def test_a_step_that_crashes_three_times_is_quarantined_and_another_run_goes_on(
     (tmp_path / "go").touch()
     assert result(home, bystander)["result"] == [0, 1, 2]
     assert interpreter(home)["liveness"] == "running"
+
+
+def test_a_crash_in_a_thread_of_its_own_makes_a_step_the_only_suspect(
+    home: Home, tmp_path: Path, reports: Reports
+) -> None:
+    bystander = start(home, "patience", path=str(tmp_path / "go"), folder=str(tmp_path), steps=3)
+    run = start(home, "death", how="segfault", place="own", folder=str(tmp_path))
+    check_quarantine(result(home, run), reports(), "in_own_thread#0", "signal 11 (SIGSEGV)", 4)
+    first = reports()[-1].read_text()
+    assert f"suspect   step in_own_thread#0 of run {run} (deadly.death), plugin deadly" in first
+    (tmp_path / "go").touch()
+    assert result(home, bystander)["result"] == [0, 1, 2]
 
 
 def test_a_workflow_whose_own_code_hangs_fails_alone(home: Home, tmp_path: Path, reports: Reports) -> None:
@@ -157,8 +162,7 @@ def test_the_command_line_ends_with_4_and_shows_the_gist(
     home: Home, tmp_path: Path, reports: Reports
 ) -> None:
     words = ["deadly.death", "how=segfault", "place=loop", f"folder={tmp_path}", "--plugin", str(DEADLY)]
-    command = [sys.executable, "-m", "symphony", "run", *words, "--home", str(home.path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = command("run", *words, "--home", str(home.path))
     assert ended.returncode == 4, ended.stderr
     assert f"see {reports()[0]}" in ended.stderr
     run = symphony(home, "runs", "list", "--status", "failed")[0]["run"]
@@ -223,13 +227,13 @@ def test_a_core_file_is_left_only_where_it_is_asked_for(home: Home) -> None:
     soft, hard = core_limit(home)
     assert soft == "0"
     (home.path / "config.toml").write_text(f"[host]\nhang_after = {HANG_AFTER}\ncore_dumps = true\n")
-    request(home, "host.restart")
+    request(home, "conductor.restart")
     assert core_limit(home) == [hard, hard]
 
 
 def test_kill_stopped_ends_a_stopped_interpreter(home: Home, tmp_path: Path, reports: Reports) -> None:
     (home.path / "config.toml").write_text(f"[host]\nhang_after = {HANG_AFTER}\nkill_stopped = true\n")
-    request(home, "host.restart")
+    request(home, "conductor.restart")
     run = start(home, "patience", path=str(tmp_path / "go"), folder=str(tmp_path))
     os.kill(interpreter(home)["pid"], signal.SIGSTOP)
     until(reports, "the death")

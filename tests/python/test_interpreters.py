@@ -16,14 +16,26 @@ pytestmark = [pytest.mark.python, pytest.mark.subprocess]
 ROOT = Path(__file__).parent.parent.parent
 
 FORKED = """
-import os, sys
+import asyncio, os, sys
+sys.path.insert(0, sys.argv[1])
 from symphony import _host, errors
+from tests.python.operations import Proactor
 
-home, other, *libraries = sys.argv[1:]
+home, other, *libraries = sys.argv[2:]
 pit = _host.open_pit(home, libraries)
 pool = pit.pool_manager
 pool.register("m"); pool.warm("m"); pool.warmed("m", 0.0)
 kept = pit.artifact_store.get(pit.artifact_store.put(b"x" * 100_000))
+
+async def result(operation):
+    return await operation
+
+lease = pool.try_acquire("m")
+loop = Proactor()  # with a thread that the child does not have
+task = loop.create_task(result(pool.acquire_async("m")))
+loop.call_soon(loop.stop)
+loop.run_forever()
+operation = pool.acquire_async("m")
 
 def tried(call):
     try:
@@ -42,14 +54,22 @@ if child == 0:
         pit.flush,
         pit.uncovered,
         lambda: _host.open_pit(other, libraries),
+        lambda: asyncio.run(result(operation)),
+        lambda: asyncio.run(result(operation)),
     ):
         print(tried(call))
     pit.close()
-    del kept, pool, pit  # an end like any other: nothing of the parent's is stopped, waited for or given back
+    task.cancel()
+    task._log_destroy_pending = False
+    # An end like any other: nothing of the parent's is stopped, waited for or given back.
+    del task, operation, kept, pool, pit
     sys.exit(7)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-lease = pool.try_acquire("m")
 pool.release(lease)
+lease = loop.run_until_complete(task)
+pool.release(lease)
+assert loop.run_until_complete(operation) > lease
+loop.close()
 assert bytes(kept[:3]) == b"xxx"
 print("parent goes on as process", _host.lease_holder(home) == os.getpid())
 pit.close()
@@ -57,12 +77,21 @@ pit.close()
 
 
 def test_a_forked_child_is_refused_and_the_parent_goes_on(tmp_path: Path, libraries: dict[str, Path]) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path / "home"), str(tmp_path / "other")]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        FORKED,
+        str(ROOT),
+        str(tmp_path / "home"),
+        str(tmp_path / "other"),
+    ]
     paths = [str(path) for path in libraries.values()]
     done = subprocess.run([*command, *paths], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr == ""
     *refused, last = done.stdout.splitlines()
-    assert len(refused) == 8
+    assert len(refused) == 10
     for line in refused:
         assert line.startswith("the Pit cannot be used in a forked child: it belongs to the parent process.")
         assert '"spawn"' in line

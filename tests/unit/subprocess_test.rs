@@ -38,7 +38,7 @@ impl Observer for Notes {
         self.steps.get()
     }
 
-    fn interpreter(&self, message: &str) {
+    fn interpreter(&self, _state: &str, message: &str) {
         self.told.borrow_mut().push(message.to_owned());
     }
 
@@ -49,6 +49,8 @@ impl Observer for Notes {
     fn begins(&self) {
         self.lives.update(|lives| lives + 1);
     }
+
+    fn unblocked(&self, _notification: &Json) {}
 
     fn blocked(&self, notification: &Json) {
         self.told.borrow_mut().push(format!("blocked in life {}: {}", self.lives.get(), notification.text()));
@@ -91,6 +93,7 @@ fn supervise<T: Future<Output = ()>>(stand_in: &StandIn, test: impl FnOnce(Super
             prefix: "prefix".to_owned(),
             version: "0.1.0".to_owned(),
             no_plugins: false,
+            settings: Vec::new(),
             hash_seed: 42,
             start_limit: Duration::from_millis(1500),
             home: home.clone(),
@@ -159,11 +162,32 @@ fn a_death_is_named_and_the_next_life_begins_at_once() {
         assert_eq!((it.state("restarts"), it.state("last_death")), (json!(1), json!("signal 11 (SIGSEGV)")));
         assert_eq!(
             *it.notes.told.borrow(),
-            ["died by signal 11 (SIGSEGV) and is being restarted", "is back, its runs go on"]
+            ["is ready", "died by signal 11 (SIGSEGV) and is being restarted", "is back, its runs go on"]
         );
         it.call("exit 3").await.unwrap_err();
         it.call("environment").await.unwrap();
         assert_eq!(it.state("last_death"), "exit code 3");
+    });
+}
+
+/// Take the exit status of a dead child, so that nobody else can have it.
+#[allow(unsafe_code)] // std waits only for children that it has started itself
+fn reap(pid: i32) {
+    // SAFETY: a system call that writes nothing.
+    assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }, pid);
+}
+
+#[test]
+fn one_that_somebody_else_has_reaped_is_dead_all_the_same() {
+    supervise(&StandIn::new(), |it| async move {
+        let pid = it.call("environment").await.unwrap()["pid"].as_i64().unwrap();
+        let pid = i32::try_from(pid).unwrap();
+        let kill = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+        assert!(kill.unwrap().success());
+        reap(pid); // and the supervisor, which is on this thread, had no turn yet
+        let _ = it.call("environment").await; // with the dead one's channel it may fail
+        assert_ne!(it.call("environment").await.unwrap()["pid"], pid);
+        assert_eq!((it.state("restarts"), it.state("last_death")), (json!(1), json!("an unknown cause")));
     });
 }
 
@@ -277,6 +301,21 @@ fn five_deaths_without_progress_break_the_circuit_and_an_order_closes_it() {
 }
 
 #[test]
+fn a_stop_that_is_wanted_while_the_next_start_waits_is_one() {
+    let stand_in = StandIn::new();
+    stand_in.behave("start kill 9");
+    let log = stand_in.home.join("logs/symphonyd.log");
+    let starts = || std::fs::read_to_string(&log).unwrap().matches(" started: ").count();
+    supervise(&stand_in, |it| async move {
+        while it.state("restarts") != 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(it.state("state"), "restarting", "for 0.4 s");
+    });
+    assert_eq!(starts(), 4);
+}
+
+#[test]
 fn progress_between_deaths_keeps_it_going() {
     supervise(&StandIn::new(), |it| async move {
         for round in 0..5 {
@@ -380,7 +419,7 @@ fn what_is_no_json_fails_only_its_own_request() {
         let big = it.supervisor.call("pit.call", &parameters.into()).await.unwrap();
         assert_eq!(big.text(), r#"{"value": 1180591620717411303424}"#);
         it.call("progress").await.unwrap();
-        assert_eq!(*it.notes.told.borrow(), [r#"{"done": 1}"#]);
+        assert_eq!(*it.notes.told.borrow(), ["is ready", r#"{"done": 1}"#]);
         assert_eq!(it.state("restarts"), 0);
     });
 }

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from symphony.values.paths import DirectoryPath as DirectoryPath
     from symphony.values.paths import FilePath as FilePath
     from symphony.values.registry import register_types as register_types
+    from symphony.values.secret import Secret as Secret
     from symphony.workflows import step as step
     from symphony.workflows import workflow as workflow
 
@@ -45,6 +46,7 @@ _HOMES: Final = {
     "Handle": "engine.handles",
     "Host": "host",
     "InvalidInput": "errors",
+    "Secret": "values.secret",
     "StepFailed": "errors",
     "SymphonyError": "errors",
     "UpstreamFailed": "errors",

@@ -83,6 +83,10 @@ class Vitals:
     def enter(self, step: int) -> None:
         """From now on this thread executes code of the step."""
     def leave(self) -> None:
+        """And no more. Ends a forked child of the interpreter."""
+    def enter_thread(self, starter: int) -> None:
+        """From now on this thread, which the step started, executes what it was made for."""
+    def leave_thread(self) -> None:
         """And no more."""
 
 def encode(value: Any) -> bytes:
@@ -125,6 +129,9 @@ def async_counts() -> dict[str, int]:
 
 def lease_holder(home: str) -> int | None:
     """Process that holds the Pit lease of a home, if any."""
+
+def end_forked_child() -> None:
+    """End this process if it is a forked child of one that had a Pit open."""
 
 def watch_parent(descriptor: int) -> None:
     """End this process when the peer of a socket goes away. A native thread does it."""

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from symphony.errors import SymphonyError
+from symphony.errors import InvalidInput, SymphonyError
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
@@ -88,8 +88,24 @@ class Channel:
             self._send(answer)
 
     def _send(self, document: dict[str, Any]) -> None:
-        line = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-        self._writer.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        try:
+            line = _line(document)
+        except (TypeError, ValueError, RecursionError) as error:
+            line = _refusal(document, f"the answer cannot be written as JSON: {error}")
+        if len(line) > LINE_LIMIT:
+            line = _refusal(document, f"the answer has {len(line)} bytes, a line has at most 16 MiB")
+        self._writer.write(line)
+
+
+def _line(document: dict[str, Any]) -> bytes:
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def _refusal(document: dict[str, Any], message: str) -> bytes:
+    """Whoever asked must not wait for ever."""
+    error = error_document(InvalidInput(message, hint="ask for a part of it"))
+    return _line({"jsonrpc": "2.0", "id": document.get("id"), "error": error})
 
 
 def error_document(error: BaseException) -> dict[str, Any]:

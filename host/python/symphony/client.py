@@ -10,10 +10,10 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
-from symphony import errors, symphonyd
+from symphony import errors
 from symphony.errors import Conflict, HostUnavailable
 from symphony.remote_errors import error_from
 
@@ -85,6 +85,39 @@ class Client:
         if answer.get("error") is not None:
             raise error_from(answer["error"])
         return answer.get("result")
+
+    def subscribe(self, **interest: Any) -> Iterator[dict[str, Any]]:
+        """Subscribe to events, and give them as they come, until the host goes away.
+
+        The connection serves this subscription alone from now on.
+
+        Parameters
+        ----------
+        interest:
+            ``run``, ``workflow``, ``kinds``, as ``events.subscribe`` takes them.
+
+        Raises
+        ------
+        NotFound
+            There is no such run.
+
+        Example
+        -------
+        >>> for event in connect(home).subscribe(kinds=["run_finished"]):
+        ...     print(event["run"], event["state"])
+        """
+        number = self.request("events.subscribe", interest)["subscription"]
+        self._socket.settimeout(None)
+        return self._events(number)
+
+    def _events(self, number: int) -> Iterator[dict[str, Any]]:
+        while True:
+            try:
+                params = self._receive(None).get("params") or {}
+            except (ConnectionLost, OSError):
+                return
+            if params.get("subscription", number) == number and "kind" in params:
+                yield params
 
     def _receive(self, deadline: float | None) -> dict[str, Any]:
         searched = 0
@@ -166,7 +199,12 @@ def _same_environment(home: Home, entry: dict[str, Any]) -> None:
 
 
 def connect_or_start(
-    home: Home, *, linger: bool = False, note: Callable[[str], None] = lambda text: None
+    home: Home,
+    *,
+    linger: bool = False,
+    settings: Sequence[str] = (),
+    note: Callable[[str], None] = lambda text: None,
+    check: Callable[[], object] = lambda: None,
 ) -> Client:
     """A connection to the home's host, started where none runs.
 
@@ -174,37 +212,58 @@ def connect_or_start(
     ----------
     linger:
         Whether the host stays until it is stopped, also one that runs already.
+    settings:
+        KEY=VALUE words that a host is started with.
     note:
         Is told when one is started.
+    check:
+        Called before one is started; what it raises prevents that.
 
     Raises
     ------
     HostUnavailable
         None could be started.
     Conflict
-        The home is held by another environment's host.
+        The home is held by another environment's host, or by one that was started with other settings.
     """
     for _ in range(3):
         client = connect(home)
         if client is None:
+            from symphony import symphonyd
+
+            check()
             note("starting the host")
-            client = _open(symphonyd.start(home, linger=linger)["socket"])
+            client = _open(symphonyd.start(home, linger=linger, settings=settings)["socket"])
         if client is None:
             continue
         try:
-            client.request("host.linger" if linger else "host.status", timeout=10.0)
+            status = client.request("host.linger" if linger else "host.status", timeout=10.0)
         except (ConnectionLost, TimeoutError):  # it was just leaving
             client.close()
             time.sleep(0.05)
             continue
+        _same_settings(client, home, settings, status)
         return client
     raise HostUnavailable(
-        f"the host of {home.path} goes away as soon as it is asked", hint=symphonyd.logs_hint(home)
+        f"the host of {home.path} goes away as soon as it is asked", hint=f"see {home.host_log}"
+    )
+
+
+def _same_settings(client: Client, home: Home, wanted: Sequence[str], status: dict[str, Any]) -> None:
+    if set(wanted) <= set(status.get("settings") or []):
+        return
+    client.close()
+    theirs = ", ".join(status.get("settings") or ["none"])
+    raise Conflict(
+        f"the host of {home.path} runs already (pid {status.get('pid')}), with other settings: {theirs}",
+        hint="symphony host stop, then try again",
     )
 
 
 def exec_symphonyd() -> NoReturn:
     """The script ``symphonyd``: become the host's program."""
+    from symphony import symphonyd
+
     try:
         program = str(symphonyd.binary())
         os.execv(program, [program, *sys.argv[1:]])
@@ -221,4 +280,6 @@ def ask(home: Home, method: str, params: dict[str, Any] | None = None) -> Any:
                 return client.request(method, params)
             except ConnectionLost:
                 pass
+    from symphony import symphonyd
+
     return symphonyd.query(home, method, params)

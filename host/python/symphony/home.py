@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 import sys
@@ -29,6 +28,8 @@ def resolve_home(option: str | os.PathLike[str] | None = None) -> Path:
         return absolute(chosen)
     data = Path(os.environ.get("XDG_DATA_HOME", ""))
     base = data if data.is_absolute() else Path.home() / ".local" / "share"
+    import hashlib  # not for every command
+
     return base / "symphony" / hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
 
 
@@ -62,6 +63,10 @@ class Home:
         return self.path / "logs"
 
     @property
+    def host_log(self) -> Path:
+        return self.logs / "symphonyd.log"
+
+    @property
     def reports(self) -> Path:
         return self.path / "reports"
 
@@ -72,6 +77,10 @@ class Home:
     @property
     def plugins_toml(self) -> Path:
         return self.path / "plugins.toml"
+
+    @property
+    def plugin_deaths(self) -> Path:
+        return self.path / "plugin_deaths.json"
 
     @property
     def plugins_cache(self) -> Path:
@@ -147,6 +156,25 @@ class Home:
             with contextlib.suppress(OSError):
                 trial.unlink()
         return self
+
+    def hash_seed(self) -> str:
+        """The seed of Python's string hashes: one per home, since a replay must see sets in the same order.
+
+        Raises ``HostUnavailable`` where it cannot be written.
+        """
+        path = self.path / "hash_seed"
+        made = self.path / f".hash-seed-{os.getpid()}"
+        try:
+            if not path.exists():
+                made.touch(mode=0o600)
+                made.write_text(f"{int.from_bytes(os.urandom(4)) or 1}\n")
+                with contextlib.suppress(FileExistsError):  # somebody else was quicker: theirs counts
+                    os.link(made, path)
+            return path.read_text().strip()
+        except OSError as error:
+            raise unusable(path, error) from error
+        finally:
+            made.unlink(missing_ok=True)
 
 
 def unusable(path: Path, error: OSError) -> HostUnavailable:

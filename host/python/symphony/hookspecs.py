@@ -6,16 +6,13 @@ the hook, never more. Nothing here imports a plugin or the native module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
     from symphony.plugins.registry import ComponentRegistry, ModelRegistry, WorkflowRegistry
     from symphony.scheduling import Policy
-
-SYMPHONY_API: Final = 1
-"""The plugin API of this host; a plugin that needs another one says ``symphony_api = N`` in its module."""
 
 hookspec = pluggy.HookspecMarker("symphony")
 hookimpl = pluggy.HookimplMarker("symphony")

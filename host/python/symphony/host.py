@@ -1,24 +1,30 @@
 """``symphony.Host``: run workflows from Python, as ``symphony run`` does from the command line.
 
-It is only a client: plugins, steps and the Pit live in the host's own process and its managed interpreter.
+It is only a client: plugins, steps and the Pit live in the host's own process and its managed interpreter,
+unless it is told to do it all in this process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from symphony import client, running
-from symphony.errors import InterpreterDied, Refused, RunCancelled, WorkflowError
+from symphony.errors import InterpreterDied, RunCancelled, SymphonyError, WorkflowError
 from symphony.home import Home, absolute, resolve_home
 from symphony.running import Order
+from symphony.settings import setting_words
 from symphony.values import json_value
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
+
+    from symphony.in_process import InProcessHost
 
 CANCEL_LIMIT: Final = 30.0
 
@@ -60,16 +66,23 @@ class Host:
     home:
         The home folder; None takes ``SYMPHONY_HOME``, else the environment's own.
     isolated:
-        True runs everything in processes of its own. False (all in this process) is not there yet.
+        True runs everything in processes of its own. False runs it in this one, on threads of its own: for
+        notebooks and tests, where the code of steps is to be looked at. A crash takes everything down then,
+        nobody ends what hangs, and no other host can have the home until this one is closed.
     plugins:
         Files to use as plugins, as with ``--plugin``.
+    settings:
+        Settings that come before those in ``config.toml``, such as ``{"hang_after": 10}``.
 
     Raises
     ------
+    InvalidInput
+        A setting is not known, or its value is wrong.
     HostUnavailable
         No host could be started.
     Conflict
-        The home is held by the host of another environment.
+        The home is held by the host of another environment, or by one that was started with other settings;
+        with ``isolated=False``, by any other.
 
     Example
     -------
@@ -84,22 +97,35 @@ class Host:
         home: str | os.PathLike[str] | None = None,
         isolated: bool = True,
         plugins: Sequence[str | os.PathLike[str]] = (),
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isolated:
-            raise Refused(
-                "Host(isolated=False) is not there yet", hint="use Host(), which runs in processes of its own"
-            )
         self._home = Home(resolve_home(home))
+        self._settings = setting_words(settings or {})
         self._plugins = [absolute(path) for path in plugins]
         self._connection: client.Client | None = None
+        self._here: InProcessHost | None = None
+        if not isolated:
+            from symphony.in_process import InProcessHost  # which imports the native module
+
+            self._here = InProcessHost(self._home, self._settings)
+
+    def _connect(self) -> contextlib.AbstractContextManager[running.Connection]:
+        if self._here is not None:
+            return contextlib.nullcontext(self._here)
+        return client.connect_or_start(self._home, settings=self._settings)
 
     def __enter__(self) -> Self:
-        self._connection = client.connect_or_start(self._home)
+        if self._here is not None:
+            self._here.open()
+        else:
+            self._connection = client.connect_or_start(self._home, settings=self._settings)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
+        if self._here is not None:
+            self._here.close()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -110,10 +136,13 @@ class Host:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self.__exit__(kind, error, at)
+        await asyncio.to_thread(self.__exit__, kind, error, at)
 
     def run(self, workflow: str, /, **inputs: Any) -> RunResult:
-        """Run a workflow and wait for its end. Ctrl-C cancels the run.
+        """Run a workflow and wait for its end.
+
+        Ctrl-C cancels the run; KeyboardInterrupt comes once its end is recorded. After 30 s, or by a second
+        Ctrl-C, it comes all the same, and the run ends as soon as its steps do.
 
         Raises
         ------
@@ -127,12 +156,13 @@ class Host:
             The managed interpreter died on it again and again.
         """
         order = self._order(workflow, inputs)
-        with client.connect_or_start(self._home) as connection:
+        with self._connect() as connection:
             run = running.submit(connection, order)
             try:
-                return result_of(running.wait(self._home, connection, run))
+                return result_of(running.wait(self._connect, connection, run))
             except KeyboardInterrupt:
-                running.cancel(self._home, run)
+                with contextlib.suppress(TimeoutError, SymphonyError):  # what is raised is the interrupt
+                    running.cancel(self._connect, run, CANCEL_LIMIT)
                 raise
 
     async def arun(self, workflow: str, /, **inputs: Any) -> RunResult:
@@ -144,15 +174,16 @@ class Host:
         ...     result = await host.arun("conductor.index", path=".")
         """
         order = await asyncio.to_thread(self._order, workflow, inputs)
-        connection = await asyncio.to_thread(client.connect_or_start, self._home)
-        with connection:
+        with await asyncio.to_thread(self._connect) as connection:
             run = await asyncio.to_thread(running.submit, connection, order)
-            waiting = asyncio.ensure_future(asyncio.to_thread(running.wait, self._home, connection, run))
+            wait = functools.partial(running.wait, self._connect, connection, run)
+            waiting = asyncio.ensure_future(asyncio.to_thread(wait))
             try:
                 return result_of(await asyncio.shield(waiting))
             except asyncio.CancelledError:
-                await asyncio.to_thread(running.cancel, self._home, run)
-                await asyncio.wait([waiting], timeout=CANCEL_LIMIT)
+                with contextlib.suppress(TimeoutError, SymphonyError):
+                    await asyncio.to_thread(running.cancel, self._connect, run, CANCEL_LIMIT)
+                await asyncio.wait([waiting], timeout=1.0)
                 raise
 
     def _order(self, workflow: str, inputs: dict[str, Any]) -> Order:

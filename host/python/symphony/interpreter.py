@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import os
 import platform
+import selectors
 import signal
 import socket
 import sys
@@ -21,14 +22,18 @@ from symphony.artifact_requests import ArtifactRequests
 from symphony.channel import LINE_LIMIT, Channel, UnknownMethod
 from symphony.compaction import keep_compact
 from symphony.core_components import core_components
-from symphony.engine.engine import Engine, log_line
+from symphony.engine.engine import Engine, Notify, OpenLog, log_line
+from symphony.engine.marking import mark_threads
+from symphony.engine.run_log import PitRunLog
 from symphony.errors import Incompatible, InvalidInput, NotFound
+from symphony.limits import Limited, impose
 from symphony.model_requests import ModelRequests
 from symphony.pit_access import OpenPit, open_pit
 from symphony.plugins import PluginHost
-from symphony.settings import load_settings
+from symphony.settings import HostSettings, load_settings
 from symphony.values import json_value
 from symphony.values.codec import native_codec
+from symphony.values.secret import own_process, teller
 from symphony.values.signatures import did_you_mean
 from symphony.vitals import WatchedInterpreter, allow_core_dumps
 
@@ -38,7 +43,15 @@ if TYPE_CHECKING:
     from symphony.artifact_requests import Requests
 
 CHANNEL: Final = 3
-PULSE, STACKS = 6, 7
+PULSE, STACKS, SECRETS = 6, 7, 8
+
+
+class _OwnSelector(selectors.DefaultSelector):
+    """Of this process alone: a child that a step forked off must take no event of its parent's loop."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        _host.end_forked_child()
+        return super().select(timeout)
 
 
 @dataclass(frozen=True)
@@ -52,12 +65,26 @@ class _Ready:
 
 
 class Interpreter:
-    """The requests of the host, one method for each; ``configure`` comes first."""
+    """The requests of the host, one method for each; ``configure`` comes first.
 
-    def __init__(self, channel: Channel, watched: WatchedInterpreter) -> None:
-        self._channel = channel
+    Parameters
+    ----------
+    notify:
+        Called with the method and parameters of notifications for the host.
+    watched:
+        The vital signs of this process; None: nobody watches it.
+    open_log:
+        Gives the log of a run.
+    """
+
+    def __init__(
+        self, notify: Notify, watched: WatchedInterpreter | None = None, open_log: OpenLog = PitRunLog
+    ) -> None:
+        self._notify = notify
         self._watched = watched
+        self._open_log = open_log
         self._ready: _Ready | None = None
+        self._limited = Limited()
         self._resuming: asyncio.Task[None] | None = None
         self._compacting: asyncio.Task[None] | None = None
         self.stopped = asyncio.Event()
@@ -105,6 +132,7 @@ class Interpreter:
         quarantined: list[dict[str, Any]] | None = None,
         suspects: list[tuple[str, str, int]] | None = None,
         commands: list[dict[str, Any]] | None = None,
+        settings: list[str] | None = None,
     ) -> dict[str, Any]:
         if self._ready is not None:
             raise InvalidInput("the interpreter is configured already")
@@ -114,24 +142,24 @@ class Interpreter:
             )
         if prefix != sys.prefix:
             raise Incompatible(f"the host belongs to {prefix}, this interpreter to {sys.prefix}")
-        settings = load_settings(Path(home))
-        if settings.core_dumps:
-            allow_core_dumps()
-        plugins = PluginHost(Path(home), enabled=not no_plugins, imported=self._watched.catch_crashes)
+        chosen = load_settings(Path(home), settings or [])
+        watched = self._watched
+        if watched is None:  # the process is somebody else's
+            plugins = PluginHost(Path(home), enabled=not no_plugins)
+        else:
+            if chosen.core_dumps:
+                allow_core_dumps()
+            self._limited = impose(chosen.limits)
+            plugins = PluginHost(Path(home), enabled=not no_plugins, importing=watched.importing)
         plugins.load_all()
         libraries = [str(path) for path in plugins.components]
         ears = None if notify is None else (notify[0], notify[1])
-        pit = open_pit(home, libraries, notify=ears)
-        engine = Engine(
-            pit.native,
-            plugins,
-            native_codec(),
-            self._channel.notify,
-            health_interval=settings.health_interval,
-            vitals=self._watched.vitals,
-            quarantined=quarantined or [],
-            suspects=suspects or [],
-        )
+        pit = open_pit(home, libraries, notify=ears, settings=chosen)
+        try:
+            engine = self._engine_over(pit, plugins, chosen, quarantined or [], suspects or [])
+        except BaseException:
+            pit.close()
+            raise
         requests = {**ModelRequests(engine.models).methods(), **ArtifactRequests(pit.native).methods()}
         self._ready = _Ready(engine, plugins, pit, requests)
         loop = asyncio.get_running_loop()
@@ -145,10 +173,42 @@ class Interpreter:
             "abi": list(_host.ABI),
             "python": platform.python_version(),
             "pid": os.getpid(),
-            "hang_after": settings.hang_after,
-            "kill_stopped": settings.kill_stopped,
-            "durability": settings.durability,
+            "hang_after": chosen.hang_after,
+            "kill_stopped": chosen.kill_stopped,
+            "limits": self._limited.text,
+            "durability": chosen.durability,
         }
+
+    def _engine_over(
+        self,
+        pit: OpenPit,
+        plugins: PluginHost,
+        settings: HostSettings,
+        quarantined: list[dict[str, Any]],
+        suspects: list[tuple[str, str, int]],
+    ) -> Engine:
+        return Engine(
+            pit.native,
+            plugins,
+            native_codec(),
+            self._notify,
+            health_interval=settings.health_interval,
+            vitals=None if self._watched is None else self._watched.vitals,
+            quarantined=quarantined,
+            suspects=suspects,
+            open_log=self._open_log,
+        )
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, once there is one."""
+        return None if self._ready is None else self._ready.engine
+
+    async def taken_up(self) -> Engine:
+        """The engine, once every run that was left unfinished has been taken up."""
+        if self._resuming is not None:
+            await asyncio.wait([self._resuming])
+        return self._configured.engine
 
     async def _workflows_list(self) -> list[dict[str, Any]]:
         return [
@@ -204,6 +264,7 @@ class Interpreter:
         ready = self._configured
         await asyncio.to_thread(ready.plugins.reload)
         ready.engine.take_over_plugins()
+        await ready.engine.resume_blocked()
         return {}
 
     async def _stop(self, drain: float = 0.0) -> dict[str, Any]:
@@ -213,6 +274,7 @@ class Interpreter:
         if self._ready is not None:
             await self._ready.engine.stop(float(drain))
             self._ready.pit.close()
+        self._limited.leave()
         self.stopped.set()
         return {}
 
@@ -229,30 +291,37 @@ async def _serve(watched: WatchedInterpreter) -> None:
     connection = socket.socket(fileno=CHANNEL)
     reader, writer = await asyncio.open_connection(sock=connection, limit=LINE_LIMIT)
     channel = Channel(reader, writer)
-    interpreter = Interpreter(channel, watched)
+    interpreter = Interpreter(channel.notify, watched)
     serving = asyncio.ensure_future(channel.serve(interpreter.handle))
     stopped = asyncio.ensure_future(interpreter.stopped.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     await channel.flush()
 
 
-def main() -> None:
-    """Serve until the host says stop or goes away, then leave without waiting for threads of steps."""
-    watched = WatchedInterpreter(PULSE, STACKS)
-    # Ctrl-C is for the client. A handler and not SIG_IGN, which child processes of steps would inherit.
-    signal.signal(signal.SIGINT, lambda _signal, _frame: None)
-    _host.watch_parent(CHANNEL)
-    loop = asyncio.new_event_loop()
-    watched.beat_on(loop)
-    serving = loop.create_task(_serve(watched))
-    while not serving.done():
+def run_through(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    """Run the loop until the task is done, whatever steps do on it."""
+    while not task.done():
         try:
-            loop.run_until_complete(serving)
+            loop.run_until_complete(task)
         except (SystemExit, KeyboardInterrupt) as error:
             # From a task that a step made: asyncio lets these out of the loop, and the interpreter goes on.
             log_line(f"a step's task raised {type(error).__name__}; only the step fails")
-        except Exception as error:
-            log_line(f"the interpreter ends: {type(error).__name__}: {error}")
+
+
+def main() -> None:
+    """Serve until the host says stop or goes away, then leave without waiting for threads of steps."""
+    watched = WatchedInterpreter(PULSE, STACKS)
+    mark_threads(watched.vitals)
+    own_process(teller(SECRETS))
+    # Ctrl-C is for the client. A handler and not SIG_IGN, which child processes of steps would inherit.
+    signal.signal(signal.SIGINT, lambda _signal, _frame: None)
+    _host.watch_parent(CHANNEL)
+    loop = asyncio.SelectorEventLoop(_OwnSelector())
+    watched.beat_on(loop)
+    try:
+        run_through(loop, loop.create_task(_serve(watched)))
+    except Exception as error:
+        log_line(f"the interpreter ends: {type(error).__name__}: {error}")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from symphony.pit_types import CorePit
+    from symphony.settings import HostSettings
 else:
     CorePit = object  # the components are only known once a Pit is open
 
@@ -84,6 +85,11 @@ pit = PitAccess()
 """The Pit of this process."""
 
 
+def is_open() -> bool:
+    """Whether this process has a Pit open."""
+    return _current is not None
+
+
 def _opened() -> OpenPit:
     if _current is None:
         raise PitUnavailable(
@@ -106,6 +112,7 @@ def open_pit(
     libraries: list[str] | None = None,
     *,
     notify: tuple[int, int] | None = None,
+    settings: HostSettings | None = None,
 ) -> OpenPit:
     """Open the Pit of a home in this process, as a library, without a host.
 
@@ -119,6 +126,8 @@ def open_pit(
         Further component libraries to load.
     notify:
         Descriptors through which the host learns of new records; only the managed interpreter has them.
+    settings:
+        Used in place of those in the home's ``config.toml``.
 
     Raises
     ------
@@ -142,7 +151,7 @@ def open_pit(
     from symphony import _host
 
     path = Home(resolve_home(home)).ensure().path
-    settings = load_settings(path)
+    settings = settings or load_settings(path)
     core = [str(library) for library in core_components()]
     native = _host.open_pit(
         str(path),

@@ -1,4 +1,4 @@
-"""Start a run on a home's host and wait for its end, through deaths of the host.
+"""Start a run on a host and wait for its end, through deaths of the host.
 
 What ``symphony run`` and ``symphony.Host`` have in common; it shows nothing and runs no workflow itself.
 """
@@ -6,15 +6,14 @@ What ``symphony run`` and ``symphony.Host`` have in common; it shows nothing and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from symphony import client
-from symphony.client import Client, ConnectionLost, Event
+from symphony.client import ConnectionLost, Event
 from symphony.errors import NotFound
-from symphony.plugins import catalog, lookup
 
 if TYPE_CHECKING:
     from symphony.home import Home
@@ -23,13 +22,28 @@ Note = Callable[[str], None]
 HOST_DEATHS: Final = 5
 
 
-@dataclass(frozen=True)
-class Order:
+class Connection(Protocol):
+    """Asks a host, be it a process of its own (``Client``) or this one (``InProcessHost``)."""
+
+    def request(
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        *,
+        event: Event | None = None,
+        timeout: float | None = None,
+    ) -> Any: ...
+
+
+Connect = Callable[[], AbstractContextManager[Connection]]
+
+
+class Order(NamedTuple):
     """What is to be run. ``inputs`` are JSON values, ``text`` raw strings for its hints to read."""
 
     workflow: str
-    inputs: dict[str, Any] = field(default_factory=dict)
-    text: dict[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = MappingProxyType({})
+    text: Mapping[str, str] = MappingProxyType({})
     plugins: Sequence[Path] = ()
 
 
@@ -38,6 +52,8 @@ def resolve(home: Home, order: Order, note: Note = lambda text: None) -> Order:
 
     Raises ``NotFound`` with the closest names, or the error of the plugin that should give the workflow.
     """
+    from symphony.plugins import catalog, lookup  # not read where a host is asked that knows them
+
     files = [catalog.file_state(home, path, note) for path in order.plugins]
     for state in files:
         if state.problem and state.needs_attention:
@@ -47,34 +63,39 @@ def resolve(home: Home, order: Order, note: Note = lambda text: None) -> Order:
     return Order(lookup.workflow(order.workflow, states), order.inputs, order.text, paths)
 
 
-def submit(connection: Client, order: Order) -> str:
+def submit(connection: Connection, order: Order) -> str:
     """Hand the run to the host and return its id, once it is recorded."""
+    return str(submitted(connection, order)["run"])
+
+
+def submitted(connection: Connection, order: Order) -> dict[str, Any]:
+    """As ``submit``; ``run`` and the full name of its ``workflow``."""
     params = {
         "workflow": order.workflow,
-        "inputs": order.inputs,
-        "text": order.text,
+        "inputs": dict(order.inputs),
+        "text": dict(order.text),
         "cwd": str(Path.cwd()),
         "plugins": [str(path) for path in order.plugins],
     }
     try:
-        answer = connection.request("workflows.run", params)
+        answer: dict[str, Any] = connection.request("workflows.run", params)
     except NotFound:
         # The store knows the workflow (see resolve), the host does not yet: the plugin came by plain pip.
         connection.request("plugins.reload")
         answer = connection.request("workflows.run", params)
-    return str(answer["run"])
+    return answer
 
 
 def wait(
-    home: Home,
-    connection: Client,
+    connect: Connect,
+    connection: Connection,
     run: str,
     event: Event | None = None,
     note: Note = lambda text: None,
     *,
     waiting: bool = False,
 ) -> Any:
-    """Wait for a run's end and return its document; a host that dies meanwhile is started again.
+    """Wait for a run's end and return its document; ``connect`` gives a new host for one that dies.
 
     With ``waiting`` also for the moment when nothing goes on before a person answers: its status is then
     ``waiting``, and ``questions`` tells what is asked.
@@ -89,7 +110,7 @@ def wait(
     for attempt in range(HOST_DEATHS):
         time.sleep(0.1 * attempt)
         try:
-            with client.connect_or_start(home) as again:
+            with connect() as again:
                 return again.request("runs.wait", params, event=event)
         except ConnectionLost:
             continue
@@ -99,7 +120,13 @@ def wait(
     )
 
 
-def cancel(home: Home, run: str) -> None:
-    """Cancel a run by a connection of its own, so that one that is waiting is left alone."""
-    with client.connect_or_start(home) as connection:
+def cancel(connect: Connect, run: str, limit: float, event: Event | None = None) -> dict[str, Any]:
+    """Cancel a run and wait for its end, by a connection of its own; return its document.
+
+    Raises ``TimeoutError`` when its steps take longer than ``limit`` seconds; the command is recorded then.
+    """
+    with connect() as connection:
         connection.request("runs.cancel", {"run": run}, timeout=10.0)
+        params = {"run": run, "events": event is not None}
+        document: dict[str, Any] = connection.request("runs.wait", params, event=event, timeout=limit)
+        return document

@@ -1,20 +1,43 @@
-"""The table ``[host]`` of a home's ``config.toml``.
+"""The table ``[host]`` of a home's ``config.toml``, and what is said instead on the command line or in code.
 
 Reads and checks; what a setting means belongs to the module that uses it.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from symphony.errors import InvalidInput
-from symphony.values.signatures import did_you_mean
+from symphony.plugins.names import did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the managed interpreter may use; None: as much as there is.
+
+    Parameters
+    ----------
+    memory:
+        Bytes of the interpreter's own data; where a control group can be made, also of it and all that it
+        starts together.
+    cpus:
+        Processors' worth of time for it and all that it starts, such as 1.5; needs a control group.
+    cpu_time:
+        Seconds of CPU time after which it is ended and started anew.
+    """
+
+    memory: int | None = None
+    cpus: float | None = None
+    cpu_time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +63,8 @@ class HostSettings:
         Whether that holds for a process of which nothing runs at all (a debugger, SIGSTOP), too.
     core_dumps:
         Whether a crash may leave a core file.
+    limits:
+        What the interpreter may use.
 
     Example
     -------
@@ -54,18 +79,26 @@ class HostSettings:
     hang_after: float = 60.0
     kill_stopped: bool = False
     core_dumps: bool = False
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def flush_every(self) -> timedelta:
         return timedelta(seconds=self.flush_interval)
 
 
-_SWITCHES = ("kill_stopped", "core_dumps")
-_CHOICES = {"durability": ("process", "machine"), "log_backend": ("mmap", "pwrite")}
+_SWITCHES: Final = ("kill_stopped", "core_dumps")
+_CHOICES: Final = {"durability": ("process", "machine"), "log_backend": ("mmap", "pwrite")}
+_LIMITS: Final = [known.name for known in fields(Limits)]
+_SETTINGS: Final = [
+    name
+    for known in fields(HostSettings)
+    for name in ([f"limits.{limit}" for limit in _LIMITS] if known.name == "limits" else [known.name])
+]
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 
 
-def load_settings(home: Path) -> HostSettings:
-    """Read the settings of a home; without a file, the defaults.
+def load_settings(home: Path, instead: Iterable[str] = ()) -> HostSettings:
+    """Read the settings of a home; without a file, the defaults. KEY=VALUE words in ``instead`` come first.
 
     Raises
     ------
@@ -76,25 +109,87 @@ def load_settings(home: Path) -> HostSettings:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("host", {})
     except FileNotFoundError:
-        return HostSettings()
+        table = {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path}: {error}") from error
-    if not isinstance(table, dict):
-        raise InvalidInput(f"{path}: host: expected a table")
-    known = [field.name for field in fields(HostSettings)]
-    for key, value in table.items():
-        if key not in known:
-            raise InvalidInput(f"{path}: host.{key}: no such setting", hint=did_you_mean(key, known))
-        _check(path, key, value)
-    return HostSettings(**table)
+    given = _flat(table, f"{path}: host")
+    for name, value in given.items():
+        given[name] = _checked(name, value, f"{path}: host.{name}")
+    given |= parse_settings(instead)
+    limits = {name.partition(".")[2]: given.pop(name) for name in list(given) if name.startswith("limits.")}
+    return HostSettings(**given, limits=Limits(**limits))
 
 
-def _check(path: Path, key: str, value: Any) -> None:
-    if key in _CHOICES:
-        if value not in _CHOICES[key]:
-            raise InvalidInput(f"{path}: host.{key}: expected {' or '.join(_CHOICES[key])}, got {value!r}")
-    elif key in _SWITCHES:
-        if not isinstance(value, bool):
-            raise InvalidInput(f"{path}: host.{key}: expected true or false, got {value!r}")
-    elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 3600:
-        raise InvalidInput(f"{path}: host.{key}: expected seconds from 0 to 3600, got {value!r}")
+def parse_settings(words: Iterable[str]) -> dict[str, Any]:
+    """Settings of KEY=VALUE words, checked: ``limits.memory=2GiB``, ``hang_after=10``.
+
+    Raises
+    ------
+    InvalidInput
+        One is no such word, or its key or value is not known; the closest key is named.
+    """
+    given = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise InvalidInput(f"{word!r} is not KEY=VALUE", hint="--set hang_after=10")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        given[name] = _checked(name, value, f"setting {name}")
+    return given
+
+
+def setting_words(settings: Mapping[str, Any]) -> list[str]:
+    """The words of ``parse_settings`` for settings given in code, checked; ``limits`` may be a dictionary."""
+    words = [
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in _flat(settings, "settings").items()
+    ]
+    parse_settings(words)
+    return words
+
+
+def _flat(table: Any, place: str) -> dict[str, Any]:
+    if not hasattr(table, "items"):
+        raise InvalidInput(f"{place}: expected a table")
+    flat = {}
+    for name, value in table.items():
+        if name != "limits":
+            flat[name] = value
+        else:
+            flat |= {f"limits.{limit}": item for limit, item in _flat(value, f"{place}.limits").items()}
+    return flat
+
+
+def _checked(name: str, value: Any, place: str) -> Any:
+    """The value of a known setting, as the settings hold it."""
+    if name not in _SETTINGS:
+        raise InvalidInput(
+            f"{place}: no such setting", hint=did_you_mean(name, _SETTINGS, f"known: {', '.join(_SETTINGS)}")
+        )
+    if name == "limits.memory":
+        return _bytes(value, place)
+    number = not isinstance(value, bool) and isinstance(value, int | float)
+    if name in _CHOICES:
+        right, wanted = value in _CHOICES[name], " or ".join(_CHOICES[name])
+    elif name in _SWITCHES:
+        right, wanted = isinstance(value, bool), "true or false"
+    elif name == "limits.cpus":
+        right, wanted = number and 0.01 <= value <= 1024, "a number of processors, such as 1.5"
+    elif name == "limits.cpu_time":
+        right, wanted = number and value == int(value) >= 1, "whole seconds"
+    else:
+        right, wanted = number and 0 <= value <= 3600, "seconds from 0 to 3600"
+    if not right:
+        raise InvalidInput(f"{place}: expected {wanted}, got {value!r}")
+    return value
+
+
+def _bytes(value: Any, place: str) -> int:
+    """Bytes, of a number or of text such as ``1.5 GiB``."""
+    found = _SIZE.fullmatch(str(value).strip()) if isinstance(value, int | str) else None
+    if found is None or isinstance(value, bool):
+        raise InvalidInput(f"{place}: expected bytes, such as 2147483648 or 2GiB, got {value!r}")
+    return int(float(found[1]) * (1 << 10 * " KMGT".index(found[2].upper() or " ")))

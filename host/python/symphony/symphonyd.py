@@ -20,6 +20,8 @@ from symphony.home import absolute
 from symphony.remote_errors import error_from
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from symphony.home import Home
 
 START_LIMIT: Final = 45.0
@@ -35,13 +37,15 @@ def binary() -> Path:
     return path
 
 
-def start(home: Home, *, linger: bool = False) -> dict[str, Any]:
+def start(home: Home, *, linger: bool = False, settings: Sequence[str] = ()) -> dict[str, Any]:
     """Start symphonyd and wait until it is ready: ``{"ready", "pid", "socket"}``."""
     program = binary()
     home.ensure_writable()
     command = [str(program), "--home", str(home.path), "--python", sys.executable, "--prefix", sys.prefix]
     if linger:
         command.append("--linger")
+    for setting in settings:
+        command += ["--set", setting]
     with tempfile.TemporaryFile() as complaints:
         try:
             child = subprocess.Popen(
@@ -133,4 +137,4 @@ def query(home: Home, method: str, params: dict[str, Any] | None = None) -> Any:
 
 def logs_hint(home: Home) -> str:
     """Where to look when the host itself fails."""
-    return f"see {home.logs / 'symphonyd.log'}"
+    return f"see {home.host_log}"

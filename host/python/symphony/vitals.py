@@ -12,12 +12,14 @@ import resource
 import signal
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from symphony import _host
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterator
 
 BEAT: Final = 0.25
 # Real-time signals are free for programs; the first ones belong to the C library.
@@ -44,6 +46,18 @@ class WatchedInterpreter:
         faulthandler.register(DUMP_SIGNAL, file=stacks, all_threads=True)
         self.vitals.dumps_on(DUMP_SIGNAL)
         threading.Thread(target=self._beat_lock, name="symphony-lock", daemon=True).start()
+
+    @contextmanager
+    def importing(self, plugin: str) -> Iterator[None]:
+        """Whatever happens to the process meanwhile is this plugin's doing."""
+        number = self.vitals.begin("", "", plugin, "", 0, 0.0, "")
+        self.vitals.enter(number)
+        try:
+            yield
+        finally:
+            self.vitals.leave()
+            self.vitals.end(number)
+            self.catch_crashes()
 
     def catch_crashes(self) -> None:
         """Be the one who handles deadly signals, whatever a plugin's native code has put in place."""

@@ -12,6 +12,7 @@ use symphony_pit_abi::{Error, ErrorKind, Returned, Value, ValueRef};
 
 use super::event_file::EventFile;
 use super::known::known;
+use crate::ending;
 use crate::pit_api::{Callout, Pit, Question};
 use crate::types::{Arena, from_raw, to_raw};
 
@@ -42,6 +43,7 @@ impl Drop for CalloutService {
 #[pymethods]
 impl CalloutService {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        let Ok(_inside) = ending::enter(py) else { return Ok(()) };
         self.event.clear();
         let Some(pit) = self.pit.upgrade() else { return Ok(()) };
         let (callouts, withdrawn) = pit.callouts().take();
@@ -102,6 +104,7 @@ struct Answered {
 #[pymethods]
 impl Answered {
     fn __call__(&self, task: &Bound<'_, PyAny>) {
+        let Ok(_inside) = ending::enter(task.py()) else { return };
         let number = self.question.number;
         let own = self.answering.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
         drop(own);

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use pyo3::exceptions::{PyAttributeError, PyNotImplementedError, PyRuntimeError};
 use pyo3::ffi;
@@ -18,7 +18,8 @@ use symphony_mailbox::{Letter, Mailbox, Posted};
 use super::event_file::EventFile;
 use super::known::known;
 use super::waker::Woken;
-use super::{ending, operation, relay};
+use super::{operation, relay};
+use crate::ending::{self, attached};
 
 /// A number that only grows.
 pub(super) struct Count(AtomicU64);
@@ -56,6 +57,8 @@ pub(super) struct Shared {
     waiting: AtomicPtr<ffi::PyObject>,
     pub event: EventFile,
     pub budget: Budget,
+    /// Until the next turn: a cancellation waits for it. Touched only while attached.
+    pub postponed: AtomicBool,
 }
 
 /// Nanoseconds of a clock that never goes back. By the system call itself: `Instant` takes twice as long.
@@ -96,7 +99,8 @@ impl Shared {
         if waiting.is_null() || unsafe { ffi::PySet_Add(waiting, object) } == 0 {
             return Ok(());
         }
-        Python::attach(|py| Err(PyErr::fetch(py)))
+        // SAFETY: promised by the caller.
+        unsafe { attached(|py| Err(PyErr::fetch(py))) }
     }
 
     /// The object waits no more. While attached, and while the caller has a reference to it, or it goes.
@@ -124,7 +128,7 @@ pub(super) struct Drain {
 #[pymethods]
 impl Drain {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(_inside) = ending::enter() else { return Ok(()) };
+        let Ok(_inside) = ending::enter(py) else { return Ok(()) };
         self.shared.event.clear();
         let mut outcome = Ok(());
         for letter in self.shared.mailbox.take() {
@@ -262,6 +266,7 @@ fn entry_of<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Entry>> 
         mailbox: Mailbox::default(),
         event: EventFile::new()?,
         budget: Budget::default(),
+        postponed: AtomicBool::new(false),
     });
     let drain = Bound::new(py, Drain { shared: Arc::clone(&shared), waiting: waiting.unbind() })?;
     match event_loop.call_method1("add_reader", (shared.event.descriptor(), &drain)) {

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
-use super::ending;
+use crate::ending;
 
 pub(super) struct Known {
     pub running_loop: Py<PyAny>,
@@ -45,7 +45,7 @@ impl Known {
         argument: *mut ffi::PyObject,
         context: *mut ffi::PyObject,
     ) -> PyResult<()> {
-        let Some(_inside) = ending::enter() else { return Ok(()) };
+        let Ok(_inside) = ending::enter(py) else { return Ok(()) };
         let mut args = [event_loop, callback, argument, context];
         let names = if context.is_null() { std::ptr::null_mut() } else { self.context.as_ptr() };
         // SAFETY: live objects, borrowed for the call: the loop, two arguments, and the one that is named.

@@ -1,22 +1,25 @@
 //! An operation of a component while Python awaits it: polled on the loop's thread, woken from any, dropped when given up.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use symphony_mailbox::fairness::Verdict;
 use symphony_pit_abi::{Operation, Returned, STATUS_END, STATUS_OK, STATUS_PENDING};
+use symphony_pit_journal::forked;
 
-use super::ending;
 use super::event_loop::{Guess, Running, Shared, recent, running};
+use super::kept::{Kept, postpone};
 use super::known::known;
 use super::object::Object;
 use super::state::{Asked, Callback, Phase, State, finish, let_go};
 use super::waker::{PollWaker, Woken};
+use crate::gate::refuse_forked;
 use crate::pit_api::Component;
 use crate::types::from_raw;
-use crate::{errors, owned};
+use crate::{ending, errors, owned};
 
 /// What awaiting comes to.
 pub(super) enum Step {
@@ -33,11 +36,14 @@ pub(super) enum Step {
 pub(super) unsafe fn advance(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
     // SAFETY: promised by the caller. No Python runs while it is borrowed.
     let state = unsafe { &mut (*own).state };
+    if state.returned.is_some() {
+        refuse_forked(py)?;
+    }
     match state.phase {
         Phase::Idle if state.is_stream() && state.asked != Asked::Item => {
             return Err(PyRuntimeError::new_err(format!("{}() is iterated by `async for`", state.name())));
         }
-        Phase::Idle | Phase::Woken => {}
+        Phase::Idle | Phase::Kept | Phase::Woken => {}
         Phase::Waiting => {
             return Err(PyRuntimeError::new_err(format!("{}() is being awaited already", state.name())));
         }
@@ -65,9 +71,7 @@ pub(super) unsafe fn advance(py: Python<'_>, own: *mut Object) -> PyResult<Step>
 /// # Safety
 /// As [`advance`].
 unsafe fn resume(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
-    let Some(_inside) = ending::enter() else {
-        return Err(PyRuntimeError::new_err("the interpreter is ending"));
-    };
+    let _inside = ending::enter(py)?;
     // SAFETY: promised by the caller.
     let bound = unsafe { !(*own).state.event_loop.is_null() };
     let asked;
@@ -83,7 +87,16 @@ unsafe fn resume(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
     if bound && state.event_loop != current.event_loop {
         return Err(PyRuntimeError::new_err(format!("{}() is attached to a different loop", state.name())));
     }
-    if state.phase == Phase::Idle && !std::mem::take(&mut state.yielded) {
+    if let Some(kept) = state.kept.take() {
+        // SAFETY: as above; the borrow of the state has ended.
+        return unsafe { conclude(py, own, kept.status, kept.out) };
+    }
+    let mut gives_way = false;
+    if state.phase == Phase::Idle {
+        if !std::mem::take(&mut state.yielded) && current.shared.postponed.load(Relaxed) {
+            state.yielded = true;
+            return Ok(give_way());
+        }
         match current.shared.spend() {
             Verdict::Go => {}
             Verdict::Watch => {
@@ -91,11 +104,7 @@ unsafe fn resume(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
                 current = Guess::from(&actual);
                 actual.watch()?;
             }
-            Verdict::Yield => {
-                state.yielded = true;
-                // SAFETY: attached.
-                return Ok(Step::Yield(unsafe { ffi::Py_NewRef(ffi::Py_None()) }));
-            }
+            Verdict::Yield => gives_way = true,
         }
     }
     let mut out = Returned::EMPTY;
@@ -112,8 +121,37 @@ unsafe fn resume(py: Python<'_>, own: *mut Object) -> PyResult<Step> {
             return unsafe { wait(own, &actual) };
         }
     }
+    if gives_way {
+        // SAFETY: as above.
+        let state = unsafe { &mut (*own).state };
+        (state.phase, state.kept) = (Phase::Kept, Some(Box::new(Kept { status, out })));
+        return Ok(give_way());
+    }
     // SAFETY: as above.
     unsafe { conclude(py, own, status, out) }
+}
+
+/// The task goes on with the next turn of the loop. While attached.
+fn give_way() -> Step {
+    // SAFETY: promised by the caller.
+    Step::Yield(unsafe { ffi::Py_NewRef(ffi::Py_None()) })
+}
+
+/// End an await whose result is kept, though its task was cancelled: that comes again. None where it is to end as it would.
+///
+/// # Safety
+/// As [`advance`].
+pub(super) unsafe fn deliver(
+    py: Python<'_>,
+    own: *mut Object,
+    thrown: &Bound<'_, PyAny>,
+) -> PyResult<Option<Step>> {
+    // SAFETY: promised by the caller.
+    if unsafe { (*own).state.kept.is_none() } || forked() || !postpone(py, thrown)? {
+        return Ok(None);
+    }
+    // SAFETY: as above.
+    unsafe { resume(py, own) }.map(Some)
 }
 
 /// Poll once; no Python runs.

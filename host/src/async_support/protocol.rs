@@ -10,7 +10,7 @@ use pyo3::types::{PyTuple, PyType};
 use super::event_loop::running;
 use super::known::known;
 use super::object::Object;
-use super::operation::{cancelled, schedule};
+use super::operation::{Step, cancelled, deliver, schedule};
 use super::state::{Asked, Callback, Phase, finish, let_go};
 
 type Answer = PyResult<*mut ffi::PyObject>;
@@ -33,10 +33,14 @@ fn invalid_state(py: Python<'_>, message: &str) -> PyErr {
 // SAFETY (all below): called by CPython with a live object of this module's types, attached. The state is never borrowed
 // while Python runs.
 
-/// `throw(exception)`, also as `throw(type, value, traceback)`: the operation is dropped before the exception goes on.
-pub(super) unsafe fn throw(_py: Python<'_>, own: *mut Object, args: &Bound<'_, PyTuple>) -> Answer {
-    unsafe { finish(own, Phase::Finished) };
+/// `throw(exception)`, also as `throw(type, value, traceback)`: the operation is dropped before the exception goes on. A
+/// cancellation that comes when there is a result already waits for the next await.
+pub(super) unsafe fn throw(py: Python<'_>, own: *mut Object, args: &Bound<'_, PyTuple>) -> PyResult<Step> {
     let exception = args.get_item(0)?;
+    if let Some(step) = unsafe { deliver(py, own, &exception) }? {
+        return Ok(step);
+    }
+    unsafe { finish(own, Phase::Finished) };
     let value = args.get_item(1).ok().filter(|value| !value.is_none());
     let exception = match (exception.cast::<PyType>(), value) {
         (Ok(class), Some(value)) if value.is_instance(class)? => value,
@@ -57,7 +61,7 @@ pub(super) unsafe fn close(_py: Python<'_>, own: *mut Object) -> Answer {
 pub(super) unsafe fn cancel(py: Python<'_>, own: *mut Object, message: Option<&Bound<'_, PyAny>>) -> Answer {
     let before = unsafe {
         let state = &mut (*own).state;
-        if matches!(state.phase, Phase::Cancelled | Phase::Finished) {
+        if matches!(state.phase, Phase::Kept | Phase::Cancelled | Phase::Finished) {
             return Ok(truth(false));
         }
         state.phase = Phase::Cancelled;
@@ -87,7 +91,7 @@ pub(super) unsafe fn result(py: Python<'_>, own: *mut Object) -> Answer {
     let state = unsafe { &(*own).state };
     match state.phase {
         Phase::Cancelled => Err(cancelled(py, state)),
-        Phase::Woken | Phase::Finished => Ok(none()),
+        Phase::Kept | Phase::Woken | Phase::Finished => Ok(none()),
         Phase::Idle | Phase::Waiting => Err(invalid_state(py, "the Pit operation is not done")),
     }
 }
@@ -160,7 +164,7 @@ pub(super) unsafe fn remove_done_callback(
 /// `__anext__` of a stream: itself, which awaits the next item.
 pub(super) unsafe fn next_item(_py: Python<'_>, own: *mut Object) -> Answer {
     let state = unsafe { &mut (*own).state };
-    if matches!(state.phase, Phase::Waiting | Phase::Woken) {
+    if matches!(state.phase, Phase::Kept | Phase::Waiting | Phase::Woken) {
         let message = format!("{}() is being iterated already", state.name());
         return Err(PyRuntimeError::new_err(message));
     }

@@ -58,7 +58,7 @@ fn signal(event_loop: &Py<PyAny>, drain: &Py<Drain>) -> bool {
 }
 
 /// No thread of this module attaches from here on. Not while attached: they may be about to.
-pub(super) fn stop_relays() {
+pub(crate) fn stop_relays() {
     let relays = std::mem::take(&mut *RELAYS.lock().unwrap_or_else(PoisonError::into_inner));
     for shared in relays.iter().filter_map(|relay| relay.shared.upgrade()) {
         shared.close();

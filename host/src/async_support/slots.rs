@@ -15,6 +15,7 @@ use super::object::Object;
 use super::operation::{Step, advance};
 use super::protocol;
 use super::state::Phase;
+use crate::ending::attached;
 
 // SAFETY (all below): called by CPython, attached, with live instances of the types made in `object`.
 
@@ -27,8 +28,8 @@ fn guarded<T>(body: impl FnOnce(Python<'_>) -> PyResult<T>) -> Option<T> {
         Ok(Err(error)) => error,
         Err(_) => PyRuntimeError::new_err("the bridge panicked"),
     };
-    // pyo3 counts this thread as detached here, and would put off every reference that the error gives back.
-    Python::attach(|py| error.restore(py));
+    // SAFETY: as above.
+    unsafe { attached(|py| error.restore(py)) };
     None
 }
 
@@ -48,8 +49,12 @@ unsafe extern "C" fn send_slot(
 }
 
 unsafe extern "C" fn iternext(own: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    let step = guarded(|py| unsafe { advance(py, own.cast()) });
-    match step {
+    unsafe { stepped(|py| advance(py, own.cast())) }
+}
+
+/// What is yielded, or null with an exception: for a result, the `StopIteration` that carries it.
+unsafe fn stepped(body: impl FnOnce(Python<'_>) -> PyResult<Step>) -> *mut ffi::PyObject {
+    match guarded(body) {
         Some(Step::Yield(object)) => return object,
         Some(Step::Return(object)) => unsafe {
             // A tuple would be taken for several arguments, an exception for the error itself.
@@ -78,11 +83,12 @@ unsafe extern "C" fn send(own: *mut ffi::PyObject, _value: *mut ffi::PyObject) -
 }
 
 unsafe extern "C" fn throw(own: *mut ffi::PyObject, args: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    let answer = guarded(|py| unsafe {
-        let args = Bound::from_borrowed_ptr(py, args);
-        protocol::throw(py, own.cast(), args.cast::<PyTuple>()?)
-    });
-    answer.unwrap_or(ptr::null_mut())
+    unsafe {
+        stepped(|py| {
+            let args = Bound::from_borrowed_ptr(py, args);
+            protocol::throw(py, own.cast(), args.cast::<PyTuple>()?)
+        })
+    }
 }
 
 /// Methods without arguments.

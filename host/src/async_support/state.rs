@@ -6,8 +6,10 @@ use std::sync::Arc;
 use pyo3::ffi;
 use symphony_mailbox::Letter;
 use symphony_pit_abi::{FLAG_STREAM, Returned};
+use symphony_pit_journal::forked;
 
 use super::event_loop::{Count, Shared};
+use super::kept::Kept;
 use super::object::Object;
 use super::waker::Woken;
 use crate::pit_api::{Component, MethodView};
@@ -19,6 +21,8 @@ pub(super) static DROPPED: Count = Count::new();
 pub(super) enum Phase {
     /// Nobody awaits it: not yet, or, of a stream, not until the next item is asked for.
     Idle,
+    /// Polled to its end, or to an item; the task gives way before it gets what there is.
+    Kept,
     /// Pending; the task sleeps.
     Waiting,
     /// The task's callbacks are queued: it will poll.
@@ -52,8 +56,10 @@ pub(super) struct State {
     pub phase: Phase,
     /// Whether a task is about to wait for it: `_asyncio_future_blocking`.
     pub blocking: bool,
-    /// It gave way to the loop, and polls next.
+    /// It gave way to the loop unpolled, and polls next.
     pub yielded: bool,
+    /// In that phase. Boxed, since it is rare.
+    pub kept: Option<Box<Kept>>,
     pub asked: Asked,
     /// That of the first poll that was pending.
     pub event_loop: *mut ffi::PyObject,
@@ -75,6 +81,7 @@ impl State {
             phase: Phase::Idle,
             blocking: false,
             yielded: false,
+            kept: None,
             asked: Asked::Nothing,
             event_loop: ptr::null_mut(),
             holder: None,
@@ -103,8 +110,15 @@ impl State {
     /// Drop the operation, which cancels it unless it is done, and let no wake of it through any more.
     pub fn release(&mut self) {
         self.forget_wakes();
-        if let Some(mut returned) = self.returned.take() {
+        let operation = self.returned.take();
+        if operation.is_some() {
             DROPPED.add_attached();
+        }
+        let kept = self.kept.take().map(|kept| kept.out);
+        if forked() {
+            return; // what they would give back is the parent's
+        }
+        for mut returned in operation.into_iter().chain(kept) {
             // SAFETY: released once, not read afterwards.
             unsafe { returned.release() };
         }

@@ -14,10 +14,12 @@ use symphony_pit_abi::{FLAG_ASYNC, FLAG_BLOCKING, RawValue, Returned, STATUS_OK,
 
 use super::bind::bind;
 use super::method::{Method, Target};
+use crate::ending::{self, Inside, attached};
 use crate::errors;
 use crate::interrupt;
 use crate::owned;
 use crate::pit_api::MAX_PARAMS;
+use crate::recent_calls;
 use crate::types::{Arena, from_raw, scalar, scalar_object, to_raw};
 
 /// The entry of a method with these flags and so many parameters.
@@ -57,6 +59,7 @@ unsafe extern "C" fn fast<const N: usize>(
         if !ready {
             return general(own, args, count, names);
         }
+        recent_calls::note(method.number);
         let mut out = Returned::EMPTY;
         let status = (method.call)(method.instance, values.as_ptr(), N, &raw mut out);
         if status == STATUS_OK
@@ -65,7 +68,7 @@ unsafe extern "C" fn fast<const N: usize>(
         {
             return object;
         }
-        guarded(|py| finish(py, method.target(), status, out))
+        guarded(|py, _inside| finish(py, method.target(), status, out))
     }
 }
 
@@ -115,23 +118,24 @@ unsafe extern "C" fn general(
     count: ffi::Py_ssize_t,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    guarded(|py| {
+    guarded(|py, inside| {
         // SAFETY: promised by the caller.
-        unsafe { call(py, &*own.cast::<Method>(), args, count.unsigned_abs(), names) }
+        unsafe { call(py, inside, &*own.cast::<Method>(), args, count.unsigned_abs(), names) }
     })
 }
 
-/// Run attached; a panic becomes an exception here, and goes no further.
-fn guarded(body: impl FnOnce(Python<'_>) -> PyResult<*mut ffi::PyObject>) -> *mut ffi::PyObject {
+/// Run attached, while the interpreter does not end; a panic becomes an exception here, and goes no further.
+fn guarded(body: impl FnOnce(Python<'_>, Inside) -> PyResult<*mut ffi::PyObject>) -> *mut ffi::PyObject {
     // SAFETY: CPython calls methods attached.
-    let outcome = catch_unwind(AssertUnwindSafe(|| body(unsafe { Python::assume_attached() })));
+    let py = unsafe { Python::assume_attached() };
+    let outcome = catch_unwind(AssertUnwindSafe(|| ending::enter(py).and_then(|inside| body(py, inside))));
     let error = match outcome {
         Ok(Ok(object)) => return object,
         Ok(Err(error)) => error,
-        Err(panic) => errors::from_panic(&*panic),
+        Err(panic) => errors::from_panic(py, &*panic),
     };
-    // pyo3 counts this thread as detached here, and would put off every reference that the error gives back.
-    Python::attach(|py| error.restore(py));
+    // SAFETY: as above.
+    unsafe { attached(|py| error.restore(py)) };
     ptr::null_mut()
 }
 
@@ -139,6 +143,7 @@ fn guarded(body: impl FnOnce(Python<'_>) -> PyResult<*mut ffi::PyObject>) -> *mu
 /// As for [`general`].
 unsafe fn call(
     py: Python<'_>,
+    inside: Inside,
     method: &Method,
     args: *const *mut ffi::PyObject,
     count: usize,
@@ -168,29 +173,35 @@ unsafe fn call(
             .map_err(|mismatch| mismatch.raise(py, parameter.text))?;
         value.write(converted);
     }
+    recent_calls::note(method.number);
     let mut out = Returned::EMPTY;
-    let invoke = |out: *mut Returned| {
-        // SAFETY: an instance of this method's component, `wanted` values that live for the call.
-        unsafe { (method.call)(method.instance, values.as_ptr().cast(), wanted, out) }
-    };
-    let status = if !blocking {
-        invoke(&raw mut out)
-    } else if let Some(twin) = target.twin.filter(|_| interrupt::on_main_thread()) {
+    // SAFETY: an instance of this method's component, `wanted` values that live for the call; it does not panic.
+    let mut invoke =
+        || unsafe { (method.call)(method.instance, values.as_ptr().cast(), wanted, &raw mut out) };
+    if !blocking {
+        let status = invoke();
+        return finish(py, target, status, out);
+    }
+    if let Some(twin) = target.twin.filter(|_| interrupt::on_main_thread()) {
         // SAFETY: as for `invoke`; the twin takes the same parameters.
-        unsafe {
+        let status = unsafe {
             let values = std::slice::from_raw_parts(values.as_ptr().cast(), wanted);
             interrupt::wait(py, twin, method.instance, values, &mut out)?
+        };
+        return finish(py, target, status, out);
+    }
+    let (status, inside) = inside.detached(py, invoke);
+    match inside {
+        Ok(_inside) => {
+            let object = finish(py, target, status, out);
+            drop(arena); // still inside
+            object
         }
-    } else {
-        // SAFETY: attached now and again before anything of Python is touched; a panic does not cross `invoke`.
-        unsafe {
-            let thread = ffi::PyEval_SaveThread();
-            let status = invoke(&raw mut out);
-            ffi::PyEval_RestoreThread(thread);
-            status
+        Err(ending) => {
+            std::mem::forget(arena);
+            Err(ending)
         }
-    };
-    finish(py, target, status, out)
+    }
 }
 
 /// The object of a result, or the exception of an error; what the component lent is given back.

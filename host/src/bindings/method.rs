@@ -14,6 +14,7 @@ use super::call;
 use crate::gate::Gate;
 use crate::interrupt;
 use crate::pit_api::{Component, MethodView};
+use crate::recent_calls;
 use crate::types::scalar;
 
 pub(super) struct Parameter {
@@ -46,6 +47,8 @@ pub(super) struct Method {
     pub call: unsafe extern "C" fn(*const c_void, *const RawValue, usize, *mut Returned) -> u32,
     pub instance: *const c_void,
     pub gate: *const Gate,
+    /// By which `recent_calls` knows it.
+    pub number: u32,
     target: *mut Target,
 }
 
@@ -146,6 +149,7 @@ pub(super) fn object<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let parameters = parameters(py, method)?;
     let (name, doc) = (CString::new(method.name())?, doc(method)?);
+    let number = recent_calls::number(format!("{}.{}", component.description.name(), method.name()));
     let definition = ffi::PyMethodDef {
         ml_name: name.as_ptr(),
         ml_meth: ffi::PyMethodDefPointer {
@@ -176,6 +180,7 @@ pub(super) fn object<'py>(
         (*this).call = method.raw.call;
         (*this).instance = component.instance();
         (*this).gate = Arc::as_ptr(gate);
+        (*this).number = number;
         (*this).target = Box::into_raw(Box::new(target));
         let module = PyString::new(py, "symphony.pit");
         let definition = &raw mut (*(*this).target).definition;

@@ -1,12 +1,13 @@
 //! One client from its first line to its last answer.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -15,17 +16,25 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::outbox::{Outbox, Ticket};
-use super::request::{Request, answer};
-use super::{Host, methods};
-use crate::failure::{Failure, INVALID_REQUEST};
+use super::request::{Message, Parsed, Request, answer, batch};
+use super::{Host, methods, refusal};
+use crate::failure::Failure;
 use crate::frames::{Frame, Frames};
-use crate::json::Json;
+use crate::runs::Watching;
 
 /// Requests of one client at a time; the next one is not read before an answer was written.
 const REQUESTS: usize = 256;
 /// How often a client that sends nothing more is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 const TURN_AWAY_LIMIT: Duration = Duration::from_secs(1);
+
+/// What the methods may use of the client that calls them.
+#[derive(Default)]
+pub(super) struct Client {
+    pub outbox: Rc<Outbox>,
+    /// By their numbers; they end with the client.
+    pub subscriptions: RefCell<BTreeMap<u64, Watching>>,
+}
 
 /// Counts the client while it is there.
 struct Presence(Rc<Host>);
@@ -47,12 +56,13 @@ impl Drop for Presence {
 pub(super) async fn serve(host: Rc<Host>, stream: UnixStream) {
     let _presence = Presence::new(host.clone());
     let (read, write) = stream.into_split();
-    let outbox = Rc::new(Outbox::default());
+    let client = Rc::new(Client::default());
+    let outbox = client.outbox.clone();
     let mut tasks = JoinSet::new();
     let mut writing = pin!(outbox.write(&write)); // one future to the end: a line must not be left half written
     tokio::select! {
         _ = &mut writing => return,
-        _ = read_all(&host, read, &outbox, &mut tasks) => {}
+        _ = read_all(&host, read, &client, &mut tasks) => {}
     }
     // A client may close its sending side and still wait for answers.
     tokio::select! {
@@ -65,7 +75,7 @@ pub(super) async fn serve(host: Rc<Host>, stream: UnixStream) {
 async fn read_all(
     host: &Rc<Host>,
     read: OwnedReadHalf,
-    outbox: &Rc<Outbox>,
+    client: &Rc<Client>,
     tasks: &mut JoinSet<()>,
 ) -> io::Result<()> {
     let mut frames = Frames::new(read);
@@ -75,24 +85,43 @@ async fn read_all(
         let Ok(place) = room.clone().acquire_owned().await else { return Ok(()) };
         let Some(frame) = frames.next().await? else { return Ok(()) };
         let ticket = Ticket::new(host, place);
-        match frame {
-            Frame::Line(line) if line.iter().all(u8::is_ascii_whitespace) => {}
-            Frame::Line(line) => match Request::parse(&line) {
-                Ok(request) => drop(tasks.spawn_local(handle(host.clone(), outbox.clone(), request, ticket))),
-                Err((id, failure)) => outbox.answer(answer(&id, &Err(failure)), ticket),
-            },
-            Frame::TooLong => {
-                let failure = Failure::invalid("a request has at most 16 MiB").code(INVALID_REQUEST);
-                outbox.answer(answer(&Json::from(Value::Null), &Err(failure)), ticket);
+        let message = match frame {
+            Frame::Line(line) => Message::parse(&line),
+            Frame::TooLong => Message::too_long(),
+        };
+        let (host, client) = (host.clone(), client.clone());
+        tasks.spawn_local(async move {
+            if let Some(answer) = respond(&host, &client, message).await {
+                client.outbox.answer(answer, ticket);
             }
+        });
+    }
+}
+
+async fn respond(host: &Rc<Host>, client: &Rc<Client>, message: Message) -> Option<String> {
+    match message {
+        Message::Nothing => None,
+        Message::Single(request) => handle(host.clone(), client.clone(), request).await,
+        Message::Batch(requests) => {
+            // All at the same time; the answers go when the last one is there.
+            let mut tasks = JoinSet::new();
+            for request in requests {
+                tasks.spawn_local(handle(host.clone(), client.clone(), request));
+            }
+            let answers: Vec<String> = tasks.join_all().await.into_iter().flatten().collect();
+            (!answers.is_empty()).then(|| batch(&answers))
         }
     }
 }
 
-async fn handle(host: Rc<Host>, outbox: Rc<Outbox>, request: Request, ticket: Ticket) {
-    let result = methods::answer(&host, &outbox, &request.method, &request.parameters).await;
-    if let Some(id) = request.id {
-        outbox.answer(answer(&id, &result), ticket);
+/// The answer, where one is wanted.
+async fn handle(host: Rc<Host>, client: Rc<Client>, parsed: Parsed) -> Option<String> {
+    match parsed {
+        Ok(Request { id, method, parameters }) => {
+            let result = methods::answer(&host, &client, &method, &parameters).await;
+            id.map(|id| answer(&id, &result))
+        }
+        Err((id, failure)) => Some(answer(&id, &Err(failure))),
     }
 }
 
@@ -108,6 +137,6 @@ async fn gone(write: &OwnedWriteHalf) {
 
 /// Tell somebody why nobody talks to them.
 pub(super) async fn turn_away(mut stream: UnixStream, failure: Failure) {
-    let line = answer(&Json::from(Value::Null), &Err(failure));
+    let line = format!("{}\n", refusal(failure));
     let _ = timeout(TURN_AWAY_LIMIT, stream.write_all(line.as_bytes())).await;
 }

@@ -7,65 +7,40 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::spawn_local;
 
-use super::commands::{COMMANDS, command};
+use super::client::Client;
+use super::command::command;
+use super::conductor;
 use super::outbox::Outbox;
+use super::run_commands;
+use super::schema::{self, By, Method};
 use super::{DRAIN, Host};
-use crate::failure::{Failure, METHOD_NOT_FOUND, Result};
+use crate::failure::{Failure, Result};
 use crate::json::{Fields, Json, Object};
-use crate::runs::{End, Filter, resume_hint};
+use crate::runs::{End, Filter, Interest, resume_hint};
 use crate::subprocess::Phase;
 
-/// What the interpreter answers as it is, and the fields that it takes.
-const FORWARDED: [(&str, &[&str]); 19] = [
-    ("workflows.list", &[]),
-    ("pit.list", &[]),
-    ("pit.call", &["component", "method", "args"]),
-    ("plugins.reload", &[]),
-    ("models.list", &[]),
-    ("models.load", &["model"]),
-    ("models.unload", &["model"]),
-    ("models.prewarm", &["model"]),
-    ("artifacts.list", &["prefix", "tag", "limit", "after"]),
-    ("artifacts.show", &["artifact"]),
-    ("artifacts.get", &["artifact", "offset", "limit"]),
-    ("artifacts.search", &["query", "tags", "metadata", "media_type", "limit"]),
-    ("artifacts.verify", &["artifact", "after", "limit"]),
-    ("artifacts.cool", &["artifact", "idle", "after", "limit"]),
-    ("artifacts.warm", &["artifact"]),
-    ("artifacts.plan", &["limit", "decision"]),
-    ("artifacts.sweep", &[]),
-    ("artifacts.sweep_step", &["sweep", "batch"]),
-    ("artifacts.sweep_end", &["sweep", "commit"]),
-];
-
-const NAMES: [&str; 9] = [
-    "host.status",
-    "host.stop",
-    "host.restart",
-    "host.linger",
-    "workflows.run",
-    "runs.wait",
-    "runs.list",
-    "runs.get",
-    "runs.resume",
-];
-
-pub(super) async fn answer(
-    host: &Rc<Host>,
-    outbox: &Rc<Outbox>,
-    method: &str,
-    fields: &Fields,
-) -> Result<Json> {
-    if let Some((_, taken)) = FORWARDED.iter().find(|(name, _)| *name == method) {
-        return host.interpreter.call(method, &pass(fields, taken)).await;
+pub(super) async fn answer(host: &Rc<Host>, client: &Client, name: &str, fields: &Fields) -> Result<Json> {
+    let method = Method::of(name, fields)?;
+    match method.by {
+        By::Interpreter => host.interpreter.call(name, &method.pass(fields)).await,
+        By::Command => command(host, method, fields).await,
+        By::Host if run_commands::knows(name) => {
+            run_commands::command(host, named(host, fields)?, name, fields).await
+        }
+        By::Host => own(host, client, name, fields).await,
     }
-    if let Some((_, name, taken)) = COMMANDS.iter().find(|(known, ..)| *known == method) {
-        return command(host, named(host, fields)?, name, taken, fields).await;
-    }
-    match method {
+}
+
+/// What the host itself answers.
+async fn own(host: &Rc<Host>, client: &Client, name: &str, fields: &Fields) -> Result<Json> {
+    match name {
+        "rpc.discover" => Ok(schema::discover()),
         "host.status" => Ok(host.status().into()),
         "host.stop" => stop(host, fields).await,
-        "host.restart" => restart(host).await,
+        "conductor.status" => Ok(host.interpreter.status().into()),
+        "conductor.start" => conductor::start(host).await,
+        "conductor.stop" => conductor::stop(host, fields).await,
+        "conductor.restart" => conductor::restart(host).await,
         "host.linger" => {
             host.linger.set(true);
             Ok(host.status().into())
@@ -74,25 +49,13 @@ pub(super) async fn answer(
         "runs.list" => Ok(host.runs.list(&Filter::from_fields(fields)?, host.interpreter.drives())?.into()),
         "runs.get" => Ok(host.runs.get(&named(host, fields)?, host.interpreter.drives())?.into()),
         "runs.resume" => resume(host, fields).await,
-        "runs.wait" => wait(host, outbox, fields).await,
-        _ => Err(unknown(method)),
+        "runs.graph" => Ok(host.runs.graph(&named(host, fields)?, host.interpreter.drives())?.into()),
+        "runs.explain" => Ok(host.runs.explain(&named(host, fields)?, host.interpreter.drives())?.into()),
+        "runs.wait" => wait(host, &client.outbox, fields).await,
+        "events.subscribe" => subscribe(host, client, fields),
+        "events.unsubscribe" => unsubscribe(client, fields),
+        _ => Err(schema::unknown(name)),
     }
-}
-
-fn unknown(method: &str) -> Failure {
-    let forwarded = FORWARDED.iter().map(|(name, _)| *name);
-    let mut known: Vec<&str> =
-        NAMES.into_iter().chain(forwarded).chain(COMMANDS.iter().map(|(name, ..)| *name)).collect();
-    known.sort_unstable();
-    Failure::not_found(format!("there is no method {method:?}"))
-        .code(METHOD_NOT_FOUND)
-        .hint(format!("one of {}", known.join(", ")))
-}
-
-/// The given fields, as they came.
-fn pass(fields: &Fields, names: &[&str]) -> Json {
-    let given = names.iter().filter_map(|name| Some((*name, fields.json(name)?)));
-    given.fold(Object::default(), |object, (name, value)| object.raw(name, &value)).finish()
 }
 
 /// The run that the field `run` names.
@@ -107,14 +70,28 @@ async fn stop(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     Ok(json!({"stopped": true}).into())
 }
 
-async fn restart(host: &Rc<Host>) -> Result<Json> {
-    host.interpreter.restart();
-    host.interpreter.channel().await?;
-    Ok(host.status().into())
+fn subscribe(host: &Host, client: &Client, fields: &Fields) -> Result<Json> {
+    let run = fields.optional_str("run")?.map(|run| host.runs.resolve(&run)).transpose()?;
+    let interest = Interest { run, ..Interest::from_fields(fields)? };
+    let watching = host.runs.subscribe(interest, &client.outbox);
+    let number = watching.number;
+    client.subscriptions.borrow_mut().insert(number, watching);
+    Ok(json!({"subscription": number}).into())
+}
+
+fn unsubscribe(client: &Client, fields: &Fields) -> Result<Json> {
+    let number = fields.json("subscription").and_then(|number| number.value().as_u64());
+    let ended = number.and_then(|number| client.subscriptions.borrow_mut().remove(&number));
+    match ended {
+        Some(_) => Ok(Object::default().finish()),
+        None => Err(Failure::not_found("this client has no such subscription")
+            .hint("it is the number that events.subscribe answered")),
+    }
 }
 
 async fn run(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     fields.str("workflow")?;
+    host.home.admits()?;
     let run = host.ids.make().map_err(|error| Failure::unavailable(format!("no random numbers: {error}")))?;
     let given = ["workflow", "inputs", "text", "cwd", "plugins"];
     let begun = Object::default().field("run", run.as_str());
@@ -214,9 +191,13 @@ async fn document(host: &Rc<Host>, run: &str, end: &End) -> Result<Json> {
 
 /// What can be answered from the log alone, without a host.
 pub fn offline(runs: &crate::runs::Runs, method: &str, fields: &Fields, driven: bool) -> Result<Value> {
+    Method::of(method, fields)?;
     match method {
         "runs.list" => runs.list(&Filter::from_fields(fields)?, driven),
         "runs.get" => runs.get(&runs.resolve(&fields.str("run")?)?, driven),
-        _ => Err(unknown(method).hint("runs.list and runs.get work without a host")),
+        "runs.graph" => runs.graph(&runs.resolve(&fields.str("run")?)?, driven),
+        "runs.explain" => runs.explain(&runs.resolve(&fields.str("run")?)?, driven),
+        _ => Err(Failure::unavailable(format!("{method} needs a running host"))
+            .hint("runs.list, runs.get, runs.graph and runs.explain work without one")),
     }
 }

@@ -43,7 +43,7 @@ enum Line {
 pub(super) struct Outbox {
     lines: RefCell<VecDeque<Line>>,
     events: Cell<usize>,
-    dropped: Cell<u64>,
+    lost: Cell<u64>,
     filled: Notify,
     emptied: Notify,
     /// Nothing waits and nothing is being written.
@@ -51,9 +51,11 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub fn answer(&self, line: String, ticket: Ticket) {
+    /// Everything is one document without an end of line.
+    pub fn answer(&self, mut document: String, ticket: Ticket) {
         self.confess();
-        self.push(Line::Answer(line, ticket));
+        document.push('\n');
+        self.push(Line::Answer(document, ticket));
     }
 
     fn push(&self, line: Line) {
@@ -70,12 +72,12 @@ impl Outbox {
         )));
     }
 
-    /// Before anything else is sent, say how many events were dropped.
+    /// Before anything else is sent, say how many events were lost.
     fn confess(&self) {
-        let dropped = self.dropped.take();
-        if dropped > 0 {
-            let message = format!("{dropped} events were dropped: this client reads too slowly");
-            self.push_event(&json!({"kind": "dropped", "message": message, "dropped": dropped}));
+        let lost = self.lost.take();
+        if lost > 0 {
+            let message = format!("{lost} events were lost: this client reads too slowly");
+            self.push_event(&json!({"kind": "lost", "message": message, "lost": lost}));
         }
     }
 
@@ -90,6 +92,10 @@ impl Outbox {
     pub async fn write(&self, stream: &OwnedWriteHalf) -> io::Result<()> {
         loop {
             let Some(line) = self.lines.borrow_mut().pop_front() else {
+                if self.lost.get() > 0 {
+                    self.confess(); // also when nothing happens any more
+                    continue;
+                }
                 self.idle.set(true);
                 self.emptied.notify_one();
                 self.filled.notified().await;
@@ -112,7 +118,7 @@ impl Outbox {
 impl Sink for Outbox {
     fn event(&self, parameters: Value) {
         if self.events.get() >= EVENTS {
-            self.dropped.update(|count| count + 1);
+            self.lost.update(|count| count + 1);
             return;
         }
         self.confess();

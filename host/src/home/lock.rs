@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use symphony_pit_journal::holder;
 
 use super::{Home, replace};
 use crate::failure::{Failure, Result};
@@ -50,6 +51,14 @@ impl HostEntry {
     fn answers(&self) -> bool {
         UnixStream::connect(&self.socket).is_ok()
     }
+}
+
+/// The program that has the home without being a host of its own: `Host(isolated=False)`. Its entry has no socket, and counts
+/// for as long as it holds the Pit.
+pub fn in_process(home: &Home) -> Option<i32> {
+    let value: Value = serde_json::from_slice(&fs::read(home.host_json()).ok()?).ok()?;
+    let pid = value["pid"].as_i64().filter(|_| value["isolated"] == Value::Bool(false))?;
+    holder(&home.lease()).filter(|holder| i64::from(*holder) == pid)
 }
 
 /// The host that runs for this home now.
@@ -98,6 +107,13 @@ pub fn acquire(home: &Home, prefix: &str, version: &str) -> Result<Acquired> {
                 ))
                 .hint("stop that host from its own environment, or choose another --home"))
             };
+        }
+        if let Some(pid) = in_process(home) {
+            let home = home.path().display();
+            return Err(Failure::conflict(format!(
+                "home {home} is held by process {pid}, which runs workflows in itself"
+            ))
+            .hint("wait for its end, close its Host, or choose another --home"));
         }
         if Instant::now() > deadline {
             return Err(Failure::conflict(format!(

@@ -40,12 +40,19 @@ impl Filter {
     }
 
     fn takes(&self, row: &RunRow, info: &Value, driven: bool) -> bool {
-        let named =
-            |workflow: &String| info["workflow"] == workflow.as_str() || info["id"] == workflow.as_str();
         self.status.as_deref().is_none_or(|wanted| wanted == status(row, driven))
-            && self.workflow.as_ref().is_none_or(named)
+            && self.workflow.as_ref().is_none_or(|workflow| is_named(info, workflow))
             && self.since.is_none_or(|since| row.accepted >= since)
     }
+}
+
+fn is_named(info: &Value, workflow: &str) -> bool {
+    info["workflow"] == workflow || info["id"] == workflow
+}
+
+/// Whether it is a run of the workflow with this name or id.
+pub(super) fn is_of(row: &RunRow, workflow: &str) -> bool {
+    is_named(&info(row), workflow)
 }
 
 fn info(row: &RunRow) -> Value {
@@ -57,7 +64,7 @@ pub(super) fn workflow(row: &RunRow) -> String {
 }
 
 /// An unfinished run that no interpreter works on is pending, unless it waits for a person anyway.
-fn status(row: &RunRow, driven: bool) -> &'static str {
+pub(super) fn status(row: &RunRow, driven: bool) -> &'static str {
     match row.finished {
         Some((status, _)) => status.name(),
         None if row.paused => "paused",
@@ -68,7 +75,7 @@ fn status(row: &RunRow, driven: bool) -> &'static str {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "differences of times, far below 2^52 µs")]
-fn seconds(from: i64, to: i64) -> f64 {
+pub(super) fn seconds(from: i64, to: i64) -> f64 {
     (to - from).max(0) as f64 / 1e6
 }
 
@@ -88,7 +95,9 @@ fn steps(row: &RunRow) -> Json {
     /// A larger result is not read through for the sake of four numbers.
     const READ: usize = 64 << 10;
     match End::of(row) {
-        Some(End { fields: Some(fields), .. }) if row.payload.len() <= READ && fields.has("steps") => {
+        Some(End { fields: Some(fields), .. })
+            if row.payload.len() <= READ && fields.raw("steps").is_some() =>
+        {
             fields.json("steps").unwrap_or_else(|| counted(row))
         }
         _ => counted(row),
@@ -164,7 +173,7 @@ pub(super) fn waiting(row: &RunRow) -> Option<Value> {
     })
 }
 
-fn step_document(step: &StepRow, driven: bool) -> Value {
+pub(super) fn step_document(step: &StepRow, driven: bool) -> Value {
     let end = step.finished.or_else(|| driven.then(clock::now));
     let seconds = match (step.started.or(step.finished), end) {
         (Some(start), Some(end)) => json!(seconds(start, end)),

@@ -24,14 +24,20 @@ pub(super) struct Death {
     pub ready_for: Duration,
     /// The step that did it, if that is certain.
     pub blamed: Option<Step>,
+    /// The step that started the thread that did it.
+    pub suspect: Option<Step>,
     pub in_flight: Vec<Step>,
     pub stacks: String,
+    /// The last Pit calls: how many in a row, and which.
+    pub calls: Vec<(usize, String)>,
     /// The last that it and all it started wrote.
     pub output: String,
     /// Bytes, when it was last looked at.
     pub resident: u64,
     /// Processes that the kernel killed for lack of memory meanwhile.
     pub starved: u64,
+    /// In words; empty: none.
+    pub limits: String,
     pub versions: String,
 }
 
@@ -39,18 +45,27 @@ impl Death {
     /// What it died by, and in which step.
     pub fn summary(&self) -> String {
         match &self.blamed {
-            Some(step) if !self.cause.contains(&step.run) => format!("{} in {}", self.cause, step.describe()),
+            Some(step) if step.is_import() || !self.cause.contains(&step.run) => {
+                format!("{} in {}", self.cause, step.describe())
+            }
             _ => self.cause.clone(),
         }
     }
 
     /// The head of the report: at most ten lines, without an empty one.
     fn gist(&self, now: i64, verdict: &str) -> String {
+        let named = |step: &Step| format!("{}, plugin {}", step.describe(), step.plugin);
         let blamed = match (&self.blamed, self.in_flight.len()) {
-            (Some(step), _) => format!("{}, plugin {}", step.describe(), step.plugin),
+            (Some(step), _) if step.is_import() => step.describe(),
+            (Some(step), _) => named(step),
             (None, 0) => "nobody; no step was in flight".to_owned(),
             (None, 1) => "nobody; one step was in flight".to_owned(),
             (None, count) => format!("nobody; {count} steps were in flight"),
+        };
+        let suspect = match &self.suspect {
+            Some(step) if step.is_import() => step.describe(),
+            Some(step) => format!("{}, which started the thread", named(step)),
+            None => String::new(),
         };
         #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
         let memory = self.resident as f64 / f64::from(1 << 20);
@@ -62,8 +77,10 @@ impl Death {
             ("death", self.cause.clone()),
             ("time", clock::iso(now)),
             ("process", format!("{}, ready for {:.1} s", self.pid, self.ready_for.as_secs_f64())),
-            ("memory", format!("{memory:.1} MiB when last looked at{starved}")),
+            ("memory", format!("{memory:.1} MiB when last looked at{starved}{}", self.shortage())),
+            ("limits", self.limits.clone()),
             ("blamed", blamed),
+            ("suspect", suspect),
             ("verdict", verdict.to_owned()),
             ("versions", self.versions.clone()),
         ];
@@ -74,6 +91,12 @@ impl Death {
         })
     }
 
+    /// What it wrote of memory that it could not have: Python's exception, or the abort of an allocation in Rust.
+    fn shortage(&self) -> String {
+        let told = |line: &&str| line.starts_with("MemoryError") || line.starts_with("memory allocation of ");
+        self.output.lines().rev().find(told).map_or_else(String::new, |line| format!("; it wrote: {line}"))
+    }
+
     fn text(&self, now: i64, verdict: &str) -> String {
         let mut text = self.gist(now, verdict);
         text.push_str("\nSteps in flight:\n");
@@ -81,6 +104,11 @@ impl Death {
             let _ = writeln!(text, "  {}, plugin {}, attempt {}", step.describe(), step.plugin, step.attempt);
         }
         let _ = writeln!(text, "\nPython stacks:\n{}", self.stacks);
+        text.push_str("\nLast Pit calls, the newest last:\n");
+        for (repeats, name) in &self.calls {
+            let times = if *repeats > 1 { format!(", {repeats} times") } else { String::new() };
+            let _ = writeln!(text, "  {name}{times}");
+        }
         let _ = writeln!(text, "\nLast output:\n{}", self.output);
         text
     }
@@ -131,6 +159,7 @@ mod tests {
             blamed: Some(step()),
             in_flight: vec![step()],
             stacks: "Thread 0x1:\n\n  File x".into(),
+            calls: vec![(1, "dag_tracker.start_step".into()), (3, "pool_manager.acquire".into())],
             ..Death::default()
         };
         let path = death.report(&folder.path().join("reports"), "counted 1 of 3").unwrap();
@@ -140,6 +169,7 @@ mod tests {
         assert!(gist.lines().count() <= 10 && gist.starts_with("death     signal 11 (SIGSEGV)\n"), "{gist}");
         assert!(gist.contains("step wait#0 of run 01jd (tools.wait), plugin tools"), "{gist}");
         assert!(rest.contains("Thread 0x1"), "{rest}");
+        assert!(rest.contains("  dag_tracker.start_step\n  pool_manager.acquire, 3 times\n"), "{rest}");
         assert_eq!(death.summary(), "signal 11 (SIGSEGV) in step wait#0 of run 01jd (tools.wait)");
     }
 

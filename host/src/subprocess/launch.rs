@@ -12,6 +12,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
 use super::Settings;
+use super::secrets::Secrets;
 use crate::failure::{Failure, Result};
 use crate::pulse::Pulse;
 use crate::system;
@@ -22,6 +23,7 @@ pub(super) struct Launched {
     pub pid: u32,
     pub stream: UnixStream,
     pub output: pipe::Receiver,
+    pub secrets: Secrets,
     pub pulse: Pulse,
 }
 
@@ -35,6 +37,8 @@ pub(super) fn launch(settings: &Settings, watch: &Watch) -> Result<Launched> {
 fn start(settings: &Settings, watch: &Watch) -> io::Result<Launched> {
     let (ours, theirs) = StdStream::pair()?;
     ours.set_nonblocking(true)?;
+    let (told, teller) = StdStream::pair()?;
+    told.set_nonblocking(true)?;
     let (output, written) = io::pipe()?;
     let mut command = Command::new(&settings.python);
     command
@@ -47,13 +51,17 @@ fn start(settings: &Settings, watch: &Watch) -> io::Result<Launched> {
         .kill_on_drop(true);
     let pulse = Pulse::new()?;
     let [memory, stacks] = pulse.descriptors();
-    let child = system::spawn(command, [theirs.as_fd(), watch.event(), watch.memory(), memory, stacks])?;
+    let child = system::spawn(
+        command,
+        [theirs.as_fd(), watch.event(), watch.memory(), memory, stacks, teller.as_fd()],
+    )?;
     let pid = child.id().ok_or_else(|| io::Error::other("it was gone at once"))?;
     Ok(Launched {
         child,
         pid,
         stream: UnixStream::from_std(ours)?,
         output: pipe::Receiver::from_owned_fd(output.into())?,
+        secrets: Secrets::new(told),
         pulse,
     })
 }

@@ -16,7 +16,7 @@ use crate::pulse::Step;
 /// So many counted deaths, and the step is not executed any more.
 pub(super) const QUARANTINE: u64 = 3;
 /// So many deaths of others nearby, and it is a suspect.
-const SUSPICION: u64 = 2;
+pub(super) const SUSPICION: u64 = 2;
 
 #[derive(Clone, Debug, PartialEq)]
 struct Row {
@@ -64,8 +64,8 @@ impl Row {
 /// What follows from a death.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Verdict {
-    /// It counts against a step, so it says nothing about the interpreter.
-    pub counted: bool,
+    /// The step, or the import, that it counts against; then it says nothing about the interpreter.
+    pub guilty: Option<Step>,
     /// For the report; empty: nothing follows.
     pub text: String,
 }
@@ -117,22 +117,34 @@ impl Ledger {
             _ => None,
         });
         let Some(guilty) = guilty else {
-            for step in &death.in_flight {
-                self.row(step).nearby += 1;
+            match &death.suspect {
+                Some(step) if step.is_import() => {}
+                // Its own thread did it, for whomever: to be alone will tell.
+                Some(step) => {
+                    let row = self.row(step);
+                    row.nearby = (row.nearby + 1).max(SUSPICION);
+                }
+                None => death.in_flight.iter().for_each(|step| self.row(step).nearby += 1),
             }
             let suspects = death.in_flight.iter().filter(|step| self.is_suspect(step)).count();
             let text = match suspects {
                 0 => String::new(),
                 _ => format!("suspects: {suspects}; each is executed with nothing beside it"),
             };
-            return Verdict { counted: false, text };
+            return Verdict { guilty: None, text };
         };
+        if guilty.is_import() {
+            return Verdict {
+                guilty: Some(guilty.clone()),
+                text: format!("a death of {}", guilty.describe()),
+            };
+        }
         let row = self.row(guilty);
         row.counted += 1;
         row.cause.clone_from(&death.cause);
         let what = if row.counted >= QUARANTINE { ": quarantined, its run fails" } else { "" };
         let text = format!("death {} of {QUARANTINE} of {}{what}", row.counted, guilty.describe());
-        Verdict { counted: true, text }
+        Verdict { guilty: Some(guilty.clone()), text }
     }
 
     /// Where the report of the death judged last is; then all is written down.
@@ -184,7 +196,7 @@ mod tests {
         for count in 1..=3 {
             assert_eq!(ledger.orders().0, json!([]), "before death {count}");
             let death = death(Some(&guilty), &[&guilty, &other]);
-            assert!(ledger.judge(&death, |_| true).counted);
+            assert!(ledger.judge(&death, |_| true).guilty.is_some());
             ledger.keep(&death, "/r").unwrap();
             ledger = Ledger::open(ledger.path.clone());
         }
@@ -198,16 +210,27 @@ mod tests {
         let (_folder, mut ledger) = empty();
         let (one, two) = (step("a", "x#0"), step("b", "x#0"));
         assert_eq!(ledger.judge(&death(None, &[&one, &two]), |_| true), Verdict::default());
-        assert!(!ledger.judge(&death(None, &[&one]), |_| true).counted, "alone, but no suspect yet");
+        assert!(ledger.judge(&death(None, &[&one]), |_| true).guilty.is_none(), "alone, but no suspect yet");
         assert_eq!(ledger.orders(), (json!([]), json!([["a", "x#0", 2]])));
         for _ in 0..2 {
-            assert!(!ledger.judge(&death(None, &[&one, &two]), |_| true).counted, "not alone");
+            assert!(ledger.judge(&death(None, &[&one, &two]), |_| true).guilty.is_none(), "not alone");
         }
         for _ in 0..3 {
-            assert!(ledger.judge(&death(None, &[&two]), |_| true).counted);
+            assert!(ledger.judge(&death(None, &[&two]), |_| true).guilty.is_some());
         }
         let (quarantined, suspects) = ledger.orders();
         assert_eq!((&quarantined[0]["run"], suspects), (&json!("b"), json!([["a", "x#0", 4]])));
+    }
+
+    #[test]
+    fn who_started_the_thread_that_crashed_is_suspected_at_once_and_alone() {
+        let (_folder, mut ledger) = empty();
+        let (one, two) = (step("a", "x#0"), step("b", "x#0"));
+        let crash = Death { suspect: Some(one.clone()), ..death(None, &[&one, &two]) };
+        let verdict = ledger.judge(&crash, |_| true);
+        assert!(verdict.guilty.is_none() && verdict.text.starts_with("suspects: 1;"), "{}", verdict.text);
+        assert_eq!(ledger.orders().1, json!([["a", "x#0", 2]]));
+        assert!(ledger.judge(&death(None, &[&one]), |_| true).guilty.is_some(), "it died alone");
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Process {
         loop {
             match timeout_at(deadline, self.event()).await {
                 Ok(Event::Exit(status)) => return Some(status),
-                Ok(Event::Wish) => match self.wanted.borrow().stop {
+                Ok(Event::Wish) => match self.wanted.borrow().ending() {
                     Some(Stop { hurry: true, .. }) => return None,
                     Some(Stop { drain, .. }) => {
                         deadline = deadline.min(tokio::time::Instant::now() + drain + STOP_MARGIN);
@@ -120,7 +120,7 @@ impl Process {
 
     /// Ask, then TERM, then KILL; a wish to hurry shortens each wait.
     async fn stop(&mut self, ready: bool) -> io::Result<ExitStatus> {
-        let stop = self.wanted.borrow_and_update().stop;
+        let stop = self.wanted.borrow_and_update().ending();
         let Stop { drain, hurry } = stop.unwrap_or(Stop { drain: RESTART_DRAIN, hurry: false });
         if ready && !hurry {
             let parameters = Json::from(json!({"drain": drain.as_secs_f64()}));
@@ -180,7 +180,8 @@ impl Supervisor {
     }
 
     fn launch(&self, wanted: watch::Receiver<Wanted>) -> Result<Process> {
-        let Launched { child, pid, stream, output, pulse } = launch::launch(&self.settings, &self.watch)?;
+        let Launched { child, pid, stream, output, secrets, pulse } =
+            launch::launch(&self.settings, &self.watch)?;
         self.process.set(Some((pid, Instant::now())));
         self.log.line(&format!("interpreter {pid} started: {}", self.settings.python.display()));
         self.output.begin(pid);
@@ -188,12 +189,13 @@ impl Supervisor {
         let notified = move |method: &str, parameters: &Json| match method {
             "progress" => observer.progress(parameters),
             "blocked" => observer.blocked(parameters),
+            "unblocked" => observer.unblocked(parameters),
             _ => {}
         };
         self.observer.begins(); // before the new one can say anything
         let (channel, reading) = Channel::open(stream, Box::new(notified), move |text| log.line(text));
         let reader = spawn_local(reading);
-        let output = spawn_local(async move { kept.take(output).await });
+        let output = spawn_local(async move { kept.take(output, secrets).await });
         let pulse = Rc::new(pulse);
         self.condition.replace(Condition::of(pid));
         self.pulse.replace(Some(pulse.clone()));
@@ -209,12 +211,13 @@ impl Supervisor {
             "home": settings.home.path(), "prefix": settings.prefix, "version": settings.version,
             "notify": [4, 5], "no_plugins": settings.no_plugins,
             "quarantined": quarantined, "suspects": suspects, "commands": self.orders.commands(),
+            "settings": settings.settings,
         });
         let answer = process.channel.call("configure", &Json::from(parameters));
         tokio::select! {
             biased;
             event = process.event() => match event {
-                Event::Exit(status) => Err(Self::ended_early(&status)),
+                Event::Exit(status) => Err(Self::ended_early(&status, &process.pulse)),
                 Event::Wish => {
                     let _ = process.stop(false).await;
                     Err(Ending::Stopped)
@@ -230,7 +233,7 @@ impl Supervisor {
                 },
                 // It closed its socket: its end is near, and says more.
                 Err(_gone) => match process.event_while_ready().await {
-                    Event::Exit(status) => Err(Self::ended_early(&status)),
+                    Event::Exit(status) => Err(Self::ended_early(&status, &process.pulse)),
                     Event::Wish => {
                         let _ = process.stop(false).await;
                         Err(Ending::Stopped)
@@ -239,16 +242,17 @@ impl Supervisor {
             },
             () = sleep(settings.start_limit) => {
                 let _ = process.kill().await;
-                Err(self.late())
+                Err(self.late(&process.pulse))
             }
         }
     }
 
-    /// An exit before READY is a mistake in the set-up that a restart would repeat; a signal may not come again.
-    fn ended_early(status: &io::Result<ExitStatus>) -> Ending {
+    /// An exit before READY is a mistake in the set-up that a restart would repeat; a signal may not come again, and a plugin
+    /// that ends the process while it is imported is soon not loaded any more.
+    fn ended_early(status: &io::Result<ExitStatus>, pulse: &Pulse) -> Ending {
         let signal = signal_of(status);
         let cause = cause(status);
-        if signal.is_some() {
+        if signal.is_some() || pulse.importing().is_some() {
             let cause = format!("{cause} before it was ready");
             return Ending::Died { cause, signal, ready_for: Duration::ZERO };
         }
@@ -256,9 +260,9 @@ impl Supervisor {
     }
 
     /// The first one's time limit tells of a broken set-up; later it is a machine under load.
-    fn late(&self) -> Ending {
+    fn late(&self, pulse: &Pulse) -> Ending {
         let cause = format!("it was not ready within {} s", self.settings.start_limit.as_secs_f64());
-        if self.was_ready.get() {
+        if self.was_ready.get() || pulse.importing().is_some() {
             return Ending::Died {
                 cause: format!("signal 9 (SIGKILL) from the host, since {cause}"),
                 signal: Some(libc::SIGKILL),
@@ -305,6 +309,7 @@ impl Supervisor {
         }
         answer["python"].as_str().unwrap_or_default().clone_into(&mut self.python_version.borrow_mut());
         self.host_log.set_lasting(answer["durability"] != "process");
+        answer["limits"].as_str().unwrap_or_default().clone_into(&mut self.limits.borrow_mut());
         if let Some(seconds) = answer["hang_after"].as_f64() {
             let hang_after = Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero());
             let kill_stopped = answer["kill_stopped"].as_bool().unwrap_or(false);
@@ -316,9 +321,8 @@ impl Supervisor {
     /// From READY to the end.
     async fn serve(&self, process: &mut Process) -> Ending {
         let ready = Instant::now();
-        if self.was_ready.replace(true) {
-            self.observer.interpreter("is back, its runs go on");
-        }
+        let again = self.was_ready.replace(true);
+        self.observer.interpreter("ready", if again { "is back, its runs go on" } else { "is ready" });
         self.log.line(&format!("interpreter {} is ready", process.pid));
         self.phase.send_replace(Phase::Ready(process.channel.clone()));
         self.orders.recall();

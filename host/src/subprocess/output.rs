@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
+use super::secrets::Secrets;
 use crate::log_file::LogFile;
 
 /// So much is kept in memory.
@@ -32,15 +33,20 @@ impl Output {
     }
 
     /// Take in everything until the last writer is gone.
-    pub async fn take(&self, mut pipe: pipe::Receiver) {
+    pub async fn take(&self, mut pipe: pipe::Receiver, mut secrets: Secrets) {
         let mut buffer = vec![0; 16 << 10];
         while let Ok(count @ 1..) = pipe.read(&mut buffer).await {
-            self.log.append(&buffer[..count]);
-            let mut kept = self.kept.borrow_mut();
-            kept.extend(&buffer[..count]);
-            let over = kept.len().saturating_sub(KEPT);
-            kept.drain(..over);
+            self.keep(&secrets.clean(&buffer[..count]));
         }
+        self.keep(&secrets.rest());
+    }
+
+    fn keep(&self, written: &[u8]) {
+        self.log.append(written);
+        let mut kept = self.kept.borrow_mut();
+        kept.extend(written);
+        let over = kept.len().saturating_sub(KEPT);
+        kept.drain(..over);
     }
 
     /// The last lines, at most 4 KiB of them.
@@ -86,7 +92,9 @@ mod tests {
             use std::io::Write;
             std::fs::File::from(sender.into_blocking_fd().unwrap()).write_all(text.as_bytes()).unwrap();
         });
-        output.take(receiver).await;
+        let told = std::os::unix::net::UnixStream::pair().unwrap().0;
+        told.set_nonblocking(true).unwrap();
+        output.take(receiver, Secrets::new(told)).await;
         writer.join().unwrap();
         assert_eq!(output.last_line().as_deref(), Some("line 19999"));
         let tail = output.tail();

@@ -17,6 +17,8 @@ pub enum Phase {
     Stopping,
     /// None comes by itself any more, for this reason.
     Failed(Failure),
+    /// It was stopped on request, and the next one comes on request.
+    Resting,
     /// The host ends.
     Stopped,
 }
@@ -29,7 +31,7 @@ impl Phase {
             Self::Restarting => "restarting",
             Self::Stopping => "stopping",
             Self::Failed(_) => "failed",
-            Self::Stopped => "stopped",
+            Self::Resting | Self::Stopped => "stopped",
         }
     }
 }
@@ -39,7 +41,17 @@ impl Phase {
 pub(super) struct Wanted {
     /// Grows with each wish for a fresh interpreter.
     pub generation: u64,
+    /// For good.
     pub stop: Option<Stop>,
+    /// Until a fresh one is wanted.
+    pub rest: Option<Stop>,
+}
+
+impl Wanted {
+    /// How the present one is to end; None: as one that is replaced.
+    pub fn ending(&self) -> Option<Stop> {
+        self.stop.or(self.rest)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]

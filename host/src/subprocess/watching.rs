@@ -37,6 +37,8 @@ pub(super) struct Hang {
     pub seconds: f64,
     pub liveness: Liveness,
     pub step: Option<Step>,
+    /// The step that started the thread that keeps the loop from going round.
+    pub starter: Option<Step>,
 }
 
 impl Hang {
@@ -122,16 +124,22 @@ impl Supervisor {
         if !found.stacks.is_empty() {
             self.log.line(&format!("its Python stacks:\n{}", found.stacks));
         }
-        self.observer.interpreter(&message);
+        let state = match liveness {
+            Liveness::Running => "ready",
+            Liveness::Blocked => "blocked",
+            Liveness::Stopped => "suspended",
+        };
+        self.observer.interpreter(state, &message);
         self.condition.replace(found);
     }
 
     async fn end_hung(&self, pid: u32, pulse: &Pulse, liveness: Liveness, silence: Duration) {
-        let step = match liveness {
-            Liveness::Stopped => None,
-            _ => pulse.blocking_step(Self::lock_is_free(pulse)),
+        let lock_is_free = Self::lock_is_free(pulse);
+        let (step, starter) = match liveness {
+            Liveness::Stopped => (None, None),
+            _ => (pulse.blocking_step(lock_is_free), pulse.blocking_starter(lock_is_free)),
         };
-        let hang = Hang { seconds: silence.as_secs_f64(), liveness, step };
+        let hang = Hang { seconds: silence.as_secs_f64(), liveness, step, starter };
         self.log.line(&format!("interpreter {pid} is ended, since {}", hang.reason()));
         self.condition.borrow_mut().hang = Some(hang);
         if liveness != Liveness::Stopped {

@@ -17,7 +17,7 @@ const FIRST: usize = 32;
 const LARGEST: usize = 1 << 12;
 
 /// Cells of containers, references to what they borrow from, and buffers that are pinned. Dropped attached to Python.
-pub(crate) struct Arena {
+pub struct Arena {
     /// Never grown, so that cells stay where they are; `left` of them are free, from `next` on.
     chunk: Vec<MaybeUninit<RawValue>>,
     full: Vec<Vec<MaybeUninit<RawValue>>>,

@@ -11,6 +11,7 @@ use symphony_pit_abi::{RawValue, Span, Tag, ValueRef};
 
 use super::MAX_DEPTH;
 use super::keys::Keys;
+use crate::ending::attached;
 use crate::extensions;
 
 /// The object of a scalar that no one has to release: a new reference, or null with an exception. None for the rest, which
@@ -41,7 +42,7 @@ pub(crate) unsafe fn scalar_object(raw: &RawValue) -> Option<*mut ffi::PyObject>
 ///
 /// # Safety
 /// `raw` is well formed; attached to Python.
-pub(crate) unsafe fn from_raw(raw: &RawValue) -> *mut ffi::PyObject {
+pub unsafe fn from_raw(raw: &RawValue) -> *mut ffi::PyObject {
     // SAFETY: promised by the caller.
     unsafe { object(raw, 0, &mut Keys::default()) }
 }
@@ -149,27 +150,37 @@ unsafe fn dict(raw: &RawValue, depth: usize, keys: &mut Keys) -> *mut ffi::PyObj
 /// As [`object`], with a big int or an extension.
 #[cold]
 unsafe fn rare(raw: &RawValue, depth: usize, keys: &mut Keys) -> *mut ffi::PyObject {
-    Python::attach(|py| {
-        // SAFETY: promised by the caller.
-        let view = unsafe { ValueRef::new(raw) };
-        let made = match (view.as_big(), view.as_extension()) {
-            (Some(bytes), _) => extensions::big_from_bytes(py, bytes),
-            (None, Some((name, _))) => {
-                // SAFETY: as above; an extension has a second value, which `as_extension` has seen.
-                let plain = unsafe {
-                    let plain = &*raw.data.span.ptr.cast::<RawValue>().add(1);
-                    Bound::from_owned_ptr_or_err(py, object(plain, depth + 1, keys))
-                };
-                plain.and_then(|plain| extensions::revive(py, name, plain))
-            }
-            (None, None) => Err(PyValueError::new_err("a result is an extension without a name")),
-        };
-        match made {
+    // SAFETY: promised by the caller.
+    unsafe {
+        attached(|py| match rare_object(py, raw, depth, keys) {
             Ok(object) => object.into_ptr(),
             Err(error) => {
                 error.restore(py);
                 ptr::null_mut()
             }
+        })
+    }
+}
+
+/// # Safety
+/// As [`rare`].
+unsafe fn rare_object<'py>(
+    py: Python<'py>,
+    raw: &RawValue,
+    depth: usize,
+    keys: &mut Keys,
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: promised by the caller; an extension has a second value, which `as_extension` has seen.
+    unsafe {
+        let view = ValueRef::new(raw);
+        match (view.as_big(), view.as_extension()) {
+            (Some(bytes), _) => extensions::big_from_bytes(py, bytes),
+            (None, Some((name, _))) => {
+                let plain = &*raw.data.span.ptr.cast::<RawValue>().add(1);
+                let plain = Bound::from_owned_ptr_or_err(py, object(plain, depth + 1, keys))?;
+                extensions::revive(py, name, plain)
+            }
+            (None, None) => Err(PyValueError::new_err("a result is an extension without a name")),
         }
-    })
+    }
 }

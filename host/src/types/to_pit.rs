@@ -10,6 +10,7 @@ use symphony_pit_abi::{ListKind, RawValue, Tag};
 
 use super::arena::Arena;
 use super::{MAX_DEPTH, buffers, too_deep};
+use crate::ending::attached;
 use crate::extensions::{self, Reduced};
 use crate::mismatch::{Mismatch, changed, key_place, unknown_type};
 
@@ -82,7 +83,7 @@ unsafe fn bytes(object: *mut ffi::PyObject) -> RawValue {
 /// # Safety
 /// `object` is live for the call; attached to Python; the arena is dropped attached, after the call.
 #[inline]
-pub(crate) unsafe fn to_raw(
+pub unsafe fn to_raw(
     object: *mut ffi::PyObject,
     arena: &mut Arena,
     detached: bool,
@@ -129,16 +130,16 @@ unsafe fn large(object: *mut ffi::PyObject, arena: &mut Arena) -> Result<RawValu
         }
         ffi::PyErr_Clear();
     }
-    Python::attach(|py| {
-        // SAFETY: promised by the caller; the bytes are held by the arena.
-        unsafe {
+    // SAFETY: promised by the caller; the bytes are held by the arena.
+    unsafe {
+        attached(|py| {
             let value = Bound::from_borrowed_ptr(py, object);
             let bytes =
                 extensions::big_to_bytes(&value).map_err(|error| Mismatch::raised(py, "int", error))?;
             let raw = item(bytes.as_ptr(), arena, false, 0)?;
             Ok(RawValue { tag: Tag::Big as u32, ..raw })
-        }
-    })
+        })
+    }
 }
 
 /// # Safety
@@ -181,10 +182,9 @@ unsafe fn held(
             return set(object, arena, detached, depth);
         }
     }
-    // pyo3 counts this thread as detached in a Pit call, and would put off every reference that is given back.
-    Python::attach(|py| {
-        // SAFETY: promised by the caller.
-        unsafe {
+    // SAFETY: promised by the caller.
+    unsafe {
+        attached(|py| {
             let value = Bound::from_borrowed_ptr(py, object);
             if ffi::PyByteArray_CheckExact(object) != 0 || ffi::PyMemoryView_Check(object) != 0 {
                 return buffers::buffer(py, object, arena, detached);
@@ -199,8 +199,8 @@ unsafe fn held(
                 }
                 None => Err(unknown_type(&value)),
             }
-        }
-    })
+        })
+    }
 }
 
 /// An item of a container that is a [`scalar`]; what it borrows from is held by the arena. A text is held before it is read,
@@ -286,10 +286,10 @@ unsafe fn set(
     detached: bool,
     depth: usize,
 ) -> Result<RawValue, Mismatch> {
-    Python::attach(|py| {
-        // SAFETY: promised by the caller. The iterator owns what it gives, and raises where the set changes its size; cells
-        // are written below the length that they were taken for.
-        unsafe {
+    // SAFETY: promised by the caller. The iterator owns what it gives, and raises where the set changes its size; cells are
+    // written below the length that they were taken for.
+    unsafe {
+        attached(|py| {
             let len = ffi::PySet_Size(object).unsigned_abs();
             let cells = arena.cells(len)?;
             let mut filled = 0;
@@ -308,8 +308,8 @@ unsafe fn set(
             let kind = if frozen { ListKind::FrozenSet } else { ListKind::Set };
             let list = RawValue::span(Tag::List, cells.cast_const().cast(), filled);
             Ok(RawValue { kind: kind as u32, ..list })
-        }
-    })
+        })
+    }
 }
 
 /// # Safety
@@ -374,7 +374,7 @@ unsafe fn pair(
         let name = name.map_or_else(|| rest(key, arena, detached, depth + 1), Ok);
         let pair = name.and_then(|name| Ok((name, item(value, arena, detached, depth)?)));
         let pair = pair.map_err(|mismatch| {
-            Python::attach(|py| mismatch.inside(key_place(&Bound::from_borrowed_ptr(py, key))))
+            attached(|py| mismatch.inside(key_place(&Bound::from_borrowed_ptr(py, key))))
         });
         ffi::Py_DECREF(key);
         pair

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use symphony_pit::{Error, Result, Value};
 
+use crate::by_hash::ByHash;
 use crate::hash::{Hash, hex};
 use crate::place::{Kept, Place};
 use crate::records::{Access, Event, Naming};
@@ -49,7 +50,7 @@ pub(crate) struct Extra {
 
 #[derive(Default)]
 pub(crate) struct Catalog {
-    pub contents: BTreeMap<Hash, Stored>,
+    pub contents: ByHash<Stored>,
     pub names: BTreeMap<Arc<str>, Vec<Version>>,
     extras: HashMap<Hash, Extra>,
     /// Sum of all sizes, each content once.
@@ -220,11 +221,12 @@ impl Catalog {
             }
             return;
         }
+        self.changes += 1;
         let (accesses, last_access, named, trashed) = (0, time, Vec::new(), false);
-        let stored = Stored { kept, created: time, accesses, last_access, changed: 0, named, trashed };
+        let changed = self.changes;
+        let stored = Stored { kept, created: time, accesses, last_access, changed, named, trashed };
         self.contents.insert(hash, stored);
         self.bytes += kept.size;
-        self.touch(&hash);
     }
 
     fn cool(&mut self, hash: Hash, place: Place, bytes: NonZeroU64, time: i64) {
@@ -234,24 +236,24 @@ impl Catalog {
     }
 
     fn name(&mut self, mut naming: Naming, time: i64) {
-        let (hash, text) = (naming.hash, std::mem::take(&mut naming.name));
-        let name =
-            self.names.get_key_value(text.as_str()).map_or_else(|| text.into(), |(name, _)| Arc::clone(name));
-        let versions = self.names.entry(Arc::clone(&name)).or_default();
-        let number = versions.last().map_or(0, |version| version.number) + 1;
-        if versions.is_empty() {
-            versions.reserve_exact(1); // most names have one version, and a growing list takes room for four
-        }
-        versions.push(Version { number, naming, created: time });
-        if let Some(stored) = self.contents.get_mut(&hash)
-            && !stored.named.contains(&name)
-        {
+        self.changes += 1;
+        let entry = self.names.entry(std::mem::take(&mut naming.name).into());
+        let name = Arc::clone(entry.key());
+        if let Some(stored) = self.contents.get_mut(&naming.hash) {
+            stored.changed = self.changes;
             if stored.named.is_empty() {
-                stored.named.reserve_exact(1);
+                stored.named.reserve_exact(1); // most contents have one name, and a growing list takes room for four
             }
-            stored.named.push(name);
+            if !stored.named.contains(&name) {
+                stored.named.push(name);
+            }
         }
-        self.touch(&hash);
+        let versions = entry.or_default();
+        if versions.is_empty() {
+            versions.reserve_exact(1); // most names have one version
+        }
+        let number = versions.last().map_or(0, |version| version.number) + 1;
+        versions.push(Version { number, naming, created: time });
     }
 
     fn set_trashed(&mut self, hash: &Hash, trashed: bool) {

@@ -633,19 +633,9 @@ impl ArtifactStore {
 
     /// Contents in the order of their ids, from the one behind `after`.
     fn page(&self, after: &str, limit: usize) -> Result<Vec<Hash>> {
-        let from = if after.is_empty() {
-            std::ops::Bound::Unbounded
-        } else {
-            std::ops::Bound::Excluded(parse(after)?)
-        };
+        let after = if after.is_empty() { None } else { Some(parse(after)?) };
         let state = self.store.lock();
-        Ok(state
-            .catalog
-            .contents
-            .range((from, std::ops::Bound::Unbounded))
-            .take(limit)
-            .map(|(hash, _)| *hash)
-            .collect())
+        Ok(state.catalog.contents.behind(after.as_ref()).take(limit).map(|(hash, _)| *hash).collect())
     }
 }
 

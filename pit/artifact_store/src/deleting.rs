@@ -51,7 +51,7 @@ impl Store {
     ) -> Result<u64> {
         let mut state = self.lock();
         let unique: BTreeSet<Hash> = hashes.into_iter().collect();
-        if let Some(missing) = unique.iter().find(|hash| !state.catalog.contents.contains_key(*hash)) {
+        if let Some(missing) = unique.iter().find(|hash| !state.catalog.contents.contains_key(hash)) {
             return Err(Error::not_found(format!("no artifact {}", hex(missing))));
         }
         let concerned: Vec<Hash> = unique.into_iter().filter(|hash| concerns(&state, hash)).collect();
@@ -83,7 +83,7 @@ impl Store {
             let _leaving = self.leaving();
             let mut state = self.lock();
             let contents = &state.catalog.contents;
-            let trashed = |hash: &&Hash| contents.get(*hash).is_some_and(|stored| stored.trashed);
+            let trashed = |hash: &&Hash| contents.get(hash).is_some_and(|stored| stored.trashed);
             let found: Vec<Hash> = match only {
                 Some(only) => only.iter().filter(trashed).copied().collect(),
                 None => contents.keys().filter(trashed).copied().collect(),

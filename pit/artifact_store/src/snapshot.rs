@@ -10,7 +10,7 @@ use crate::records::{Access, Event, Naming, REVISION};
 impl Catalog {
     pub fn snapshot(&self) -> Vec<u8> {
         let mut events: Vec<(i64, Event)> = Vec::new();
-        for (hash, stored) in &self.contents {
+        for (hash, stored) in self.contents.iter() {
             let (hash, extra) = (*hash, self.extra(hash));
             let Kept { place, size, cold } = stored.kept;
             events.push((stored.created, Event::Stored { hash, size, place }));

@@ -76,7 +76,7 @@ impl DagTracker {
         let counters = [
             ("runs", state.runs.len()),
             ("live", live().count()),
-            ("records", usize::try_from(state.records).unwrap_or(usize::MAX)),
+            ("records", usize::try_from(state.totals.records).unwrap_or(usize::MAX)),
             ("steps", live().map(|run| run.graph.len()).sum()),
             ("edges", live().map(|run| run.graph.edge_count()).sum()),
             ("graph_bytes", live().map(|run| run.graph.bytes()).sum()),
@@ -323,7 +323,7 @@ impl DagTracker {
     ) -> Result<bool> {
         let policy = policy.map(read_policy).transpose()?;
         let step = Step { key, dependencies, name, priority, policy };
-        self.tracker.add(run, |graph| graph.plan_one(&step)).map(|added| added > 0)
+        self.tracker.add(run, |graph, plan| graph.plan_one(&step, plan)).map(|added| added > 0)
     }
 
     /// Add steps, each a key, [key, dependencies, name, priority, policy] or a dict of these, in records of up to 1 MiB; in
@@ -331,7 +331,7 @@ impl DagTracker {
     /// are what validate tells, all together. Adding the same steps again adds nothing.
     #[pit_method(blocking)]
     fn add_many(&self, run: &str, steps: ValueRef<'_>) -> Result<usize> {
-        self.tracker.add(run, |graph| graph.plan_many(steps))
+        self.tracker.add(run, |graph, plan| graph.plan_many(steps, plan))
     }
 
     /// As `add_many`, on a thread that may block.
@@ -469,7 +469,12 @@ impl DagTracker {
     #[pit_method]
     fn durations(&self) -> Result<BTreeMap<String, (u64, f64)>> {
         let state = self.tracker.state();
-        Ok(state.durations.iter().map(|(name, took)| (name.clone(), (took.count, took.mean()))).collect())
+        Ok(state
+            .totals
+            .durations
+            .iter()
+            .map(|(name, took)| (name.clone(), (took.count, took.mean())))
+            .collect())
     }
 
     /// What follows on a failed attempt (counted from 1): action retry (not before `retry_at`, µs), fallback, skip or fail,

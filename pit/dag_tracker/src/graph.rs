@@ -20,7 +20,7 @@ use crate::states::{StepEvent, StepState};
 use symphony_pit::named;
 
 pub(crate) use analysis::{Invalid, Weights};
-pub(crate) use batch::{FULL, Step};
+pub(crate) use batch::{FULL, Plan, Step};
 
 named! {
 /// What an edge does when the dependency is not completed: `hard` passes the end on, `soft` goes on, `optional` goes on and
@@ -77,6 +77,12 @@ const MENTIONED: Node = Node {
     unfolded: false,
 };
 
+impl Default for Node {
+    fn default() -> Self {
+        MENTIONED
+    }
+}
+
 impl Node {
     const fn is_there(&self) -> bool {
         self.place != NONE
@@ -85,10 +91,9 @@ impl Node {
 
 #[derive(Default)]
 pub(crate) struct Graph {
-    keys: Interner,
-    names: Interner,
+    keys: Interner<Node>,
+    names: Interner<()>,
     policies: Vec<Policy>,
-    nodes: Vec<Node>,
     edges: Vec<Edge>,
     /// Steps in the order of adding.
     added: Vec<u32>,
@@ -132,7 +137,6 @@ impl Graph {
     pub fn bytes(&self) -> usize {
         self.keys.bytes()
             + self.names.bytes()
-            + self.nodes.capacity() * size_of::<Node>()
             + self.edges.capacity() * size_of::<Edge>()
             + self.added.capacity() * 4
             + self.ready.len() * 16
@@ -146,21 +150,16 @@ impl Graph {
         self.keys.intern(key).filter(|number| *number < MOST).ok_or_else(Self::too_large)
     }
 
-    /// Nodes for all keys that were interned.
-    fn grow(&mut self) {
-        self.nodes.resize(self.keys.len() as usize, MENTIONED);
-    }
-
     fn node(&self, number: u32) -> &Node {
-        &self.nodes[number as usize]
+        &self.keys[number]
     }
 
     fn node_mut(&mut self, number: u32) -> &mut Node {
-        &mut self.nodes[number as usize]
+        &mut self.keys[number]
     }
 
     pub fn find(&self, key: &str) -> Option<u32> {
-        self.keys.find(key).filter(|number| self.nodes.get(*number as usize).is_some_and(Node::is_there))
+        self.keys.find(key).filter(|number| self.node(*number).is_there())
     }
 
     pub fn known(&self, key: &str) -> Result<u32> {
@@ -218,7 +217,7 @@ impl Graph {
         for word in words {
             let at =
                 u32::try_from(self.edges.len()).ok().filter(|at| *at < NONE).ok_or_else(Self::too_large)?;
-            let dependency = &mut self.nodes[(word >> 2) as usize];
+            let dependency = &mut self.keys[word >> 2];
             self.edges.push(Edge { word, dependent: number, next: dependency.dependents });
             dependency.dependents = at;
         }
@@ -419,7 +418,6 @@ impl Graph {
             dependencies.iter().map(|key| Ok(self.number(key)? << 2 | HARD)).collect::<Result<_>>()?;
         let name =
             if name.is_empty() { NONE } else { self.names.intern(name).ok_or_else(Self::too_large)? };
-        self.grow();
         self.settle_texts();
         if !self.node(number).is_there() {
             self.link(number, Terms { name, policy: NONE, priority: 0 }, words.into_iter())?;

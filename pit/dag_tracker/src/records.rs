@@ -225,8 +225,9 @@ impl Event<'_> {
         }
     }
 
-    pub fn encode(&self, run: &str) -> Vec<u8> {
-        self.write(Writer::with_capacity(128).str(run)).finish()
+    /// The payload, written over what is in `buffer`.
+    pub fn encode(&self, run: &str, buffer: Vec<u8>) -> Vec<u8> {
+        self.write(Writer::over(buffer).str(run)).finish()
     }
 
     fn write(&self, writer: Writer) -> Writer {
@@ -375,7 +376,7 @@ mod tests {
             Event::Commanded { position: 1 << 40, event: Box::new(Event::Command { command: "cancel" }) },
         ];
         for event in events {
-            let bytes = event.encode("run");
+            let bytes = event.encode("run", vec![0; 9]);
             assert_eq!(Event::decode(event.kind(), &bytes), Ok(("run", event.clone())));
             for cut in 0..bytes.len() {
                 assert!(Event::decode(event.kind(), &bytes[..cut]).is_err(), "{event:?} cut at {cut}");

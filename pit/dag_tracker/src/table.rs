@@ -5,6 +5,15 @@ use std::collections::BTreeMap;
 use crate::records::{Event, Finished, Outcome, RunControl, RunStatus, StepControl};
 pub use crate::states::StepState;
 
+/// An attempt that failed and is repeated. Times in µs since the epoch.
+#[derive(Clone, Debug)]
+pub struct FailedAttempt {
+    pub attempt: u32,
+    pub time: i64,
+    pub message: String,
+    pub retry_at: i64,
+}
+
 /// One step of a run. Times in µs since the epoch.
 #[derive(Clone, Debug)]
 pub struct StepRow {
@@ -15,6 +24,7 @@ pub struct StepRow {
     pub started: Option<i64>,
     pub finished: Option<i64>,
     pub dependencies: Vec<String>,
+    pub failures: Vec<FailedAttempt>,
 }
 
 /// One run. `steps` are in the order in which they were first seen.
@@ -47,6 +57,7 @@ impl RunRow {
                 started: None,
                 finished: None,
                 dependencies: Vec::new(),
+                failures: Vec::new(),
             });
         }
         &mut self.steps[at]
@@ -62,7 +73,12 @@ impl RunRow {
                 step.started.get_or_insert(time);
                 step.dependencies = dependencies.iter().map(|key| (*key).to_owned()).collect();
             }
-            Event::AttemptFailed { key, .. } => self.step(key, "").state = StepState::Queued,
+            Event::AttemptFailed { key, attempt, error, retry_at } => {
+                let step = self.step(key, "");
+                step.state = StepState::Queued;
+                let (attempt, message, retry_at) = (*attempt, (*error).to_owned(), *retry_at);
+                step.failures.push(FailedAttempt { attempt, time, message, retry_at });
+            }
             Event::StepFinished { key, name, outcome, .. } => self.finish(key, name, *outcome, time),
             Event::StepsFinished { steps } => {
                 for Finished { key, name, outcome, .. } in steps {
@@ -98,6 +114,11 @@ impl RunRow {
             | Event::Command { .. }
             | Event::StepsAdded { .. } => {}
         }
+    }
+
+    /// The step with this key.
+    pub fn get(&self, key: &str) -> Option<&StepRow> {
+        self.index.get(key).map(|at| &self.steps[*at])
     }
 
     fn finish(&mut self, key: &str, name: &str, outcome: Outcome, time: i64) {
@@ -187,6 +208,8 @@ mod tests {
             (step.state, step.attempts, step.started, step.finished),
             (StepState::Completed, 2, Some(20), Some(30))
         );
+        let failure = step.failures.first().map(|it| (it.attempt, it.time, it.message.as_str(), it.retry_at));
+        assert_eq!(failure, Some((1, 24, "e", 25)));
         assert_eq!(table.live(), 0);
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use symphony_pit::record::{Reader, Writer};
 use symphony_pit::{Error, Host, Result};
 
-use crate::graph::{FULL, Graph, Invalid, Weights};
+use crate::graph::{FULL, Graph, Invalid, Plan, Weights};
 use crate::records::{Event, Finished};
 use crate::retry::{Decision, Policy};
 use crate::run::Run;
@@ -31,8 +31,32 @@ const MOST_NAMES: usize = 10_000;
 #[derive(Default)]
 pub(crate) struct State {
     pub runs: HashMap<String, Run>,
+    pub totals: Totals,
+    /// Memory for the next record, and for what is decided before it.
+    buffer: Vec<u8>,
+    plan: Plan,
+}
+
+/// What all runs together come to.
+#[derive(Default)]
+pub(crate) struct Totals {
     pub durations: BTreeMap<String, Durations>,
     pub records: u64,
+}
+
+impl Totals {
+    /// Apply a record of a run.
+    fn apply(&mut self, run: &mut Run, event: &Event<'_>, time: i64) -> Result<()> {
+        self.records += 1;
+        let durations = &mut self.durations;
+        run.apply(event, time, &mut |name, micros| {
+            if let Some(known) = durations.get_mut(name) {
+                *known = Durations { count: known.count + 1, total: known.total + micros };
+            } else if durations.len() < MOST_NAMES {
+                durations.insert(name.to_owned(), Durations { count: 1, total: micros });
+            }
+        })
+    }
 }
 
 /// See the module documentation of the crate.
@@ -41,42 +65,39 @@ pub(crate) struct Tracker {
     state: Mutex<State>,
 }
 
+fn unknown(run: &str) -> Error {
+    Error::not_found(format!("no run {run}"))
+}
+
+fn live<'a>(runs: &'a mut HashMap<String, Run>, run: &str) -> Result<&'a mut Run> {
+    match runs.get_mut(run) {
+        None => Err(unknown(run)),
+        Some(known) if known.finished.is_some() => {
+            Err(Error::conflict(format!("run {run} is finished")).with("state", known.state.name()))
+        }
+        Some(known) => Ok(known),
+    }
+}
+
 impl State {
     pub fn run(&self, run: &str) -> Result<&Run> {
-        self.runs.get(run).ok_or_else(|| Error::not_found(format!("no run {run}")))
-    }
-
-    fn live(&mut self, run: &str) -> Result<&mut Run> {
-        match self.runs.get_mut(run) {
-            None => Err(Error::not_found(format!("no run {run}"))),
-            Some(known) if known.finished.is_some() => {
-                Err(Error::conflict(format!("run {run} is finished")).with("state", known.state.name()))
-            }
-            Some(known) => Ok(known),
-        }
+        self.runs.get(run).ok_or_else(|| unknown(run))
     }
 
     pub fn apply(&mut self, run: &str, event: &Event<'_>, time: i64) -> Result<()> {
-        self.records += 1;
         if let Event::RunAccepted { info, inputs } = event {
+            self.totals.records += 1;
             self.runs.entry(run.to_owned()).or_insert_with(|| Run::new(info, inputs, time));
             return Ok(());
         }
-        let known = self.runs.get_mut(run).ok_or_else(|| Error::not_found(format!("no run {run}")))?;
-        let durations = &mut self.durations;
-        known.apply(event, time, &mut |name, micros| {
-            if let Some(known) = durations.get_mut(name) {
-                *known = Durations { count: known.count + 1, total: known.total + micros };
-            } else if durations.len() < MOST_NAMES {
-                durations.insert(name.to_owned(), Durations { count: 1, total: micros });
-            }
-        })
+        let known = self.runs.get_mut(run).ok_or_else(|| unknown(run))?;
+        self.totals.apply(known, event, time)
     }
 
     /// Mean seconds by step name, with `given` in front of them.
     pub fn seconds(&self, given: Option<BTreeMap<String, f64>>) -> (BTreeMap<String, f64>, f64) {
         let mut known: BTreeMap<String, f64> =
-            self.durations.iter().map(|(name, durations)| (name.clone(), durations.mean())).collect();
+            self.totals.durations.iter().map(|(name, took)| (name.clone(), took.mean())).collect();
         known.extend(given.unwrap_or_default());
         #[expect(clippy::cast_precision_loss, reason = "few names")]
         let count = known.len() as f64;
@@ -86,9 +107,9 @@ impl State {
 
     pub fn save(&self) -> Vec<u8> {
         let runs: BTreeMap<_, _> = self.runs.iter().collect();
-        let writer = Writer::default().u64(self.records);
-        let writer = writer.each(self.durations.iter(), |writer, (name, durations)| {
-            writer.str(name).u64(durations.count).i64(durations.total)
+        let writer = Writer::default().u64(self.totals.records);
+        let writer = writer.each(self.totals.durations.iter(), |writer, (name, took)| {
+            writer.str(name).u64(took.count).i64(took.total)
         });
         let writer = writer.each(runs.iter(), |writer, (id, run)| run.save(writer.str(id)));
         let commanded: Vec<_> = runs.into_iter().filter(|(_, run)| !run.commands.is_empty()).collect();
@@ -116,7 +137,8 @@ impl State {
                 }
             }
         }
-        Ok(Self { runs, durations: durations.into_iter().collect(), records })
+        let totals = Totals { durations: durations.into_iter().collect(), records };
+        Ok(Self { runs, totals, ..Self::default() })
     }
 }
 
@@ -146,10 +168,13 @@ impl Tracker {
     /// Record that a run was accepted, unless it is known. Gives the time.
     pub fn accept(&self, run: &str, info: &[u8], inputs: &[u8]) -> Result<i64> {
         let mut state = self.state();
-        match state.runs.get(run) {
-            Some(known) => Ok(known.accepted),
-            None => self.append(&mut state, run, &Event::RunAccepted { info, inputs }, self.host.now()),
+        if let Some(known) = state.runs.get(run) {
+            return Ok(known.accepted);
         }
+        let (event, time) = (Event::RunAccepted { info, inputs }, self.host.now());
+        self.append(&mut state.buffer, run, &event, time)?;
+        state.apply(run, &event, time)?;
+        Ok(time)
     }
 
     /// Append the event under the lock that orders it, then apply it. Gives its time: never before the run's newest record.
@@ -158,10 +183,13 @@ impl Tracker {
     }
 
     fn write(&self, state: &mut State, run: &str, event: &Event<'_>, not_before: i64) -> Result<i64> {
-        let known = state.live(run)?;
+        let State { runs, totals, buffer, .. } = state;
+        let known = live(runs, run)?;
         known.check(run, event)?;
         let time = self.host.now().max(known.last).max(not_before);
-        self.append(state, run, event, time)
+        self.append(buffer, run, event, time)?;
+        totals.apply(known, event, time)?;
+        Ok(time)
     }
 
     /// As `record`, once: None if the command of this position in the host log was recorded before. Position 0 is in no log.
@@ -170,22 +198,26 @@ impl Tracker {
             return self.record(run, &event, 0).map(Some);
         }
         let mut state = self.state();
-        if state.live(run)?.commands.contains(&position) {
+        if live(&mut state.runs, run)?.commands.contains(&position) {
             return Ok(None);
         }
         self.write(&mut state, run, &Event::Commanded { position, event: Box::new(event) }, 0).map(Some)
     }
 
-    fn append(&self, state: &mut State, run: &str, event: &Event<'_>, time: i64) -> Result<i64> {
-        self.host.append(event.kind(), event.revision(), time, &event.encode(run))?;
-        state.apply(run, event, time)?;
-        Ok(time)
+    fn append(&self, buffer: &mut Vec<u8>, run: &str, event: &Event<'_>, time: i64) -> Result<()> {
+        const KEPT: usize = 1 << 16;
+        *buffer = event.encode(run, std::mem::take(buffer));
+        let appended = self.host.append(event.kind(), event.revision(), time, buffer);
+        if buffer.capacity() > KEPT {
+            *buffer = Vec::new();
+        }
+        appended.map(drop)
     }
 
     /// Record outcomes, as many to a record as it takes. Gives their time.
     pub fn finish(&self, run: &str, steps: Vec<Finished<'_>>) -> Result<i64> {
-        let mut state = self.state();
-        let known = state.live(run)?;
+        let State { runs, totals, buffer, .. } = &mut *self.state();
+        let known = live(runs, run)?;
         let time = self.host.now().max(known.last);
         let whole = Event::StepsFinished { steps };
         known.check(run, &whole)?;
@@ -201,33 +233,36 @@ impl Tracker {
                 bytes <= FULL
             });
             let (record, later) = rest.split_at(fits.count().max(1));
-            self.append(&mut state, run, &Event::StepsFinished { steps: record.to_vec() }, time)?;
+            let event = Event::StepsFinished { steps: record.to_vec() };
+            self.append(buffer, run, &event, time)?;
+            totals.apply(known, &event, time)?;
             rest = later;
         }
         Ok(time)
     }
 
     /// Decide records of steps on the run's graph, append and apply them. Gives how many steps are new.
-    pub fn add(&self, run: &str, plan: impl FnOnce(&mut Graph) -> Result<Vec<Vec<u8>>>) -> Result<usize> {
-        let mut state = self.state();
-        let known = state.live(run)?;
+    pub fn add(&self, run: &str, decide: impl FnOnce(&mut Graph, &mut Plan) -> Result<()>) -> Result<usize> {
+        let State { runs, totals, buffer, plan } = &mut *self.state();
+        let known = live(runs, run)?;
         let (before, time) = (known.graph.len(), self.host.now().max(known.last));
-        let added = plan(&mut known.graph).and_then(|payloads| {
-            payloads.iter().try_for_each(|steps| {
-                self.append(&mut state, run, &Event::StepsAdded { steps }, time).map(drop)
+        let added = decide(&mut known.graph, plan).and_then(|()| {
+            plan.payloads().try_for_each(|steps| {
+                let event = Event::StepsAdded { steps };
+                self.append(buffer, run, &event, time)?;
+                totals.apply(known, &event, time)
             })
         });
-        let graph = &mut state.live(run)?.graph;
+        plan.clear();
         // Also what was there already may have named texts that no record holds: a replay would number the next ones otherwise.
-        graph.undo();
-        if let Err(mut error) = added {
-            if graph.len() > before {
-                let count = graph.len() - before;
+        known.graph.undo();
+        let count = known.graph.len() - before;
+        added.map(|()| count).map_err(|mut error| {
+            if count > 0 {
                 error.message = format!("{}; {count} steps were added before that", error.message);
             }
-            return Err(error);
-        }
-        Ok(graph.len() - before)
+            error
+        })
     }
 
     /// The decision on a failed attempt. A repetition is recorded with its deadline, once: asked again, after a restart too,
@@ -241,8 +276,8 @@ impl Tracker {
         policy: Option<Policy>,
         error: &str,
     ) -> Result<Decision> {
-        let mut state = self.state();
-        let known = state.live(run)?;
+        let State { runs, totals, buffer, .. } = &mut *self.state();
+        let known = live(runs, run)?;
         let own = || known.graph.find(key).and_then(|number| known.graph.policy(number)).cloned();
         let policy = policy.or_else(own).unwrap_or_default();
         let time = self.host.now().max(known.last);
@@ -257,7 +292,8 @@ impl Tracker {
         let error = if error.is_empty() { kind } else { error };
         let event = Event::AttemptFailed { key, attempt, error, retry_at };
         known.check(run, &event)?;
-        self.append(&mut state, run, &event, time)?;
+        self.append(buffer, run, &event, time)?;
+        totals.apply(known, &event, time)?;
         Ok(decision)
     }
 
@@ -276,13 +312,13 @@ impl Tracker {
             return Err(Error::invalid(format!("durations[{:?}]: expected a number of at least 0", wrong.0)));
         }
         let mut state = self.state();
-        state.live(run)?;
+        live(&mut state.runs, run)?;
         let (known, otherwise) = state.seconds(seconds);
         let graph = &state.run(run)?.graph;
         view(graph, &Weights { known: &known, otherwise }).map_err(|errors| refused(run, &errors))
     }
 
     pub fn live<T>(&self, run: &str, view: impl FnOnce(&mut Run) -> Result<T>) -> Result<T> {
-        view(self.state().live(run)?)
+        view(live(&mut self.state().runs, run)?)
     }
 }

@@ -30,8 +30,9 @@ pub struct SegmentReport {
 /// A log as it lies there.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    pub backend: Backend,
-    /// Why this back end fits the file system.
+    /// None: the folder takes no file now.
+    pub backend: Option<Backend>,
+    /// Why this back end fits the file system, or why there is none.
     pub reason: String,
     pub segments: Vec<SegmentReport>,
     /// Records of each component, in what can be kept.
@@ -45,7 +46,10 @@ pub struct Inspection {
 /// Look at the log of the Pit at `pit`. A running writer is not disturbed; what it is writing may show as a hole.
 pub fn inspect(pit: &Path) -> Result<Inspection> {
     let dir = pit.join("log");
-    let (backend, reason) = Backend::probe(&dir)?;
+    let (backend, reason) = match Backend::probe(&dir) {
+        Ok((backend, reason)) => (Some(backend), reason),
+        Err(error) => (None, error.to_string()),
+    };
     let mut found = Inspection {
         backend,
         reason,

@@ -220,8 +220,8 @@ impl Log {
         mut visit: impl FnMut(RecordView<'_>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let by_number: HashMap<u16, &str> =
-            names.iter().map(|(name, number)| (*number, name.as_str())).collect();
+        let mut by_number = vec![None; names.values().max().map_or(0, |most| usize::from(*most) + 1)];
+        names.iter().for_each(|(name, number)| by_number[usize::from(*number)] = Some(name.as_str()));
         let current = self.core.current().index;
         for index in segment_indices(&self.core.dir)?.into_iter().filter(|index| *index <= current) {
             let path = path_of(&self.core.dir, index);
@@ -232,7 +232,7 @@ impl Log {
             let contents = Contents::read(&path)?;
             for (offset, record) in contents.records() {
                 let position = header.first + offset as u64;
-                let name = by_number.get(&record.head.component).copied();
+                let name = by_number.get(usize::from(record.head.component)).copied().flatten();
                 if let Some(view) = record.view(position, name).filter(|_| position >= from) {
                     visit(view)?;
                 }

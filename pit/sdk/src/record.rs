@@ -17,6 +17,12 @@ impl Writer {
         Self { bytes: Vec::with_capacity(bytes) }
     }
 
+    /// Write into memory that was used before, in place of what is there.
+    pub fn over(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { bytes: buffer }
+    }
+
     #[must_use]
     pub fn u8(mut self, value: u8) -> Self {
         self.bytes.push(value);
@@ -170,6 +176,13 @@ impl<'a> Reader<'a> {
         (0..count).map(|_| read(self)).collect()
     }
 
+    /// Numbers that [`Writer::each`] wrote with [`Writer::u32`], read where they lie.
+    pub fn words(&mut self) -> Result<impl ExactSizeIterator<Item = u32> + Clone + use<'a>> {
+        let count = self.u32()?;
+        let bytes = self.take((count as usize).saturating_mul(4))?;
+        Ok(bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)))
+    }
+
     /// What [`Writer::option`] wrote.
     pub fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
         if self.u8()? == 0 { Ok(None) } else { read(self).map(Some) }
@@ -267,6 +280,22 @@ mod tests {
         ]);
         let payload = Writer::default().value(&value).finish();
         assert_eq!(Reader::new(&payload).value(), Ok(value));
+    }
+
+    #[test]
+    fn words_are_read_where_they_lie_and_memory_is_used_again() {
+        let words = [7, u32::MAX, 0];
+        let write =
+            |writer: Writer| writer.each(words.iter(), |writer, word| writer.u32(*word)).u8(9).finish();
+        let payload = write(Writer::default());
+        let used = write(Writer::over(vec![1; 100]));
+        assert_eq!((&used, used.capacity() >= 100), (&payload, true));
+        let mut reader = Reader::new(&payload);
+        assert!(reader.words().unwrap().eq(words));
+        assert_eq!((reader.u8(), reader.is_empty()), (Ok(9), true));
+        for cut in 0..payload.len() - 1 {
+            assert!(Reader::new(&payload[..cut]).words().is_err(), "cut at {cut}");
+        }
     }
 
     #[test]

@@ -103,7 +103,7 @@ def test_events_come_while_a_run_is_awaited(home: Home) -> None:
     events: list[dict[str, Any]] = []
     with client.connect_or_start(home) as connection:
         run = running.submit(connection, Order("toy.ok"))
-        document = running.wait(home, connection, run, events.append)
+        document = running.wait(lambda: client.connect_or_start(home), connection, run, events.append)
     assert document["status"] == "completed"
     assert [event["kind"] for event in events] == ["step_started", "attempt_failed", "step_finished"]
 
@@ -112,7 +112,7 @@ def test_waiting_goes_on_when_the_host_dies(home: Home) -> None:
     told: list[str] = []
     with client.connect_or_start(home) as connection:
         run = running.submit(connection, Order("toy.kills_host"))
-        document = running.wait(home, connection, run, note=told.append)
+        document = running.wait(lambda: client.connect_or_start(home), connection, run, note=told.append)
     assert document["status"] == "completed"
     assert told == ["the host went away; starting it again, the run goes on from its records"]
 
@@ -177,7 +177,3 @@ class TestHost:
             result_of(
                 {**base, "status": "failed", "error": {"type": "InterpreterDied", "message": "died thrice"}}
             )
-
-    def test_without_isolation_it_says_that_it_is_not_there(self) -> None:
-        with pytest.raises(symphony.SymphonyError, match="not there yet"):
-            symphony.Host(isolated=False)

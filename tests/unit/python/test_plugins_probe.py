@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from symphony.core_components import core_components
 from symphony.plugins.discovery import file_candidate
-from symphony.plugins.prober import ProbeResult, describe, probe
+from symphony.plugins.prober import describe, probe
+
+if TYPE_CHECKING:
+    from symphony.plugins.probe_result import ProbeResult
 
 pytestmark = [pytest.mark.python, pytest.mark.subprocess]
 MODULES = Path(__file__).parents[2] / "fixtures" / "python_modules"

@@ -16,8 +16,8 @@ from tests.unit.python.replay_programs import Attempt, Program, attempt, program
 
 pytestmark = [pytest.mark.property, pytest.mark.python, getattr(pytest.mark, "async")]
 
-EXAMPLES = int(os.environ.get("SYMPHONY_REPLAY_EXAMPLES", "60"))
-CUTS = 20
+EXAMPLES = int(os.environ.get("SYMPHONY_REPLAY_EXAMPLES", "25"))
+CUTS = 12
 
 replays = settings(
     max_examples=EXAMPLES,

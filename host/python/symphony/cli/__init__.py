@@ -5,6 +5,7 @@ No command imports a plugin or the native module into its own process.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     import signal
 
-    from symphony.cli.app import run
+    from symphony.cli.quick_run import quick_run
 
-    code = run(arguments)
+    code = quick_run(arguments) if "_SYMPHONY_COMPLETE" not in os.environ else None
+    if code is None:
+        from symphony.cli.app import run
+
+        code = run(arguments)
     if argv is None:
         # The process ends with this code, also where an impatient Ctrl-C meets it on its way out.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from symphony.cli.command import SUMMARIES, Group, State
-from symphony.cli.failure import Exit, show_bug, show_failure, show_usage
-from symphony.errors import HostUnavailable, SymphonyError
+from symphony.cli.command import SUMMARIES, Group
+from symphony.cli.failure import ended, show_failure, show_usage
+from symphony.cli.state import State
+from symphony.errors import SymphonyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ROOT = Group(
     "symphony",
     help="Symphony: a plugin host for AI workflows.",
-    lazy={name: name for name in SUMMARIES},
+    lazy={name: name for name in SUMMARIES} | {"run": "run_command"},
     context_settings={"max_content_width": 80},
     params=[click.Option(["--version"], is_flag=True, help="Print the version.")],
     invoke_without_command=True,
@@ -50,14 +50,7 @@ def run(arguments: Sequence[str]) -> int:
         ROOT.main(list(arguments), prog_name="symphony")  # answers the shell and ends the process
     before_separator = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
     state = State(json="--json" in before_separator, traceback="--traceback" in before_separator)
-    try:
-        code = _invoke(arguments, state)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        # Whoever read our output has enough; Python must not complain about it when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return ended(state, lambda: _invoke(arguments, state))
 
 
 def _invoke(arguments: Sequence[str], state: State) -> int:
@@ -66,25 +59,11 @@ def _invoke(arguments: Sequence[str], state: State) -> int:
         with ROOT.make_context("symphony", list(arguments), obj=state) as context:
             ROOT.invoke(context)
         return 0
-    except Exit as ended:
-        return ended.code
-    except click.exceptions.Exit as ended:
-        return ended.exit_code
-    except BrokenPipeError:
-        raise
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.UsageError as error:
         return show_usage(state, error)
     except click.ClickException as error:
         return show_failure(state, SymphonyError(error.format_message()), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        return show_failure(state, SymphonyError("interrupted"), 130, kind="Interrupted")
-    except SymphonyError as error:
-        return show_failure(state, error, error.exit_code)
-    except OSError as error:
-        # What the system refuses outside of the places that expect it: a full disk, an unreadable folder.
-        where = f" ({error.filename})" if error.filename else ""
-        return show_failure(
-            state, HostUnavailable(f"{error.strerror or error}{where}"), HostUnavailable.exit_code
-        )
-    except Exception as error:
-        return show_bug(state, error)
+    except click.Abort:
+        raise KeyboardInterrupt from None

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import click
 
-from symphony.home import Home, absolute, resolve_home
-
-
-@dataclass
-class State:
-    """What the common options said; one per invocation."""
-
-    json: bool = False
-    home_option: str | None = None
-    traceback: bool = False
-
-    @property
-    def home(self) -> Home:
-        """The home to use; see ``resolve_home``."""
-        return Home(resolve_home(self.home_option))
+from symphony.cli.state import State as State
+from symphony.home import absolute
 
 
 def state_of(context: click.Context) -> State:
@@ -66,6 +52,26 @@ def common_options() -> list[click.Parameter]:
     ]
 
 
+def _check_settings(
+    _context: click.Context, _option: click.Parameter, words: tuple[str, ...]
+) -> tuple[str, ...]:
+    if words:
+        from symphony.settings import parse_settings
+
+        parse_settings(words)
+    return words
+
+
+settings_option = click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_check_settings,
+    help="Start the host with a setting in place of config.toml's (repeatable).",
+)
+
+
 class Command(click.Command):
     """A command with the common options; ``examples`` end its help."""
 
@@ -93,7 +99,7 @@ class Group(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._lazy:
-            command: click.Command = import_module(f"symphony.cli.{cmd_name}").command
+            command: click.Command = import_module(f"symphony.cli.{self._lazy[cmd_name]}").command
             return command
         return super().get_command(ctx, cmd_name)
 

@@ -10,7 +10,8 @@ from symphony.cli.command import Command, State, pass_state
 from symphony.cli.failure import Exit
 from symphony.cli.output import counted, note, print_json, show_crash, table
 from symphony.crash_reports import crash_document, crash_reports
-from symphony.errors import Conflict
+from symphony.errors import Conflict, SymphonyError
+from symphony.permissions import exposed
 
 if TYPE_CHECKING:
     from symphony.home import Home
@@ -42,9 +43,25 @@ def examine(home: Home) -> dict[str, Any]:
         report["problems"] = _problems(found, holder)
     else:
         report |= {"segments": [], "records": {}, "snapshots": [], "problems": []}
+    report["problems"] += [_problem(*row) for row in exposed(home, _libraries(home))]
     reports = crash_reports(home)
     report["deaths"] = {"reports": len(reports), "last": crash_document(reports[0]) if reports else None}
     return report
+
+
+def _libraries(home: Home) -> list[str]:
+    """The native code that a host of this home loads, as far as it is known without loading a plugin."""
+    from symphony import _host, symphonyd
+    from symphony.core_components import core_components
+    from symphony.plugins import catalog
+
+    own = [*map(str, core_components()), str(symphonyd.binary()), str(_host.__file__)]
+    try:
+        states = catalog.survey(home)
+    except SymphonyError:  # a home that is refused is among what is found anyway
+        return own
+    given = [item for state in states for item in state.contributions if item["kind"] == "component"]
+    return own + [item["library"] for item in given]
 
 
 def _snapshots(home: Home) -> list[dict[str, Any]]:
@@ -70,6 +87,9 @@ def _problems(found: dict[str, Any], holder: int | None) -> list[dict[str, str]]
         _problem(component, f"disabled: {reason}", "update its plugin, then: symphony doctor --retry")
         for component, reason, _note in found["disabled"]
     ]
+    if found["backend"] == "none":
+        remedy = "free space, or let it be written; reading works meanwhile"
+        problems.append(_problem("log", found["backend_reason"], remedy))
     if found["poison"] is not None and holder is None:
         component, position, deaths = found["poison"]
         what = f"reading its record at position {position} ended the process {counted(deaths, 'time')}"
@@ -111,7 +131,10 @@ def _retry(home: Home) -> None:
 )
 @pass_state
 def command(state: State, retry: bool) -> None:
-    """Look at the log of this home: damage, what was set aside or disabled. Exit code 1 if there is any."""
+    """Look at this home: damage of its log, what was set aside or disabled, what others may change.
+
+    Exit code 1 if there is any.
+    """
     if retry:
         _retry(state.home)
     report = examine(state.home)

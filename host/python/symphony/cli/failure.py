@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-import traceback
 from typing import TYPE_CHECKING
 
-import click
-
-from symphony.cli.output import print_json, styled
-from symphony.errors import SymphonyError
+from symphony.cli.output import note, print_json, styled
+from symphony.errors import HostUnavailable, SymphonyError
 
 if TYPE_CHECKING:
-    from symphony.cli.command import State
+    from collections.abc import Callable
+
+    import click
+
+    from symphony.cli.state import State
 
 
 class Exit(Exception):
@@ -22,6 +24,32 @@ class Exit(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
+
+
+def ended(state: State, command: Callable[[], int]) -> int:
+    """Run a command, and turn whatever it raises into one message and an exit code."""
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python must not complain about it when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exit as end:
+        return end.code
+    except KeyboardInterrupt:
+        return show_failure(state, SymphonyError("interrupted"), 130, kind="Interrupted")
+    except SymphonyError as error:
+        return show_failure(state, error, error.exit_code)
+    except OSError as error:
+        # What the system refuses outside of the places that expect it: a full disk, an unreadable folder.
+        where = f" ({error.filename})" if error.filename else ""
+        return show_failure(
+            state, HostUnavailable(f"{error.strerror or error}{where}"), HostUnavailable.exit_code
+        )
+    except Exception as error:
+        return show_bug(state, error)
 
 
 def show_failure(state: State, error: SymphonyError, code: int, kind: str = "") -> int:
@@ -34,15 +62,19 @@ def show_failure(state: State, error: SymphonyError, code: int, kind: str = "") 
         if error.hint:
             _tell("Hint", "yellow", error.hint)
     if state.traceback and error.__traceback__ is not None:
+        import traceback
+
         traceback.print_exception(error)
     return code
 
 
 def show_usage(state: State, error: click.UsageError) -> int:
     """Show what is wrong with the command line; exit code 2."""
+    import click
+
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         if not state.json:
-            click.echo(error.format_message(), err=True)
+            note(error.format_message())
             return error.exit_code
         error = click.UsageError("a command is missing", error.ctx)
     path = error.ctx.command_path if error.ctx else "symphony"
@@ -56,6 +88,8 @@ def show_usage(state: State, error: click.UsageError) -> int:
 
 def show_bug(state: State, error: Exception) -> int:
     """Show an error that nobody foresaw; exit code 1."""
+    import traceback
+
     last = traceback.extract_tb(error.__traceback__)[-1:]
     at = f" at {last[0].filename}:{last[0].lineno}" if last else ""
     told = SymphonyError(
@@ -67,4 +101,4 @@ def show_bug(state: State, error: Exception) -> int:
 
 def _tell(word: str, colour: str, text: str) -> None:
     with contextlib.suppress(BrokenPipeError):
-        click.echo(f"{styled(f'{word}:', colour, sys.stderr)} {text}", err=True)
+        note(f"{styled(f'{word}:', colour, sys.stderr)} {text}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from symphony import client
-from symphony.cli.command import Group, State, pass_state
+from symphony.cli.command import Group, State, pass_state, settings_option
+from symphony.cli.host_logs import logs
 from symphony.cli.output import counted, note, print_json, safe, seconds
 from symphony.errors import HostUnavailable
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 STOP_LIMIT = 60.0
 STACK_LINES = 30
-NOT_RUNNING: dict[str, Any] = {"running": False, "pid": None, "interpreter": None, "runs": 0}
+NOT_RUNNING: dict[str, Any] = {"running": False, "pid": None, "interpreter": None, "runs": 0, "paused": None}
 
 command = Group(
     "host",
@@ -27,16 +28,25 @@ command = Group(
     examples="""
     symphony host start
     symphony host status --json
+    symphony host logs --follow
     symphony host stop
     """,
 )
+command.add_command(logs)
 
 
-@command.command("start", examples="symphony host start")
+@command.command(
+    "start",
+    examples="""
+    symphony host start
+    symphony host start --set limits.memory=2GiB --set hang_after=20
+    """,
+)
+@settings_option
 @pass_state
-def start(state: State) -> None:
+def start(state: State, settings: tuple[str, ...]) -> None:
     """Start the host of this home; it stays until it is stopped. Where one runs, say which."""
-    with client.connect_or_start(state.home, linger=True, note=note) as connection:
+    with client.connect_or_start(state.home, linger=True, settings=settings, note=note) as connection:
         _show(state, connection.request("host.status"))
 
 
@@ -52,6 +62,22 @@ def stop(state: State) -> None:
             connection.request("host.stop", timeout=STOP_LIMIT)
         _await_end(home, pid)
     _show(state, NOT_RUNNING)
+
+
+@command.command("restart", examples="symphony host restart")
+@pass_state
+def restart(state: State) -> None:
+    """Give the host a fresh interpreter; one that was given up after deaths is tried again.
+
+    Running steps are given time, unfinished runs go on. Where no host runs, one is started.
+    """
+    connection = client.connect(state.home)
+    if connection is None:
+        connection = client.connect_or_start(state.home, linger=True, note=note)
+    else:
+        connection.request("conductor.restart")
+    with connection:
+        _show(state, connection.request("host.status"))
 
 
 @command.command(
@@ -107,6 +133,9 @@ def _show(state: State, document: dict[str, Any]) -> None:
         return
     live = counted(int(shown["runs"] or 0), "live run")
     click.echo(f"running      pid {shown['pid']}, {live}, home {state.home.path}")
+    paused = shown.get("paused")
+    if paused:
+        click.echo(f"paused       no new run begins: {paused['message']} ({paused['hint']})")
     interpreter = shown["interpreter"]
     if not interpreter:
         click.echo("interpreter  none")

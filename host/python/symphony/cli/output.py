@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import textwrap
-import unicodedata
 from typing import TYPE_CHECKING, Any, TextIO
-
-import click
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GAP = "  "
+CODES = {"red": 31, "green": 32, "yellow": 33}
 COLOURS = {
     "active": "green",
     "completed": "green",
@@ -43,17 +39,24 @@ def print_json(document: Any) -> None:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(document, indent=2 if sys.stdout.isatty() else None)
-    click.echo(text)
+    echo(text)
+
+
+def echo(text: str = "") -> None:
+    """Lines on stdout, at once."""
+    print(text, flush=True)
 
 
 def note(text: str) -> None:
     """One line on stderr."""
-    click.echo(text, err=True)
+    print(text, file=sys.stderr, flush=True)
 
 
 def styled(text: str, colour: str, stream: TextIO) -> str:
     """The text in a colour, where the stream is a terminal and NO_COLOR is not set."""
-    return click.style(text, fg=colour) if stream.isatty() and not os.environ.get("NO_COLOR") else text
+    if not stream.isatty() or os.environ.get("NO_COLOR"):
+        return text
+    return f"\x1b[{CODES[colour]}m{text}\x1b[0m"
 
 
 def table(
@@ -76,15 +79,19 @@ def table(
         if status is not None and number > 0 and line[status] in COLOURS:
             padding = shown[status][len(line[status]) :]
             shown[status] = styled(line[status], COLOURS[line[status]], sys.stdout) + padding
-        click.echo(GAP.join(shown).rstrip())
+        echo(GAP.join(shown).rstrip())
         if below and number > 0:
             margin = " " * (widths[0] + len(GAP))
+            import textwrap
+
             lines = textwrap.wrap(_line(below[number - 1]), max(terminal_width() - len(margin), 20))
-            click.echo("\n".join(margin + text for text in lines))
+            echo("\n".join(margin + text for text in lines))
 
 
 def terminal_width() -> int:
     """The terminal's width, 80 where there is none."""
+    import shutil
+
     return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
 
 
@@ -130,6 +137,10 @@ def counted(number: int, what: str) -> str:
 
 def safe(text: str) -> str:
     """Text from outside without control characters, which could move the terminal's cursor."""
+    if text.isascii() and text.isprintable():
+        return text
+    import unicodedata
+
     return "".join(
         c if c in "\n\t" or unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text
     )
@@ -140,6 +151,10 @@ def _line(text: str) -> str:
 
 
 def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
     )
@@ -148,5 +163,5 @@ def _width(text: str) -> int:
 def show_crash(crash: dict[str, Any]) -> None:
     """The gist of a crash report, and where all of it is."""
     for line in crash["gist"][:9]:
-        click.echo(f"  {safe(line)}")
-    click.echo(f"  report    {crash['report']}")
+        echo(f"  {safe(line)}")
+    echo(f"  report    {crash['report']}")

@@ -68,7 +68,7 @@ def summary(plugins: list[PluginState]) -> str:
 def host_facts() -> dict[str, Any]:
     """What plugins are judged against."""
     from symphony import __version__
-    from symphony.hookspecs import SYMPHONY_API
+    from symphony.api import SYMPHONY_API
 
     return {"version": __version__, "api": SYMPHONY_API, "python": platform.python_version(), "abi": ABI}
 

@@ -1,26 +1,38 @@
-"""``symphony run``, and what it shares with ``runs resume``: following a run to its end."""
+"""What ``symphony run`` does, and shares with ``runs resume``: following a run to its end. Without click."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from symphony import client, running
-from symphony.cli.command import Command, State, pass_state
 from symphony.cli.failure import Exit, show_failure
-from symphony.cli.output import counted, note, print_json, safe, seconds
+from symphony.cli.output import counted, echo, note, print_json, safe, seconds
 from symphony.cli.progress import Progress, progress
 from symphony.cli.rendering import render
-from symphony.cli.run_commands import how_to_go_on
-from symphony.errors import InterpreterDied, InvalidInput, PluginBroken, Quarantined, SymphonyError
+from symphony.cli.runs_commands import how_to_go_on
+from symphony.errors import (
+    InterpreterDied,
+    InvalidInput,
+    NotFound,
+    PluginBroken,
+    Quarantined,
+    SymphonyError,
+)
+from symphony.home import absolute
 from symphony.running import Order
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from symphony.cli.state import State
     from symphony.home import Home
+    from symphony.running import Connect, Connection
 
 CANCEL_LIMIT = 30.0
 INTERRUPTED = 130
@@ -28,69 +40,81 @@ WAITING = 10
 CRASHES = (InterpreterDied.__name__, PluginBroken.__name__, Quarantined.__name__)
 
 
-def _workflow_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Shell completion, from the store."""
-    from symphony.cli.command import state_of
-    from symphony.plugins import catalog
-
-    try:
-        rows = catalog.workflows(catalog.survey(state_of(context).home))
-    except (SymphonyError, OSError):
-        return []
-    return [row["name"] for row in rows if row["name"].startswith(incomplete)]
-
-
-@click.command(
-    "run",
-    cls=Command,
-    examples="""
-    symphony run conductor.index path=src
-    symphony run conductor.search query="retry with backoff" top=5
-    symphony run tools.report --plugin tools.py --input report.json
-    symphony run conductor.index path=. --detach
-    """,
-)
-@click.argument("workflow", shell_complete=_workflow_names)
-@click.argument("values", metavar="[KEY=VALUE]...", nargs=-1)
-@click.option(
-    "--input", "source", metavar="FILE|-", help="Read inputs as one JSON object from a file or stdin."
-)
-@click.option("--detach", is_flag=True, help="Print the run's id and do not wait for its end.")
-@click.option(
-    "--plugin", "plugins", metavar="FILE", multiple=True, help="Use a file as a plugin (repeatable)."
-)
-@pass_state
-def command(
+def start(
     state: State,
     workflow: str,
-    values: tuple[str, ...],
-    source: str | None,
-    detach: bool,
-    plugins: tuple[str, ...],
+    values: Sequence[str],
+    source: str | None = None,
+    detach: bool = False,
+    here: bool = False,
+    settings: Sequence[str] = (),
+    plugins: Sequence[str] = (),
 ) -> None:
-    """Run a workflow and wait for its result.
-
-    WORKFLOW is a name such as conductor.index. The type of each VALUE follows from the workflow's
-    signature: text as it stands, everything else as JSON. Ctrl-C cancels the run, a second one stops waiting.
-    A run that asks for an input goes on waiting for it when this command ends, with exit code 10.
-    """
+    """Run a workflow and print its result, or only its id; ends as ``finish`` does."""
+    if here and detach:
+        raise InvalidInput("--detach needs a host of its own", hint="leave out --no-isolation")
+    home = state.home
+    if here:
+        _take_hash_seed(home)  # before anything is read from stdin
     text = parse_values(values)
     inputs = read_inputs(source) if source else {}
     for name in text:
         if name in inputs:
             raise InvalidInput(f"input {name!r} is given twice, by --input and by {name}=VALUE")
-    home = state.home
-    order = running.resolve(home, Order(workflow, inputs, text, [Path(path) for path in plugins]), note)
-    connection = client.connect_or_start(home, note=note)
-    with connection:
-        run = running.submit(connection, order)
-        if detach:
-            _detached(state, run, order.workflow)
-            return
-        finish(state, follow(home, connection, run))
+    order = Order(workflow, inputs, text, [absolute(path) for path in plugins])
+    check = functools.partial(running.resolve, home, order, note)
+    if here or "." not in workflow:
+        order = check()  # a short name is looked up where the plugins of this command line are known
+    connect: Connect = functools.partial(
+        client.connect_or_start, home, settings=settings, note=note, check=check
+    )
+    with contextlib.ExitStack() as held:
+        if here:
+            connect = held.enter_context(_host_here(home, settings))
+        connection = held.enter_context(connect())
+        try:
+            accepted = running.submitted(connection, order)
+        except NotFound:
+            check()  # which knows of plugins that are disabled or broken, too
+            raise
+        run = str(accepted["run"])
+        document = None if detach else follow(connect, connection, run)
+    if document is None:
+        _detached(state, run, str(accepted["workflow"]))
+    else:
+        finish(state, document)
 
 
-def parse_values(values: tuple[str, ...]) -> dict[str, str]:
+def _take_hash_seed(home: Home) -> None:
+    """Become a process with the home's hash seed, as isolated interpreters have it: a replay needs that."""
+    seed = home.ensure().hash_seed()
+    if os.environ.get("PYTHONHASHSEED") != seed:
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+@contextlib.contextmanager
+def _host_here(home: Home, settings: Sequence[str]) -> Iterator[Connect]:
+    """A host in this process. What steps write to stdout goes to stderr: stdout is for the result."""
+    from symphony.in_process import InProcessHost
+
+    host = InProcessHost(home, settings)
+    sys.stdout.flush()
+    result = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        host.open()
+        try:
+            yield lambda: contextlib.nullcontext(host)
+        finally:
+            host.close()
+    finally:
+        sys.stdout.flush()
+        os.dup2(result, 1)
+        os.close(result)
+
+
+def parse_values(values: Sequence[str]) -> dict[str, str]:
     """KEY=VALUE words as a dictionary. Raises ``InvalidInput``."""
     text: dict[str, str] = {}
     for word in values:
@@ -119,7 +143,7 @@ def read_inputs(source: str) -> dict[str, Any]:
 
 def _detached(state: State, run: str, workflow: str) -> None:
     if not state.json:
-        click.echo(run)
+        echo(run)
         note(f"running; look with: symphony runs show {run}")
         return
     steps = {"executed": 0, "reused": 0, "failed": 0, "skipped": 0}
@@ -136,31 +160,26 @@ def _detached(state: State, run: str, workflow: str) -> None:
     )
 
 
-def follow(home: Home, connection: client.Client, run: str) -> dict[str, Any]:
+def follow(connect: Connect, connection: Connection, run: str) -> dict[str, Any]:
     """Wait for the run's end with progress on stderr; Ctrl-C cancels it."""
     with progress() as shown:
         try:
             document: dict[str, Any] = running.wait(
-                home, connection, run, shown.event, shown.note, waiting=True
+                connect, connection, run, shown.event, shown.note, waiting=True
             )
             return document
         except KeyboardInterrupt:
-            document = _cancel(home, run, shown) or {"run": run, "status": "running", "interrupted": True}
+            document = _cancel(connect, run, shown) or {"run": run, "status": "running", "interrupted": True}
             return {**document, "interrupted": True}
 
 
-def _cancel(home: Home, run: str, shown: Progress) -> dict[str, Any] | None:
+def _cancel(connect: Connect, run: str, shown: Progress) -> dict[str, Any] | None:
     """Cancel the run and wait for its end; None when it takes too long or the user has had enough."""
     shown.note(
         f"cancelling run {run}: waiting up to {CANCEL_LIMIT:g} s for its steps; Ctrl-C again stops waiting"
     )
     try:
-        running.cancel(home, run)
-        with client.connect_or_start(home) as again:
-            document: dict[str, Any] = again.request(
-                "runs.wait", {"run": run, "events": True}, event=shown.event, timeout=CANCEL_LIMIT
-            )
-            return document
+        return running.cancel(connect, run, CANCEL_LIMIT, shown.event)
     except KeyboardInterrupt:
         shown.note(f"not waiting any more; look with: symphony runs show {run}")
     except TimeoutError:
@@ -190,7 +209,7 @@ def finish(state: State, document: dict[str, Any]) -> None:
         print_json(document)
     elif document["status"] == "completed":
         for line in render(document["result"]):
-            click.echo(line)
+            echo(line)
     note(_summary(document))
     for line in how_to_go_on(document["run"], document.get("questions") or []):
         note(safe(line))

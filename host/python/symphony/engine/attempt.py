@@ -13,6 +13,7 @@ from symphony.engine.marking import marked, marked_call
 from symphony.engine.run_log import FAILED, OK
 from symphony.engine.step_context import StepContext, current_step
 from symphony.errors import StepFailed
+from symphony.values.secret import redact, refuse_values
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -93,7 +94,7 @@ class Attempt:
     async def _loop_body(self, extra: dict[str, Any]) -> bytes:
         self._enter()
         args, kwargs = self._call.arguments()
-        return self._executor.codec.encode(await self._call.step.fn(*args, **kwargs, **extra))
+        return self._recordable(await self._call.step.fn(*args, **kwargs, **extra))
 
     async def _in_thread(self, extra: dict[str, Any]) -> bytes | BaseException:
         self._thread = self._executor.pool.submit(Context().run, self._in_this_thread, extra)
@@ -110,16 +111,19 @@ class Attempt:
         try:
             self._enter()
             args, kwargs = self._call.arguments()
-            return self._executor.codec.encode(self._call.step.fn(*args, **kwargs, **extra))
+            return self._recordable(self._call.step.fn(*args, **kwargs, **extra))
         except BaseException as error:
             return error
+
+    def _recordable(self, result: Any) -> bytes:
+        return refuse_values(self._executor.codec.encode(result), f"step {self._call.step.name!r}")
 
     def _enter(self) -> None:
         call, progress = self._call, self._executor.progress
 
         def report(done: float, total: float, message: str) -> None:
             if not call.stopped:
-                progress(call, done, total, message)
+                progress(call, done, total, redact(message))
 
         key = f"{call.run}/{call.key}"
         context = StepContext(call.run, key, call.step.name, call.attempt, call.cwd, report)

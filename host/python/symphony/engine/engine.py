@@ -21,10 +21,21 @@ from symphony.engine.models import ModelPool
 from symphony.engine.quarantine import quarantine_result
 from symphony.engine.run import Run
 from symphony.engine.run_end import RunResult
-from symphony.engine.run_log import INLINE_LIMIT, PitRunLog, reference
+from symphony.engine.run_log import INLINE_LIMIT, PitRunLog, RunLog, reference
 from symphony.engine.run_report import run_report
-from symphony.errors import Conflict, HostUnavailable, InvalidInput, NotFound, PitNotFound, SymphonyError
+from symphony.errors import (
+    Conflict,
+    HostUnavailable,
+    InvalidInput,
+    NotFound,
+    PitIO,
+    PitNotFound,
+    Quarantined,
+    SymphonyError,
+    WorkflowChanged,
+)
 from symphony.values.inputs import bind_inputs, restore_inputs
+from symphony.values.secret import require_secrets
 
 if TYPE_CHECKING:
     from symphony._host import Vitals
@@ -34,7 +45,10 @@ if TYPE_CHECKING:
     from symphony.values.codec import Codec
 
 Notify = Callable[[str, dict[str, Any]], None]
-_PROGRESS_DELAY: Final = 0.01
+OpenLog = Callable[[Any, str, Durability], RunLog]
+_PROGRESS_DELAY: Final = 0.005
+HASHES: Final = f"{hash('symphony') & 0xFFFF_FFFF:08x}"
+"""Tells apart the seeds of Python's string hashes, by which sets of strings have their order."""
 
 
 def log_line(line: str) -> None:
@@ -63,6 +77,8 @@ class Engine:
         Steps that ended the interpreter too often, as the host counts it; their runs fail.
     suspects:
         Run and key of steps that are first executed with nothing beside them, and the deaths near to them.
+    open_log:
+        Gives the log of a run.
 
     Example
     -------
@@ -82,8 +98,10 @@ class Engine:
         vitals: Vitals | None = None,
         quarantined: Iterable[Mapping[str, Any]] = (),
         suspects: Iterable[tuple[str, str, int]] = (),
+        open_log: OpenLog = PitRunLog,
     ) -> None:
         self._pit = pit
+        self._open_log = open_log
         self._tracker = pit.dag_tracker
         self._durability = Durability(pit)
         self._plugins = plugins
@@ -94,7 +112,7 @@ class Engine:
         self._executor.care.suspect({(run, key): deaths for run, key, deaths in suspects})
         self._quarantined: Final = {str(step["run"]): step for step in quarantined}
         self._runs: dict[str, Run] = {}
-        self._driving: set[asyncio.Task[None]] = set()
+        self._driving: dict[str, asyncio.Task[None]] = {}
         self._blocked: dict[str, SymphonyError] = {}
         self._pending_progress: dict[tuple[str, str], dict[str, Any]] = {}
         self._stopping = False
@@ -145,10 +163,14 @@ class Engine:
         if files:
             self.take_over_plugins()
         registered = self._plugins.find_workflow(workflow)
+        if registered.file is not None and registered.file not in files:
+            raise NotFound(  # of a file that another run was started with
+                f"there is no workflow {workflow!r}", hint=f"--plugin {registered.file}"
+            )
         bound = bind_inputs(registered.workflow, inputs, text, cwd)
         encoded = self._codec.encode(bound)
-        # What cannot come back is refused now.
-        restore_inputs(registered.workflow, _decoded(self._codec, encoded))
+        # What cannot come back is refused now, as is a secret that cannot be read.
+        require_secrets(restore_inputs(registered.workflow, _decoded(self._codec, encoded)))
         if self._info(run_id) is not None:  # asked for twice while the file was loaded
             return registered.name
         self._tracker.accept_run(run_id, json.dumps(_info(registered, cwd)).encode(), encoded)
@@ -159,14 +181,25 @@ class Engine:
     async def resume_all(self, commands: Iterable[Mapping[str, Any]] = ()) -> None:
         """Take up every live run; one that cannot go on is reported and does not hinder the others.
 
-        ``commands`` are those that the host is about to give: a run that is to be paused or cancelled must not
+        ``commands`` are those that the host is about to give: a run to be paused or cancelled must not
         start a step before.
         """
         for given in commands:
             if given["command"] in ("cancel", "pause", "unpause"):
                 with suppress(SymphonyError):  # whoever gave it is told when the host gives it
                     await self.command(given["run"], given["command"], given["position"])
-        for run_id in self._tracker.live_runs():
+        await self._take_up(self._tracker.live_runs())
+
+    async def resume_blocked(self) -> None:
+        """Try again to take up the runs whose plugin was quarantined."""
+        waiting = [run_id for run_id, error in self._blocked.items() if isinstance(error, Quarantined)]
+        await self._take_up(waiting)
+        for run_id in waiting:
+            if run_id not in self._blocked:
+                self._notify("unblocked", {"run": run_id})
+
+    async def _take_up(self, runs: Iterable[str]) -> None:
+        for run_id in runs:
             try:
                 await self.resume(run_id)
             except SymphonyError as error:
@@ -281,8 +314,30 @@ class Engine:
             raise Conflict(f"run {run_id} cannot go on now: {blocked}", hint=f"symphony runs show {run_id}")
         return run
 
-    def _log_of(self, run_id: str) -> PitRunLog:
-        return PitRunLog(self._pit, run_id, self._durability)
+    def _log_of(self, run_id: str) -> RunLog:
+        return self._open_log(self._pit, run_id, self._durability)
+
+    async def wait(self, run_id: str) -> None:
+        """Return once nobody works on the run any more: it has ended, it cannot go on, or it never began."""
+        while (driving := self._driving.get(run_id)) is not None:
+            await asyncio.wait([driving])
+
+    def ended(self, run_id: str) -> bool:
+        """Whether the run's end is recorded."""
+        info = self._info(run_id)
+        return info is not None and info["finished"] is not None
+
+    def document(self, run_id: str) -> dict[str, Any]:
+        """What clients are shown of a run that has ended; raises as ``result``."""
+        result = self.result(run_id)
+        info = self._tracker.run_info(run_id)
+        return {
+            "run": run_id,
+            "workflow": json.loads(info["info"])["workflow"],
+            "status": info["status"],
+            **result,
+            "seconds": (info["finished"] - info["accepted"]) / 1e6,
+        }
 
     def result(self, run_id: str) -> dict[str, Any]:
         """What was recorded at the end of a run.
@@ -309,6 +364,11 @@ class Engine:
         result: dict[str, Any] = json.loads(payload[1:])
         return result
 
+    @property
+    def stopping(self) -> bool:
+        """Whether no run is taken on or taken up any more."""
+        return self._stopping
+
     async def stop(self, drain: float) -> None:
         """Accept nothing more, let running steps finish for some seconds, then let go of everything."""
         self._stopping = True
@@ -318,11 +378,16 @@ class Engine:
         await self._executor.close()
         await self.models.unload_all()
 
+    def join_threads(self, seconds: float) -> None:
+        """After ``stop``: wait for the threads of steps, but not longer than so many seconds."""
+        self._executor.join(seconds)
+
     # Driving runs.
 
     def _begin(self, run_id: str, registered: RegisteredWorkflow) -> None:
         info = self._tracker.run_info(run_id)
         inputs = restore_inputs(registered.workflow, _decoded(self._codec, bytes(info["inputs"])))
+        require_secrets(inputs)
         run = Run(
             run_id,
             registered.workflow,
@@ -341,14 +406,15 @@ class Engine:
         run.begin()
         self._runs[run_id] = run
         task = asyncio.get_running_loop().create_task(self._follow(run))
-        self._driving.add(task)
-        task.add_done_callback(self._driving.discard)
+        self._driving[run_id] = task
 
     async def _follow(self, run: Run) -> None:
         try:
             result = await run.done
         except asyncio.CancelledError:
             return  # abandoned: the interpreter stops
+        except WorkflowChanged as error:
+            self._block(run.id, self._with_seeds(run.id, error))
         except SymphonyError as error:
             self._block(run.id, error)
         except Exception as error:
@@ -357,6 +423,18 @@ class Engine:
             self._record_end(run.id, result, run)
         finally:
             self._runs.pop(run.id, None)
+            self._driving.pop(run.id, None)
+
+    def _with_seeds(self, run_id: str, error: WorkflowChanged) -> WorkflowChanged:
+        """The error, which says so where a set of strings may be what changed."""
+        if json.loads(self._tracker.run_info(run_id)["info"]).get("hashes", HASHES) == HASHES:
+            return error
+        told = WorkflowChanged(
+            f"{error}; the run was recorded under another PYTHONHASHSEED, by which sets of strings have "
+            "their order"
+        )
+        told.hint = "take it up under that seed; that of isolated hosts is in the file hash_seed of the home"
+        return told
 
     def _record_end(self, run_id: str, result: RunResult, run: Run | None = None) -> None:
         status, report = run_report(result, None if run is None else run.workflow)
@@ -373,6 +451,8 @@ class Engine:
 
     def _block(self, run_id: str, error: SymphonyError) -> None:
         """The run is not over but cannot go on now: say so, and leave its records as they are."""
+        if isinstance(error, PitIO) and not error.hint:
+            error.hint = f"free space in the home, then: symphony runs resume {run_id}"
         self._blocked[run_id] = error
         hint = f" ({error.hint})" if error.hint else ""
         log_line(f"run {run_id} is left as it is: {type(error).__name__}: {error}{hint}")
@@ -440,4 +520,5 @@ def _info(registered: RegisteredWorkflow, cwd: Path) -> dict[str, Any]:
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "cwd": str(cwd),
         "started": datetime.fromtimestamp(time.time(), UTC).isoformat(),
+        "hashes": HASHES,
     }

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 from symphony.engine.attempt import ASYNC, THREAD, Attempt
 from symphony.engine.care import Care
 from symphony.engine.launching import Outcome, StepCall
-from symphony.engine.marking import HelperThreads
+from symphony.engine.marking import HelperThreads, mark_tasks
 from symphony.engine.run_log import FAILED, pack
 from symphony.engine.step_cache import StepCache
 from symphony.scheduling import Policy, ReadyStep, Resources, decide
+from symphony.values.secret import redact
 
 if TYPE_CHECKING:
     from symphony._host import Vitals
@@ -83,6 +84,7 @@ class Executor:
         self.care = Care(self.loop, self._dispatch)
         if vitals is not None:
             self.loop.set_default_executor(HelperThreads(vitals))
+            mark_tasks(vitals, self.loop)
         self._free = {ASYNC: async_slots, THREAD: thread_slots}
         self._queues: dict[str, deque[StepCall]] = {ASYNC: deque(), THREAD: deque()}
         self._cache = StepCache(codec)
@@ -124,6 +126,12 @@ class Executor:
         if self._running:
             await asyncio.wait(self._running, timeout=1.0)
         self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def join(self, seconds: float) -> None:
+        """After ``close``: wait for the threads of steps, but not longer than so many seconds."""
+        deadline = time.monotonic() + seconds
+        for thread in list(self.pool._threads):
+            thread.join(max(deadline - time.monotonic(), 0.0))
 
     # Slots and order.
 
@@ -232,7 +240,7 @@ class Executor:
         if not options.retries:
             return False
         kind = type(error).__name__
-        failure = f"{kind}: {error}"[:500]
+        failure = redact(f"{kind}: {error}")[:500]
         retry_at = call.log.decide_retry(call.key, call.attempt, kind, options.retry_policy, failure)
         if retry_at is None:
             return False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from symphony import errors
 from symphony.errors import ConversionError, StepFailed, SymphonyError
+from symphony.values.secret import holds_value, redact
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,15 +29,16 @@ _NEVER: Final = (StopIteration, StopAsyncIteration, BaseExceptionGroup)
 
 def encode_failure(codec: Codec, error: BaseException) -> bytes:
     """The record of an exception: class, what rebuilds it, message, the end of the traceback's text."""
-    text = "".join(traceback.format_exception(type(error), error, _author_frames(error)))[
-        -_TRACEBACK_CHARACTERS:
-    ]
+    lines = traceback.format_exception(type(error), error, _author_frames(error))
+    text = redact("".join(lines))[-_TRACEBACK_CHARACTERS:]
     name = type(error).__name__
-    message = _message(error)
+    message = redact(_message(error))
     for rebuild in (_parts(error), None):
         try:
             encoded = codec.encode((name, rebuild, message, text))
         except (ConversionError, ValueError, TypeError):
+            continue
+        if holds_value(encoded):
             continue
         if rebuild is None or _same(decode_failure(codec, encoded)[0], error):
             return encoded

@@ -1,18 +1,22 @@
 """Tells the host which step a thread is in, whenever it is in one: a crash or a hang is then some step's.
 
-What a step gives to ``asyncio.to_thread`` is marked, tasks and threads that it starts otherwise are not. The
-code of a workflow itself is marked by its run.
+Tasks that a step makes, and what it gives to ``asyncio.to_thread``, are the step's, too. Of a thread that it
+starts otherwise only that is told: a pool's thread may soon work for other steps. The code of a workflow
+itself is marked by its run.
 """
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
+import threading
 import types
+from collections.abc import Coroutine
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Generator
 
     from symphony._host import Vitals
     from symphony.engine.launching import StepCall
@@ -57,6 +61,7 @@ def marked(vitals: Vitals, call: StepCall, body: Coroutine[Any, Any, T]) -> Gene
     finally:
         value = None  # an error's traceback holds this frame
         vitals.end(step)
+        _step.set(0)
 
 
 def marked_call(vitals: Vitals, call: StepCall, body: Callable[[], T]) -> T:
@@ -92,3 +97,72 @@ class HelperThreads(concurrent.futures.ThreadPoolExecutor):
                 self._vitals.leave()
 
         return super().submit(marked_helper)
+
+
+class _StepTask(Coroutine[Any, Any, T]):
+    """The coroutine of a task that a step made; the thread is marked while it is resumed."""
+
+    __slots__ = ("_body", "_step", "_vitals")
+
+    def __init__(self, vitals: Vitals, step: int, body: Coroutine[Any, Any, T]) -> None:
+        self._vitals = vitals
+        self._step = step
+        self._body = body
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)  # ``cr_frame`` and the like, for stacks and names
+
+    def send(self, value: Any) -> Any:
+        self._vitals.enter(self._step)
+        try:
+            return self._body.send(value)
+        finally:
+            self._vitals.leave()
+
+    def throw(self, *error: Any) -> Any:
+        self._vitals.enter(self._step)
+        try:
+            return self._body.throw(*error)
+        finally:
+            self._vitals.leave()
+
+    def close(self) -> None:
+        self._body.close()
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._body.__await__()
+
+
+def mark_tasks(vitals: Vitals, loop: asyncio.AbstractEventLoop) -> None:
+    """From now on, tasks of this loop that a step makes are marked as the step's."""
+
+    def make(loop: asyncio.AbstractEventLoop, body: Any, **options: Any) -> asyncio.Task[Any]:
+        context = options.get("context")
+        step = _step.get() if context is None else context.get(_step, 0)
+        if step and asyncio.iscoroutine(body):
+            body = _StepTask(vitals, step, body)
+        return asyncio.Task(body, loop=loop, **options)
+
+    loop.set_task_factory(make)
+
+
+def mark_threads(vitals: Vitals) -> None:
+    """From now on, threads that a step starts are marked as started by it."""
+    start = threading.Thread.start
+
+    def marked_start(self: threading.Thread) -> None:
+        step, run = _step.get(), self.run
+        if step:
+
+            def marked_run() -> None:
+                _step.set(step)
+                vitals.enter_thread(step)
+                try:
+                    run()
+                finally:
+                    vitals.leave_thread()
+
+            self.run = marked_run  # type: ignore[method-assign]
+        start(self)
+
+    threading.Thread.start = marked_start  # type: ignore[method-assign]

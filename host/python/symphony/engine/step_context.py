@@ -59,7 +59,7 @@ def current() -> StepContext:
 
 
 def progress(done: float, total: float = 0, message: str = "") -> None:
-    """Tell whoever watches the run how far this step is. Cheap: the latest of each 10 ms is sent.
+    """Tell whoever watches the run how far this step is. Cheap: the latest of each 5 ms is sent.
 
     Parameters
     ----------

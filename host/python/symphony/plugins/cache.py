@@ -10,13 +10,12 @@ import json
 import platform
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 from symphony.errors import HostUnavailable
 from symphony.plugins import wish
 from symphony.plugins.discovery import Candidate, environment_stamp
-from symphony.plugins.prober import ProbeResult, probe
+from symphony.plugins.probe_result import ProbeResult
 
 if TYPE_CHECKING:
     from symphony.home import Home
@@ -44,6 +43,10 @@ def results(
             known[candidate.target] = cached
     fresh = [candidate for candidate in candidates if candidate.target not in known]
     if fresh:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from symphony.plugins.prober import probe
+
         note(f"probing {', '.join(candidate.name for candidate in fresh)}")
         with ThreadPoolExecutor(max_workers=4) as pool:
             probed = dict(zip((c.target for c in fresh), pool.map(probe, fresh), strict=True))

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from symphony.plugins import cache, discovery, wish
+from symphony.plugins import cache, discovery, quarantine, wish
 from symphony.plugins.compatibility import judge
 from symphony.plugins.problem import Problem
 from symphony.plugins.wish import Wish
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from symphony.home import Home
     from symphony.plugins.discovery import Candidate
-    from symphony.plugins.prober import ProbeResult
+    from symphony.plugins.probe_result import ProbeResult
 
 LAST = 1 << 30
 
@@ -88,12 +88,15 @@ def survey(
     ``retry`` names plugins whose failed probe is to be repeated.
     """
     home.check()
-    wishes, found = wish.read(home), discovery.installed()
+    wishes, found, banned = wish.read(home), discovery.installed(), quarantine.problems(home)
     names = sorted(
-        found.keys() | {name for name, wanted in wishes.items() if wanted.requirement},
+        found.keys() | banned.keys() | {name for name, wanted in wishes.items() if wanted.requirement},
         key=lambda name: (_order(wishes.get(name)), name),
     )
-    states = [_before_probe(home, name, found.get(name), wishes.get(name, Wish())) for name in names]
+    states = [
+        _before_probe(home, name, found.get(name), wishes.get(name, Wish()), banned.get(name))
+        for name in names
+    ]
     runnable = [state.candidate for state in states if state.status == "active" and state.candidate]
     again = set(retry)
     first = cache.results(home, [c for c in runnable if c.name in again], retry=True, note=note)
@@ -105,7 +108,8 @@ def survey(
 def file_state(home: Home, path: Path, note: Callable[[str], None] = lambda text: None) -> PluginState:
     """The state of one file plugin, probed where it is new or changed."""
     candidate = discovery.file_candidate(path)
-    state = _before_probe(home, candidate.name, candidate, Wish())
+    banned = quarantine.problems(home).get(candidate.name)
+    state = _before_probe(home, candidate.name, candidate, Wish(), banned)
     if state.status != "active":
         return state
     return _after_probe(state, cache.results(home, [candidate], note=note))
@@ -115,7 +119,11 @@ def _order(wanted: Wish | None) -> int:
     return wanted.order if wanted and wanted.order is not None else LAST
 
 
-def _before_probe(home: Home, name: str, candidate: Candidate | None, wanted: Wish) -> PluginState:
+def _before_probe(
+    home: Home, name: str, candidate: Candidate | None, wanted: Wish, banned: Problem | None
+) -> PluginState:
+    if candidate is None and banned is not None and not wanted.requirement:  # a file
+        return PluginState(name, "", banned.status, wanted.enabled, problem=banned)
     if candidate is None:
         problem = Problem(
             "missing",
@@ -128,6 +136,9 @@ def _before_probe(home: Home, name: str, candidate: Candidate | None, wanted: Wi
     )
     if not wanted.enabled:
         return replace(state, status="disabled", result=cache.peek(home, candidate))
+    if banned is not None:
+        result = cache.peek(home, candidate)
+        return replace(state, status=banned.status, problem=banned, result=result)
     problem_found = judge(candidate)
     if problem_found:
         return replace(state, status=problem_found.status, problem=problem_found)

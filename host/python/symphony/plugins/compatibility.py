@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import platform
 import re
+import sys
 import tokenize
 from typing import TYPE_CHECKING
 
-from symphony.hookspecs import SYMPHONY_API
+from symphony.api import SYMPHONY_API
 from symphony.plugins.discovery import Candidate, declared_api, entry_sources
 from symphony.plugins.problem import Problem
 
@@ -25,17 +26,27 @@ def judge(candidate: Candidate) -> Problem | None:
 
 def judge_metadata(requires_python: str, requires: Iterable[str]) -> Problem | None:
     """Judge ``Requires-Python`` and the requirement on ``symphony-host``."""
+    problem = _judge_python(requires_python) if requires_python else None
+    if problem is not None:
+        return problem
+    # Most plugins name the host without a version: they cost no parser.
+    versioned = [text for text in requires if re.match(r"symphony[-_.]+host\s*[^\s;]", text, re.IGNORECASE)]
+    return _judge_host(versioned) if versioned else None
+
+
+def _judge_python(requires: str) -> Problem | None:
+    least = re.fullmatch(r">=\s*(\d+)\.(\d+)", requires)
+    if least is not None and sys.version_info >= (int(least[1]), int(least[2])):
+        return None  # what most plugins say costs no parser, either
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     python = platform.python_version()
     try:
-        if requires_python and not SpecifierSet(requires_python).contains(python, prereleases=True):
-            return Problem("python", f"needs Python {requires_python}, this is {python}")
+        if not SpecifierSet(requires).contains(python, prereleases=True):
+            return Problem("python", f"needs Python {requires}, this is {python}")
     except InvalidSpecifier as error:
         return Problem("metadata", f"its metadata cannot be read: {error}")
-    # Most plugins name the host without a version: they cost no parser.
-    versioned = [text for text in requires if re.match(r"symphony[-_.]+host\s*[^\s;]", text, re.IGNORECASE)]
-    return _judge_host(versioned) if versioned else None
+    return None
 
 
 def _judge_host(requires: Iterable[str]) -> Problem | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from symphony.errors import Incompatible, InvalidInput, NotFound, Refused, SymphonyError
 from symphony.home import absolute
-from symphony.plugins import cache, catalog, discovery, lookup, wheel, wish
+from symphony.plugins import cache, catalog, discovery, lookup, quarantine, wheel, wish
 from symphony.plugins.catalog import PluginState
 from symphony.plugins.installer import IndexOptions, Installer
 from symphony.plugins.names import canonical
@@ -193,10 +193,13 @@ def uninstall(home: Home, names: Sequence[str], note: Note = lambda text: None) 
 
 
 def set_enabled(home: Home, name: str, *, enabled: bool, note: Note = lambda text: None) -> PluginState:
-    """Enable or disable one plugin and return its state. Raises ``NotFound``."""
+    """Enable one plugin, out of quarantine too, or disable it; gives its state. Raises ``NotFound``."""
     home.check()
-    wishes, found = wish.read(home), discovery.installed()
-    known = [PluginState(each, "", "active", True) for each in sorted(wishes.keys() | found.keys())]
+    wishes, found, banned = wish.read(home), discovery.installed(), quarantine.problems(home)
+    names = sorted(wishes.keys() | found.keys() | banned.keys())
+    known = [PluginState(each, "", "active", True) for each in names]
     chosen = canonical(lookup.plugin(name, known).name)
+    if enabled and quarantine.lift(home, chosen) and chosen not in found:  # a file: nobody wishes for it
+        return PluginState(chosen, "", "active", True)
     wish.change(home, chosen, enabled=enabled)
     return lookup.plugin(chosen, catalog.survey(home, retry=[chosen] if enabled else [], note=note))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from symphony.plugins.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from symphony.plugins.catalog import PluginState
@@ -70,8 +72,8 @@ class PluginHost:
         The home folder whose ``plugins.toml`` and ``plugins.cache`` count.
     enabled:
         False loads no installed plugin; files named by ``load_file`` are loaded all the same.
-    imported:
-        Called after each import of a plugin, which may have changed the process.
+    importing:
+        Makes the context for each import of a plugin, of which it gets the name.
 
     Example
     -------
@@ -82,11 +84,15 @@ class PluginHost:
     """
 
     def __init__(
-        self, home: Path, *, enabled: bool = True, imported: Callable[[], None] = lambda: None
+        self,
+        home: Path,
+        *,
+        enabled: bool = True,
+        importing: Callable[[str], AbstractContextManager[None]] = lambda plugin: nullcontext(),
     ) -> None:
         self._home = Home(home)
         self._enabled = enabled
-        self._imported = imported
+        self._importing = importing
         self._lock = threading.RLock()
         self._plugins: dict[str, _Loaded] = {}
         self._files: dict[str, _Loaded] = {}
@@ -133,15 +139,14 @@ class PluginHost:
 
     def _load(self, candidate: Candidate, sha256: str | None = None) -> _Loaded | None:
         try:
-            modules = import_modules(candidate)
-            return _Loaded(candidate, collect(candidate.name, modules, conductor=True), sha256)
+            with self._importing(candidate.name):
+                modules = import_modules(candidate)
+                return _Loaded(candidate, collect(candidate.name, modules, conductor=True), sha256)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             self.problems[candidate.name] = problem_of(error, own_roots(candidate))
             return None
-        finally:
-            self._imported()
 
     def load_file(self, path: Path) -> str:
         """Load a file plugin, again when its content changed, and return its name (the file's stem).

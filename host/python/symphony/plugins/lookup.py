@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from symphony.errors import Conflict, Incompatible, NotFound, PluginBroken, Refused, SymphonyError
+from symphony.errors import (
+    Conflict,
+    Incompatible,
+    NotFound,
+    PluginBroken,
+    Quarantined,
+    Refused,
+    SymphonyError,
+)
 from symphony.plugins import catalog
 from symphony.plugins.names import canonical, did_you_mean, prefix
 
@@ -84,6 +92,7 @@ def error_for(what: str, problem: Problem, hint: str = "") -> SymphonyError:
         "incompatible": Incompatible,
         "conflict": Conflict,
         "missing": NotFound,
+        "quarantined": Quarantined,
     }
     kind = kinds.get(problem.status, PluginBroken)
     return kind(f"{what}: {problem.message}{where(problem)}", hint=problem.hint or hint)

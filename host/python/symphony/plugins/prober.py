@@ -15,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from symphony.plugins.discovery import Candidate, roots
+from symphony.plugins.probe_result import ProbeResult
 from symphony.plugins.problem import Problem
 
 if TYPE_CHECKING:
@@ -28,43 +29,6 @@ if TYPE_CHECKING:
 LIMIT: Final = 10.0
 KEPT_OUTPUT: Final = 65536
 FRAME: Final = re.compile(r'^\s*File "(.+)", line (\d+)')
-
-
-@dataclass(frozen=True)
-class ProbeResult:
-    """What a plugin offers, or what is wrong with it. ``output`` is the start of what it printed."""
-
-    hooks: list[str] = field(default_factory=list)
-    contributions: list[dict[str, Any]] = field(default_factory=list)
-    modules: int = 0
-    ms: float = 0.0
-    problem: Problem | None = None
-    output: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return self.problem is None or self.problem.status == "active"
-
-    def json(self) -> dict[str, Any]:
-        return {
-            "hooks": self.hooks,
-            "contributions": self.contributions,
-            "import": {"modules": self.modules, "ms": self.ms},
-            "problem": self.problem.json() if self.problem else None,
-            "output": self.output,
-        }
-
-    @classmethod
-    def of(cls, data: dict[str, Any]) -> ProbeResult:
-        """Rebuild one from its JSON form; raises KeyError or TypeError for anything else."""
-        return cls(
-            list(data["hooks"]),
-            list(data["contributions"]),
-            int(data["import"]["modules"]),
-            float(data["import"]["ms"]),
-            Problem.of(data["problem"]),
-            str(data.get("output", "")),
-        )
 
 
 @dataclass(frozen=True)

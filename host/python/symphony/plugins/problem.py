@@ -25,7 +25,7 @@ class Problem:
             return "active"
         if self.code in INCOMPATIBLE:
             return "incompatible"
-        return self.code if self.code in ("conflict", "missing") else "broken"
+        return self.code if self.code in ("conflict", "missing", "quarantined") else "broken"
 
     def json(self) -> dict[str, Any]:
         return asdict(self)

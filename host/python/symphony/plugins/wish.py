@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
-import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +39,12 @@ class Wish:
 
 def read(home: Home) -> dict[str, Wish]:
     """All wishes by canonical name; none without the file. Raises ``InvalidInput`` naming what is wrong."""
+    if not home.plugins_toml.exists():
+        return {}
+    import tomllib
+
     try:
         data = tomllib.loads(home.plugins_toml.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InvalidInput(f"{home.plugins_toml}: {error}", hint="mend the file, or move it away") from error
     return _checked(data, home.plugins_toml)
@@ -138,6 +138,8 @@ def locked(home: Home) -> Iterator[None]:
 
 def replace(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old or the new content, never a part."""
+    import tempfile  # only for those who write
+
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:

@@ -21,6 +21,7 @@ from symphony.values.coercion import Mismatch, Mode, converter
 from symphony.values.families import family_of
 from symphony.values.records import Record
 from symphony.values.registry import register_types, registered_kind
+from symphony.values.secret import Secret
 
 __all__ = ["Record", "coerce", "json_value", "register_types"]
 
@@ -76,6 +77,8 @@ def json_value(value: Any, path: str = "result") -> Any:
         return value
     if isinstance(value, Enum):
         return json_value(value.value, path)
+    if isinstance(value, Secret):
+        return value.source
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):

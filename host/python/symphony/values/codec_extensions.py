@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from symphony.values.families import family_of
 from symphony.values.records import Record
 from symphony.values.registry import registered_kind, registered_name
+from symphony.values.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +89,7 @@ _EXACT: dict[type, tuple[str, Callable[[Any], Any]]] = {
     PurePosixPath: ("pure_path", _from_path),
     PureWindowsPath: ("windows_path", _from_path),
     Record: ("record", lambda value: (value.type_name, value.fields)),
+    Secret: ("secret", lambda value: value.source),
 }
 
 _REVIVE: dict[str, Callable[[Any], Any]] = {
@@ -102,6 +104,7 @@ _REVIVE: dict[str, Callable[[Any], Any]] = {
     "path": _to_path(Path),
     "pure_path": _to_path(PurePosixPath),
     "windows_path": _to_path(PureWindowsPath),
+    "secret": Secret,
 }
 
 

@@ -22,9 +22,11 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Union
 from uuid import UUID
 
+from symphony.errors import InvalidInput
 from symphony.values.paths import MustExist
 from symphony.values.records import Record
 from symphony.values.registry import Registered, registered_kind
+from symphony.values.secret import Secret
 from symphony.values.type_names import got, type_name
 
 
@@ -171,6 +173,17 @@ def _path(value: Any, mode: Mode) -> Any:
     return mode.cwd / value if mode.cwd is not None else value
 
 
+def _secret(value: Any, mode: Mode) -> Any:
+    if isinstance(value, str) and mode.json:
+        try:
+            value = Secret(value)
+        except InvalidInput as error:
+            raise Mismatch(f"{error}; {error.hint}") from None
+    if not isinstance(value, Secret):
+        raise Mismatch("expected a Secret: env:NAME or file:PATH")  # what it is may be the value
+    return value.within(mode.cwd) if mode.cwd is not None else value
+
+
 def _written(kind: type, read: Callable[[Any], Any]) -> Converter:
     """For types that JSON writes as text or a number."""
 
@@ -196,6 +209,7 @@ _SCALARS: dict[Any, Converter] = {
     bytes: _bytes,
     Path: _path,
     PurePath: _path,
+    Secret: _secret,
     datetime: _written(datetime, datetime.fromisoformat),
     date: _written(date, date.fromisoformat),
     time: _written(time, time.fromisoformat),

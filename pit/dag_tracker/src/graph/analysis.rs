@@ -54,7 +54,7 @@ impl Graph {
         let text = |number: u32| self.key(number).to_owned();
         let mut errors: Vec<Invalid> =
             self.duplicates.iter().map(|number| Invalid::Duplicate { key: text(*number) }).collect();
-        if self.added.len() < self.nodes.len() {
+        if self.added.len() < self.keys.len() as usize {
             let unknown = self
                 .edges
                 .iter()
@@ -80,7 +80,7 @@ impl Graph {
         if !self.forward {
             return self.added.clone();
         }
-        let mut unmet = vec![0_u32; self.nodes.len()];
+        let mut unmet = vec![0_u32; self.keys.len() as usize];
         for edge in &self.edges {
             unmet[edge.dependent as usize] += u32::from(self.node(edge.word >> 2).is_there());
         }
@@ -112,7 +112,7 @@ impl Graph {
         const OPEN: u8 = 1;
         const DONE: u8 = 2;
         const TOLD: u8 = 3;
-        let mut mark = vec![NEW; self.nodes.len()];
+        let mut mark = vec![NEW; self.keys.len() as usize];
         for number in sorted {
             mark[*number as usize] = DONE;
         }
@@ -157,17 +157,21 @@ impl Graph {
 
     /// The way by which a step that is about to be added would need itself. Only a key that others already need can close
     /// a cycle, so that nothing is searched for a step whose dependencies came first.
-    pub fn cycle_closed_by(&self, number: u32, dependencies: &[u32]) -> Option<Vec<u32>> {
-        if dependencies.contains(&number) {
+    pub fn cycle_closed_by(
+        &self,
+        number: u32,
+        dependencies: impl Iterator<Item = u32> + Clone,
+    ) -> Option<Vec<u32>> {
+        if dependencies.clone().any(|dependency| dependency == number) {
             return Some(vec![number, number]);
         }
-        if self.nodes.get(number as usize).is_none_or(|node| node.dependents == NONE) {
+        if self.node(number).dependents == NONE {
             return None;
         }
         let mut seen: HashSet<u32> = HashSet::new();
         let mut way = Vec::new();
-        for start in dependencies.iter().filter(|number| (**number as usize) < self.nodes.len()) {
-            way.push((*start, 0));
+        for start in dependencies {
+            way.push((start, 0));
             while let Some((at, next)) = way.last_mut() {
                 let Some(edge) = self.dependencies(*at).get(*next) else {
                     way.pop();
@@ -192,7 +196,8 @@ impl Graph {
     }
 
     fn ways(&self, order: &[u32], weight: impl Fn(u32) -> f64) -> Ways {
-        let mut ways = Ways { rank: vec![0.0; self.nodes.len()], next: vec![NONE; self.nodes.len()] };
+        let mut ways =
+            Ways { rank: vec![0.0; self.keys.len() as usize], next: vec![NONE; self.keys.len() as usize] };
         for number in order.iter().rev() {
             let rank = ways.rank[*number as usize] + weight(*number);
             ways.rank[*number as usize] = rank;

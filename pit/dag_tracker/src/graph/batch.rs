@@ -3,7 +3,7 @@
 //! One record: keys, names and policies that are new, then per step five words (key, name, priority, policy, number of
 //! dependencies) and a word per dependency. Numbers stand for texts, so that an edge costs four bytes.
 
-use symphony_pit::record::{Reader, Writer};
+use symphony_pit::record::Reader;
 use symphony_pit::{Error, FromPit, Result, ValueRef};
 
 use super::{EdgeKind, Graph, HARD, OPTIONAL, Terms};
@@ -73,89 +73,126 @@ pub(crate) struct Mark {
     policies: usize,
 }
 
-/// Steps that are decided, as words.
+const KEYS: u8 = 1;
+const NAMES: u8 = 2;
+const POLICIES: u8 = 3;
+const STEPS: u8 = 4;
+
+/// What is decided: first the steps one by one, as words, in the end the payloads of records. Used again and again, so that a
+/// step that is added by itself allocates nothing.
 #[derive(Default)]
-struct Body {
-    bytes: Vec<u8>,
+pub(crate) struct Plan {
+    /// Dependencies of the step that is being decided.
+    words: Vec<u32>,
+    steps: Vec<u8>,
     /// Steps that go into one record: where they end, and how many they are.
     cuts: Vec<(usize, u32)>,
     count: u32,
+    /// Payloads, each filled with sections as far as it goes.
+    bytes: Vec<u8>,
+    /// Where they end, but for the last.
+    ends: Vec<usize>,
 }
 
-impl Body {
-    fn put(&mut self, number: u32, terms: Terms, words: &[u32]) {
+impl Plan {
+    /// Forget what was decided; of the memory what a few steps take is kept.
+    pub fn clear(&mut self) {
+        const KEPT: usize = 1 << 16;
+        self.words.clear();
+        self.steps.clear();
+        self.cuts.clear();
+        self.count = 0;
+        self.bytes.clear();
+        self.ends.clear();
+        if self.bytes.capacity().max(self.steps.capacity()) > KEPT {
+            *self = Self::default();
+        }
+    }
+
+    /// The payloads of the records to be written.
+    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.ends.iter().copied().chain([self.bytes.len()]);
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        starts.zip(ends).map(|(start, end)| &self.bytes[start..end]).filter(|payload| !payload.is_empty())
+    }
+
+    fn step(&mut self, number: u32, terms: Terms) {
         #[expect(clippy::cast_sign_loss, reason = "the bits come back")]
         let priority = terms.priority as u32;
         #[expect(clippy::cast_possible_truncation, reason = "checked to be few")]
-        let count = words.len() as u32;
-        for word in [number, terms.name, priority, terms.policy, count].iter().chain(words) {
-            self.bytes.extend_from_slice(&word.to_le_bytes());
+        let count = self.words.len() as u32;
+        self.steps.reserve((self.words.len() + 5) * 4);
+        for word in [number, terms.name, priority, terms.policy, count].iter().chain(&self.words) {
+            self.steps.extend_from_slice(&word.to_le_bytes());
         }
         self.count += 1;
-        if self.bytes.len() - self.cuts.last().map_or(0, |cut| cut.0) > FULL / 2 {
+        if self.steps.len() - self.cuts.last().map_or(0, |cut| cut.0) > FULL / 2 {
             self.cut();
         }
     }
 
     fn cut(&mut self) {
         if self.count > 0 {
-            self.cuts.push((self.bytes.len(), self.count));
+            self.cuts.push((self.steps.len(), self.count));
             self.count = 0;
         }
     }
-}
 
-const KEYS: u8 = 1;
-const NAMES: u8 = 2;
-const POLICIES: u8 = 3;
-const STEPS: u8 = 4;
-
-/// Payloads of records, each filled with sections as far as it goes.
-#[derive(Default)]
-struct Payloads {
-    full: Vec<Vec<u8>>,
-    open: Vec<u8>,
-}
-
-impl Payloads {
-    fn section(&mut self, section: &[u8]) {
-        if self.open.len() + section.len() > FULL {
-            self.full.push(std::mem::take(&mut self.open));
+    /// A section of so many bytes behind its head: the tag, and one or two numbers.
+    fn section(&mut self, tag: u8, numbers: &[u32], size: usize) {
+        let size = 1 + numbers.len() * 4 + size;
+        if self.bytes.len() - self.ends.last().copied().unwrap_or(0) + size > FULL {
+            self.ends.push(self.bytes.len());
         }
-        self.open.extend_from_slice(section);
+        self.bytes.reserve(size);
+        self.bytes.push(tag);
+        for number in numbers {
+            self.bytes.extend_from_slice(&number.to_le_bytes());
+        }
     }
 
     /// New texts: the number of the first, how many, and they.
-    fn texts<'a>(&mut self, tag: u8, first: u32, texts: impl Iterator<Item = &'a [u8]>) -> Result<()> {
-        let mut texts = texts.peekable();
-        let mut first = first;
-        while texts.peek().is_some() {
+    fn texts<'a>(
+        &mut self,
+        tag: u8,
+        mut first: u32,
+        mut texts: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Result<()> {
+        loop {
             let (mut count, mut size) = (0, 0);
-            let mut body = Writer::default();
-            while let Some(text) = texts.next_if(|text| count == 0 || size + text.len() < FULL / 2) {
-                body = body.bytes(text);
+            for text in texts.clone() {
+                if count > 0 && size + text.len() >= FULL / 2 {
+                    break;
+                }
                 size += text.len() + 4;
                 count += 1;
+            }
+            if count == 0 {
+                return Ok(());
             }
             if size > FULL - 100 {
                 return Err(Error::invalid("a key, name or policy is larger than a record"));
             }
-            let mut section = Writer::default().u8(tag).u32(first).u32(count).finish();
-            section.extend_from_slice(&body.finish());
-            self.section(&section);
+            self.section(tag, &[first, count], size);
+            for text in texts.by_ref().take(count as usize) {
+                #[expect(clippy::cast_possible_truncation, reason = "smaller than a record")]
+                self.bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+                self.bytes.extend_from_slice(text);
+            }
             first += count;
         }
-        Ok(())
     }
 
-    fn steps(&mut self, body: &Body) {
+    fn sections_of_steps(&mut self) {
+        self.cut();
+        let (steps, mut cuts) = (std::mem::take(&mut self.steps), std::mem::take(&mut self.cuts));
         let mut start = 0;
-        for (end, count) in &body.cuts {
-            let mut section = Writer::with_capacity(end - start + 5).u8(STEPS).u32(*count).finish();
-            section.extend_from_slice(&body.bytes[start..*end]);
-            self.section(&section);
-            start = *end;
+        for (end, count) in cuts.drain(..) {
+            self.section(STEPS, &[count], end - start);
+            self.bytes.extend_from_slice(&steps[start..end]);
+            start = end;
         }
+        (self.steps, self.cuts) = (steps, cuts);
     }
 }
 
@@ -180,14 +217,13 @@ impl Graph {
     fn word(&mut self, value: ValueRef<'_>, batch: &[u32]) -> Result<u32> {
         let wrong = || Error::invalid("dependencies: expected keys, places in the batch, or [key, kind]");
         let mut number = |value: ValueRef<'_>| {
-            if let Some(key) = value.as_str() {
-                self.number(key)
-            } else {
-                let place = value.as_u64().ok_or_else(wrong)?;
+            if let Some(place) = value.as_u64() {
                 let number = usize::try_from(place).ok().and_then(|place| batch.get(place));
                 number.copied().ok_or_else(|| {
                     Error::invalid(format!("dependencies: no step {place} in a batch of {}", batch.len()))
                 })
+            } else {
+                self.number(value.as_str().ok_or_else(wrong)?)
             }
         };
         let Some(mut pair) = value.as_list() else {
@@ -230,44 +266,42 @@ impl Graph {
     }
 
     /// Whether the step is there already, just like this, or unfolded by itself.
-    fn same(&self, number: u32, terms: Terms, words: &[u32]) -> bool {
-        self.nodes.get(number as usize).is_some_and(|node| {
-            node.is_there()
-                && (node.unfolded
-                    || (node.name == terms.name
-                        && node.policy == terms.policy
-                        && node.priority == terms.priority
-                        && self.dependencies(number).iter().map(|edge| edge.word).eq(words.iter().copied())))
-        })
+    fn same(&self, number: u32, terms: Terms, words: impl Iterator<Item = u32>) -> bool {
+        let node = self.node(number);
+        node.is_there()
+            && (node.unfolded
+                || (node.name == terms.name
+                    && node.policy == terms.policy
+                    && node.priority == terms.priority
+                    && self.dependencies(number).iter().map(|edge| edge.word).eq(words)))
     }
 
     /// Decide what to record for one step; it must be new and close no cycle. Nothing, if it is there already.
     /// After an error the caller undoes.
-    pub fn plan_one(&mut self, step: &Step<'_>) -> Result<Vec<Vec<u8>>> {
+    pub fn plan_one(&mut self, step: &Step<'_>, plan: &mut Plan) -> Result<()> {
+        let needs = step.dependencies.and_then(ValueRef::as_list).into_iter().flatten();
+        self.keys.fetch([step.key].into_iter().chain(needs.filter_map(ValueRef::as_str)));
         let number = self.number(step.key)?;
-        let mut words = Vec::new();
-        let terms = self.decide(step, number, &[], &mut words)?;
-        if self.same(number, terms, &words) {
-            return Ok(Vec::new());
+        let terms = self.decide(step, number, &[], &mut plan.words)?;
+        if self.same(number, terms, plan.words.iter().copied()) {
+            return Ok(());
         }
-        if self.find(step.key).is_some() {
+        if self.node(number).is_there() {
             return Err(Error::conflict(format!("step {} is there already, with other terms", step.key)));
         }
-        let needs: Vec<u32> = words.iter().map(|word| word >> 2).collect();
-        if let Some(path) = self.cycle_closed_by(number, &needs) {
+        if let Some(path) = self.cycle_closed_by(number, plan.words.iter().map(|word| word >> 2)) {
             let path: Vec<&str> = path.into_iter().map(|number| self.key(number)).collect();
             let path = path.join(" needs ");
             return Err(Error::conflict(format!("step {} would close a cycle: {path}", step.key)));
         }
-        Self::few(step.key, &words)?;
-        let mut body = Body::default();
-        body.put(number, terms, &words);
-        self.payloads(body)
+        Self::few(step.key, &plan.words)?;
+        plan.step(number, terms);
+        self.payloads(plan)
     }
 
     /// Decide what to record for a batch. Errors of the graph are for `validate`, which tells them together.
     /// After an error the caller undoes.
-    pub fn plan_many(&mut self, steps: ValueRef<'_>) -> Result<Vec<Vec<u8>>> {
+    pub fn plan_many(&mut self, steps: ValueRef<'_>, plan: &mut Plan) -> Result<()> {
         let list = || steps.as_list().ok_or_else(|| Error::invalid("steps: expected a list"));
         let inside = |at: usize| {
             move |mut error: Error| {
@@ -276,21 +310,20 @@ impl Graph {
             }
         };
         let mut batch = Vec::with_capacity(list()?.len());
+        self.keys.reserve(list()?.len());
         for (at, value) in list()?.enumerate() {
             let key = Step::read(value).map_err(inside(at))?.key;
             batch.push(self.number(key)?);
         }
-        let mut body = Body::default();
-        let mut words = Vec::new();
         for (at, value) in list()?.enumerate() {
             let step = Step::read(value).map_err(inside(at))?;
-            let terms = self.decide(&step, batch[at], &batch, &mut words).map_err(inside(at))?;
-            if !self.same(batch[at], terms, &words) {
-                Self::few(step.key, &words).map_err(inside(at))?;
-                body.put(batch[at], terms, &words);
+            let terms = self.decide(&step, batch[at], &batch, &mut plan.words).map_err(inside(at))?;
+            if !self.same(batch[at], terms, plan.words.iter().copied()) {
+                Self::few(step.key, &plan.words).map_err(inside(at))?;
+                plan.step(batch[at], terms);
             }
         }
-        self.payloads(body)
+        self.payloads(plan)
     }
 
     /// The dependencies of a step must fit a record.
@@ -304,21 +337,19 @@ impl Graph {
         )))
     }
 
-    fn payloads(&self, mut body: Body) -> Result<Vec<Vec<u8>>> {
-        body.cut();
-        let mut payloads = Payloads::default();
-        if body.cuts.is_empty() {
-            return Ok(payloads.full);
+    /// Turn what is decided into payloads: texts that are new, then the steps.
+    fn payloads(&self, plan: &mut Plan) -> Result<()> {
+        if plan.steps.is_empty() {
+            return Ok(());
         }
         let Mark { keys, names, policies } = self.written;
-        payloads.texts(KEYS, keys, self.keys.since(keys).map(str::as_bytes))?;
-        payloads.texts(NAMES, names, self.names.since(names).map(str::as_bytes))?;
+        plan.texts(KEYS, keys, self.keys.since(keys).map(str::as_bytes))?;
+        plan.texts(NAMES, names, self.names.since(names).map(str::as_bytes))?;
         let new: Vec<Vec<u8>> = self.policies[policies..].iter().map(Policy::encode).collect();
         let first = u32::try_from(policies).map_err(|_| Self::too_large())?;
-        payloads.texts(POLICIES, first, new.iter().map(Vec::as_slice))?;
-        payloads.steps(&body);
-        payloads.full.push(payloads.open);
-        Ok(payloads.full)
+        plan.texts(POLICIES, first, new.iter().map(Vec::as_slice))?;
+        plan.sections_of_steps();
+        Ok(())
     }
 
     /// Apply one payload.
@@ -328,7 +359,6 @@ impl Graph {
         while !reader.is_empty() {
             match reader.u8()? {
                 STEPS => {
-                    self.grow();
                     for _ in 0..reader.u32()? {
                         self.apply_step(&mut reader)?;
                     }
@@ -336,13 +366,13 @@ impl Graph {
                 tag => {
                     let (first, count) = (reader.u32()?, reader.u32()?);
                     for number in first..first.saturating_add(count) {
-                        let known = match tag {
-                            KEYS => self.keys.intern(reader.str()?),
-                            NAMES => self.names.intern(reader.str()?),
-                            POLICIES => Some(self.apply_policy(number, reader.bytes()?)?),
+                        let follows = match tag {
+                            KEYS => self.keys.confirm(number, reader.str()?),
+                            NAMES => self.names.confirm(number, reader.str()?),
+                            POLICIES => self.apply_policy(number, reader.bytes()?)? == number,
                             _ => return Err(astray()),
                         };
-                        if known != Some(number) {
+                        if !follows {
                             return Err(astray());
                         }
                     }
@@ -369,20 +399,19 @@ impl Graph {
         let (number, name, priority, policy) = (reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?);
         #[expect(clippy::cast_possible_wrap, reason = "the bits of an i32")]
         let terms = Terms { name, policy, priority: priority as i32 };
-        let words = reader.each(Reader::u32)?;
-        let nodes = self.nodes.len();
-        let there = |number: u32| (number as usize) < nodes;
+        let (words, count) = (reader.words()?, self.keys.len());
+        let there = |number: u32| number < count;
         if !there(number)
-            || !words.iter().all(|word| there(word >> 2) && word & 3 <= OPTIONAL)
+            || !words.clone().all(|word| there(word >> 2) && word & 3 <= OPTIONAL)
             || !(name == NONE || name < self.names.len())
             || !(policy == NONE || (policy as usize) < self.policies.len())
         {
             return Err(Error::corrupt("a record of steps names what is not there"));
         }
         if !self.node(number).is_there() {
-            return self.add(number, terms, words.into_iter());
+            return self.add(number, terms, words);
         }
-        if !self.same(number, terms, &words) {
+        if !self.same(number, terms, words) {
             self.duplicates.push(number);
         }
         Ok(())

@@ -40,18 +40,21 @@ impl Graph {
             graph.names.intern(reader.str()?).ok_or_else(wrong)?;
         }
         graph.policies = reader.each(|reader| Policy::decode(reader.bytes()?))?;
-        graph.grow();
         let pairs = reader.each(|reader| Ok((reader.u32()?, reader.u32()?)))?;
         for (word, dependent) in pairs {
             let at = u32::try_from(graph.edges.len()).map_err(|_| wrong())?;
-            let dependency = graph.nodes.get_mut((word >> 2) as usize).ok_or_else(wrong)?;
-            let next = std::mem::replace(&mut dependency.dependents, at);
-            let dependent = Some(dependent).filter(|number| *number < graph.keys.len()).ok_or_else(wrong)?;
+            if (word >> 2).max(dependent) >= graph.keys.len() {
+                return Err(wrong());
+            }
+            let next = std::mem::replace(&mut graph.keys[word >> 2].dependents, at);
             graph.edges.push(Edge { word, dependent, next });
         }
         for place in 0..reader.u32()? {
             let number = reader.u32()?;
-            let dependents = graph.nodes.get(number as usize).ok_or_else(wrong)?.dependents;
+            if number >= graph.keys.len() {
+                return Err(wrong());
+            }
+            let dependents = graph.node(number).dependents;
             let [first, count, unmet, name, policy, priority] =
                 [reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?, reader.u32()?];
             let (state, flags) = (StepState::from_code(reader.u8()?)?, reader.u8()?);
@@ -76,7 +79,7 @@ impl Graph {
             {
                 return Err(wrong());
             }
-            graph.nodes[number as usize] = node;
+            *graph.node_mut(number) = node;
             graph.added.push(number);
             graph.counts[state as usize] += 1;
         }

@@ -26,9 +26,10 @@ fn add(graph: &mut Graph, steps: &[(&str, &[&str])]) {
 }
 
 fn add_values(graph: &mut Graph, steps: Vec<Value>) {
-    let payloads = Value::List(steps).with_ref(|steps| graph.plan_many(steps)).unwrap();
-    for payload in payloads {
-        graph.apply(&payload).unwrap();
+    let mut plan = Plan::default();
+    Value::List(steps).with_ref(|steps| graph.plan_many(steps, &mut plan)).unwrap();
+    for payload in plan.payloads() {
+        graph.apply(payload).unwrap();
     }
 }
 
@@ -123,7 +124,7 @@ fn a_single_step_that_would_close_a_cycle_is_refused_and_leaves_nothing_behind()
     let needs = Value::List(vec!["a".into(), "new".into()]);
     let refused = needs.with_ref(|needs| {
         let step = Step { key: "c", dependencies: Some(needs), name: "", priority: 0, policy: None };
-        graph.plan_one(&step)
+        graph.plan_one(&step, &mut Plan::default())
     });
     assert!(refused.unwrap_err().message.ends_with("step c would close a cycle: c needs a needs b needs c"));
     graph.undo();

@@ -13,7 +13,7 @@ use crate::json::{Fields, Json, Object};
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// The methods, what the interpreter calls them, and the fields that they take beside `run`.
-pub(super) const COMMANDS: [(&str, &str, &[&str]); 6] = [
+const COMMANDS: [(&str, &str, &[&str]); 6] = [
     ("runs.cancel", "cancel", &[]),
     ("runs.pause", "pause", &[]),
     ("runs.unpause", "unpause", &[]),
@@ -22,36 +22,35 @@ pub(super) const COMMANDS: [(&str, &str, &[&str]); 6] = [
     ("runs.provide_input", "input", &["name", "value", "text"]),
 ];
 
+/// Whether a method is a command to a run.
+pub(super) fn knows(method: &str) -> bool {
+    COMMANDS.iter().any(|(known, ..)| *known == method)
+}
+
 /// Record the command and give it. `applied` in the answer is false where no interpreter has taken it yet.
-pub(super) async fn command(
-    host: &Rc<Host>,
-    run: String,
-    command: &'static str,
-    taken: &[&str],
-    fields: &Fields,
-) -> Result<Json> {
+pub(super) async fn command(host: &Rc<Host>, run: String, method: &str, fields: &Fields) -> Result<Json> {
+    let Some((_, command, taken)) = COMMANDS.iter().find(|(known, ..)| *known == method) else {
+        return Err(super::schema::unknown(method));
+    };
     let answer = |applied: bool| {
         Object::default()
             .field("run", run.as_str())
-            .field("command", command)
+            .field("command", *command)
             .field("applied", applied)
             .finish()
     };
     if let Some(end) = host.runs.end(&run)? {
-        if command == "cancel" {
+        if *command == "cancel" {
             return Ok(answer(true)); // what is wanted has come about
         }
         let message = format!("run {run} has ended: {}", end.status());
         return Err(Failure::conflict(message).hint(format!("symphony runs show {run}")));
     }
-    for name in taken.iter().filter(|name| matches!(**name, "step" | "name")) {
-        fields.str(name)?;
-    }
     let given = host.interpreter.keep("run.command", |position| {
         let begun = Object::default()
             .field("run", run.as_str())
             .field("position", position)
-            .field("command", command);
+            .field("command", *command);
         let taken = taken.iter().filter_map(|name| Some((*name, fields.json(name)?)));
         taken.fold(begun, |object, (name, value)| object.raw(name, &value)).finish()
     });
