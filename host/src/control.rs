@@ -5,12 +5,14 @@
 mod client;
 mod closest;
 mod command;
+
 mod conductor;
 mod examine;
 mod methods;
 mod outbox;
 mod parameter;
 mod request;
+mod run_commands;
 mod schema;
 
 use std::cell::Cell;

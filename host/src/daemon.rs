@@ -87,7 +87,7 @@ fn try_serve(options: Options) -> Result<()> {
 
 async fn run(options: Options, home: Home) -> Result<()> {
     let unusable = |error: io::Error| Failure::unusable(home.path(), &error);
-    let log = Rc::new(LogFile::open(home.host_log()).map_err(unusable)?);
+    let log = Rc::new(LogFile::open(home.symphonyd_log()).map_err(unusable)?);
     let watch = Rc::new(Watch::new().map_err(unusable)?);
     let hash_seed = home.hash_seed()?;
     let (listener, socket) = home::listen(&home)?;

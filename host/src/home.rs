@@ -46,7 +46,13 @@ impl Home {
         self.path.join("host.json")
     }
 
+    /// What the host was told to do.
     pub fn host_log(&self) -> PathBuf {
+        self.path.join("host.log")
+    }
+
+    /// What the host says about itself, for people.
+    pub fn symphonyd_log(&self) -> PathBuf {
         self.path.join("logs/symphonyd.log")
     }
 

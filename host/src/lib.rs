@@ -12,6 +12,7 @@ pub mod failure;
 pub mod frames;
 pub mod history;
 pub mod home;
+pub mod host_log;
 pub mod json;
 pub mod log_file;
 pub mod options;

@@ -63,7 +63,7 @@ pub struct Runs {
     watchers: Watchers,
     /// Unfinished runs that the interpreter cannot go on with, and why: its word, not the log's.
     blocked: RefCell<BTreeMap<String, Failure>>,
-    /// Grows with every run that ends or is blocked.
+    /// Grows with every run that ends, is blocked or waits for a person.
     halted: watch::Sender<u64>,
     steps_completed: Cell<u64>,
     /// The last problem with reading the log, and how to report a new one.
@@ -126,6 +126,7 @@ impl Runs {
                         }
                         _ => {}
                     }
+                    ended += u64::from(!row.questions.is_empty());
                     keeping.note(row, event, record.position);
                     self.watchers.event(row, event, time);
                 },
@@ -421,7 +422,12 @@ impl Runs {
         Ok(())
     }
 
-    /// Changes whenever a run ends or is blocked.
+    /// What a run that does nothing before a person answers has come to; None if it goes on by itself.
+    pub fn waiting(&self, run: &str) -> Result<Option<Json>> {
+        self.with(|table| table.get(run).and_then(documents::waiting).map(Json::from))
+    }
+
+    /// Changes whenever a run ends, is blocked or waits for a person.
     pub fn halted(&self) -> watch::Receiver<u64> {
         self.halted.subscribe()
     }

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use symphony_pit_journal::Watch;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 pub use channel::{Answer, Channel};
 pub use phase::Phase;
@@ -37,6 +37,7 @@ pub use vigil::Liveness;
 
 use crate::failure::{Failure, Result};
 use crate::home::Home;
+use crate::host_log::{HostLog, Kept};
 use crate::json::Json;
 use crate::log_file::LogFile;
 use crate::pulse::Pulse;
@@ -96,6 +97,7 @@ pub struct Supervisor {
     watch: Rc<Watch>,
     phase: watch::Sender<Phase>,
     wanted: watch::Sender<Wanted>,
+    host_log: Rc<HostLog>,
     orders: Orders,
     /// Of the process that lives now: its pid and when it was started.
     process: Cell<Option<(u32, Instant)>>,
@@ -129,6 +131,9 @@ impl Supervisor {
         let output = Output::open(settings.home.interpreter_log())
             .map_err(|error| Failure::unusable(&settings.home.interpreter_log(), &error))?;
         let ledger = Ledger::open(settings.home.deaths());
+        let host_log = HostLog::open(settings.home.host_log(), log.clone())
+            .map_err(|error| Failure::unusable(&settings.home.host_log(), &error))?;
+        let host_log = Rc::new(host_log);
         Ok(Rc::new(Self {
             settings,
             observer,
@@ -137,7 +142,8 @@ impl Supervisor {
             watch,
             phase: watch::Sender::new(Phase::Starting),
             wanted: watch::Sender::new(Wanted { generation: 0, stop: None, rest: None }),
-            orders: Orders::default(),
+            orders: Orders::new(host_log.clone()),
+            host_log,
             process: Cell::new(None),
             restarts: Cell::new(0),
             was_ready: Cell::new(false),
@@ -288,17 +294,44 @@ impl Supervisor {
         method: &'static str,
         parameters: Json,
     ) -> impl Future<Output = Result<Json>> + use<> {
+        let answer = self.give(method, parameters, None);
+        async move { answer.await.unwrap_or_else(|_| Err(Self::stopping())) }
+    }
+
+    fn give(
+        &self,
+        method: &'static str,
+        parameters: Json,
+        position: Option<u64>,
+    ) -> oneshot::Receiver<Answer> {
         let refused = self.unwanted();
         if refused.is_none() {
             self.revive();
         }
-        let answer = self.orders.add(method, parameters);
+        let answer = self.orders.add(method, parameters, position);
         if let Some(failure) = refused {
             self.orders.refuse(&failure);
         } else if let Phase::Ready(channel) = &*self.phase.borrow() {
             self.orders.send(channel);
         }
-        async move { answer.await.unwrap_or_else(|_| Err(Self::stopping())) }
+        answer
+    }
+
+    /// Record an order in the host log, then give it as `order` does. `make` gets its position. The receiver ends without an
+    /// answer where a recorded command has to wait for another interpreter.
+    pub async fn keep(
+        &self,
+        method: &'static str,
+        make: impl FnOnce(u64) -> Json,
+    ) -> Result<oneshot::Receiver<Answer>> {
+        let position = self.host_log.next();
+        let parameters = make(position);
+        let kept = Kept { method, parameters: parameters.clone() };
+        self.host_log
+            .keep(position, kept)
+            .await
+            .map_err(|error| Failure::unusable(self.host_log.path(), &error))?;
+        Ok(self.give(method, parameters, Some(position)))
     }
 
     /// Start an interpreter again where it was given up.
@@ -308,9 +341,9 @@ impl Supervisor {
         }
     }
 
-    /// Whether orders wait for an interpreter.
+    /// Whether orders wait for an interpreter that is, or soon will be there.
     pub fn has_orders(&self) -> bool {
-        !self.orders.is_empty()
+        self.drives() && !self.orders.is_empty()
     }
 
     /// Whether an order about a run waits for an answer.

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use symphony_dag_tracker::records::{Event, Finished, Outcome, RunStatus};
+use symphony_dag_tracker::records::{Event, Finished, Outcome, RunControl, RunStatus};
 
 use run_log::RunLog;
 use stand_in::StandIn;
@@ -513,7 +513,7 @@ fn who_waits_for_a_run_that_cannot_go_on_is_told_why_until_it_is_resumed() {
 
     // Cancelled while it is blocked: what the log says counts.
     block(&mut client, "PluginBroken", "");
-    assert_eq!(client.result("runs.cancel", json!({"run": RUN})), json!({"run": RUN}));
+    assert_eq!(client.result("runs.cancel", json!({"run": RUN}))["applied"], true);
     log.write(RUN, 4, &Event::RunFinished { status: RunStatus::Cancelled, payload: b"={}" });
     assert_eq!(client.result("runs.wait", json!({"run": RUN}))["status"], "cancelled");
     block(&mut client, "PluginBroken", "");
@@ -672,7 +672,7 @@ fn a_run_that_kills_every_interpreter_is_given_up_with_a_way_on() {
     assert_eq!(client.result("host.status", json!({}))["interpreter"]["state"], "failed");
     assert_eq!(client.result("runs.resume", json!({"run": RUN})), json!({"run": RUN, "workflow": "w.w"}));
     assert_eq!(client.result("host.status", json!({}))["interpreter"]["state"], "ready");
-    assert_eq!(client.result("runs.cancel", json!({"run": RUN})), json!({"run": RUN}));
+    assert_eq!(client.result("runs.cancel", json!({"run": RUN}))["applied"], true);
     for _ in 0..5 {
         client.call("pit.list", json!({}));
     }
@@ -835,6 +835,140 @@ fn the_command_line_is_checked() {
         let document: Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&document["error"]["type"], code), (&json!("InvalidInput"), Some(2)), "{wrong:?}");
     }
+}
+
+/// The commands that reached an interpreter: position and command.
+fn commands(stand_in: &StandIn) -> Vec<(u64, String)> {
+    let seen = stand_in.seen().into_iter().filter(|row| row[1] == "run.command");
+    seen.map(|row| (row[2]["position"].as_u64().unwrap(), row[2]["command"].as_str().unwrap().to_owned()))
+        .collect()
+}
+
+#[test]
+fn an_acknowledged_command_outlives_interpreter_and_host_and_is_given_until_one_takes_it() {
+    let stand_in = StandIn::new();
+    stand_in.behave("pause run.command");
+    let daemon = Daemon::ready(&stand_in);
+    let log = RunLog::open(&stand_in.home);
+    log.accept(RUN, "w.w", 1);
+    let mut client = daemon.client();
+    let acknowledged = client.result("runs.retry_step", json!({"run": RUN, "step": "a#0"}));
+    assert_eq!(acknowledged, json!({"run": RUN, "command": "retry", "applied": false}));
+    drop(log); // which the next one waits for
+    daemon.signal("-KILL");
+    drop(daemon);
+    let first = commands(&stand_in);
+    assert_eq!((first.len(), first[0].1.as_str()), (1, "retry"));
+
+    // The next interpreter dies of it; the one after that takes it, which ends the matter.
+    stand_in.behave("run.command once kill 9");
+    let daemon = Daemon::ready(&stand_in);
+    until("two more interpreters were given the command", || commands(&stand_in).len() == 3);
+    assert!(commands(&stand_in).iter().all(|given| *given == first[0]), "{:?}", commands(&stand_in));
+    until("it is done", || !pending(&stand_in, first[0].0));
+    daemon.signal("-KILL");
+    drop(daemon);
+    let _daemon = Daemon::ready(&stand_in);
+    assert_eq!(
+        fs::read_to_string(stand_in.home.join("host.log")).unwrap(),
+        "",
+        "nothing is left to be given"
+    );
+}
+
+/// Whether the host log says that a command is still to be given.
+fn pending(stand_in: &StandIn, position: u64) -> bool {
+    let log = fs::read_to_string(stand_in.home.join("host.log")).unwrap();
+    !log.contains(&format!("{{\"done\":{position}}}"))
+}
+
+#[test]
+fn a_command_is_refused_where_the_log_says_that_it_cannot_apply() {
+    let stand_in = StandIn::new();
+    let daemon = Daemon::ready(&stand_in);
+    let log = RunLog::open(&stand_in.home);
+    log.accept(RUN, "w.w", 1);
+    let mut client = daemon.client();
+    assert_eq!(client.error("runs.pause", json!({"run": "zz"})).2, 3);
+    assert_eq!(client.error("runs.skip_step", json!({"run": RUN})).1, "step is missing");
+    log.write(RUN, 2, &Event::RunFinished { status: RunStatus::Failed, payload: b"={}" });
+    let refused = client.error("runs.pause", json!({"run": RUN}));
+    assert_eq!((refused.0.as_str(), refused.2), ("Conflict", 6));
+    assert_eq!(refused.1, format!("run {RUN} has ended: failed"));
+    assert_eq!(client.result("runs.cancel", json!({"run": RUN}))["applied"], true, "it has come about");
+    assert_eq!(commands(&stand_in), []);
+}
+
+#[test]
+fn a_command_that_an_interpreter_refuses_is_not_given_again() {
+    let stand_in = StandIn::new();
+    stand_in
+        .behave(r#"error:run.command {"code": 1, "message": "no", "data": {"type": "Conflict", "exit": 6}}"#);
+    let daemon = Daemon::ready(&stand_in);
+    let log = RunLog::open(&stand_in.home);
+    log.accept(RUN, "w.w", 1);
+    let refused = daemon.client().error("runs.unpause", json!({"run": RUN}));
+    assert_eq!(refused, ("Conflict".to_owned(), "no".to_owned(), 6));
+    assert!(!pending(&stand_in, commands(&stand_in)[0].0));
+}
+
+#[test]
+fn a_command_that_finds_no_interpreter_starts_one() {
+    let stand_in = StandIn::new();
+    stand_in.behave("start exit 3");
+    let daemon = Daemon::start(&stand_in, |command| {
+        command.arg("--linger");
+    });
+    let log = RunLog::open(&stand_in.home);
+    log.accept(RUN, "w.w", 1);
+    let mut client = daemon.client();
+    let pause = |client: &mut Client| client.result("runs.pause", json!({"run": RUN}))["applied"].clone();
+    drop(log);
+    assert_eq!(pause(&mut client), false, "recorded, though no interpreter can be started");
+    stand_in.behave("");
+    assert_eq!(pause(&mut client), true);
+    let given: Vec<String> = commands(&stand_in).into_iter().map(|(_, command)| command).collect();
+    assert_eq!(given, ["pause", "pause"], "the first one, too");
+}
+
+#[test]
+fn a_run_waits_for_a_person_is_shown_and_ends_a_wait_that_asks_for_it() {
+    let stand_in = StandIn::new();
+    let daemon = Daemon::ready(&stand_in);
+    let log = RunLog::open(&stand_in.home);
+    log.accept(RUN, "w.w", 1);
+    log.write(RUN, 2, &Event::StepStarted { key: "a#0", name: "a", attempt: 1, dependencies: vec![] });
+    let mut client = daemon.client();
+    let mut whole = daemon.client();
+    let to_the_end = whole.ask("runs.wait", &json!({"run": RUN}));
+    let id = client.ask("runs.wait", &json!({"run": RUN, "waiting": true}));
+    let ask = |key, text| Event::RunControlled { control: RunControl::Wait, key, text };
+    log.write(RUN, 3, &ask("0:approve?0", "Deploy?"));
+    let status = || daemon.client().result("runs.get", json!({"run": RUN}))["status"].clone();
+    until("it waits", || status() == "waiting");
+    let done = |key| Event::StepFinished {
+        key,
+        name: "a",
+        fingerprint: b"",
+        outcome: Outcome::Completed,
+        payload: b"=",
+    };
+    log.write(RUN, 4, &done("a#0")); // only now it does nothing more by itself
+    let document = client.answer(id)["result"].clone();
+    let question = json!({"key": "0:approve?0", "name": "approve", "kind": "input", "prompt": "Deploy?"});
+    assert_eq!((&document["status"], &document["questions"]), (&json!("waiting"), &json!([question])));
+    assert_eq!(document["steps"]["executed"], 1);
+
+    let commanded = |event| Event::Commanded { position: 7, event: Box::new(event) };
+    let pause = Event::RunControlled { control: RunControl::Pause, key: "", text: "" };
+    log.write(RUN, 5, &commanded(pause));
+    assert_eq!(status(), "paused");
+    let resume = Event::RunControlled { control: RunControl::Resume, key: "", text: "" };
+    log.write(RUN, 6, &commanded(resume));
+    log.write(RUN, 7, &commanded(Event::InputProvided { key: "0:approve?0", payload: b"=" }));
+    assert_eq!(status(), "running");
+    log.write(RUN, 8, &Event::RunFinished { status: RunStatus::Completed, payload: b"={}" });
+    assert_eq!(whole.answer(to_the_end)["result"]["status"], "completed");
 }
 
 #[test]

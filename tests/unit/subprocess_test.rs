@@ -99,7 +99,7 @@ fn supervise<T: Future<Output = ()>>(stand_in: &StandIn, test: impl FnOnce(Super
             home: home.clone(),
         };
         let notes = Rc::new(Notes::default());
-        let log = Rc::new(LogFile::open(home.host_log()).unwrap());
+        let log = Rc::new(LogFile::open(home.symphonyd_log()).unwrap());
         let supervisor =
             Supervisor::new(settings, notes.clone(), log, Rc::new(Watch::new().unwrap())).unwrap();
         let running = spawn_local(supervisor.clone().run());

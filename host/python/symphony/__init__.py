@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from symphony import _host as _host
     from symphony.core_components import get_include as get_include
     from symphony.engine.handles import Handle as Handle
+    from symphony.engine.questions import ask as ask
     from symphony.engine.replayable import gather as gather
     from symphony.engine.replayable import now as now
     from symphony.engine.replayable import random as random
@@ -51,6 +52,7 @@ _HOMES: Final = {
     "UpstreamFailed": "errors",
     "WorkflowChanged": "errors",
     "WorkflowEffect": "errors",
+    "ask": "engine.questions",
     "current": "engine.step_context",
     "gather": "engine.replayable",
     "get_include": "core_components",

@@ -41,6 +41,16 @@ _ORPHAN_LIMIT: Final = 2.0
 _THREAD_LIMIT: Final = 1.0
 
 
+_COMMANDS: Final = {
+    "runs.cancel": "cancel",
+    "runs.pause": "pause",
+    "runs.unpause": "unpause",
+    "runs.retry_step": "retry",
+    "runs.skip_step": "skip",
+    "runs.provide_input": "input",
+}
+
+
 class _Watchers:
     """Who is told what happens to which run, while it happens."""
 
@@ -288,11 +298,13 @@ class InProcessHost:
             return {"run": run, "workflow": accepted["workflow"]}
         if method == "runs.wait":
             return await self._wait(params["run"], sink)
-        if method == "runs.cancel":
-            engine = await self._interpreter.taken_up()
-            if not engine.ended(params["run"]):
-                await engine.cancel(params["run"])
-            return {"run": params["run"]}
+        command = _COMMANDS.get(method)
+        if command is not None:
+            engine, run = await self._interpreter.taken_up(), params["run"]
+            if command != "cancel" or not engine.ended(run):
+                details = {name: value for name, value in params.items() if name != "run"}
+                await engine.command(run, command, **details)
+            return {"run": run, "command": command, "applied": True}
         return await self._interpreter.handle(method, params)
 
     async def _wait(self, run: str, sink: Event | None) -> dict[str, Any]:

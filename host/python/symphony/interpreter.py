@@ -94,7 +94,7 @@ class Interpreter:
             "workflows.list": self._workflows_list,
             "run.start": self._run_start,
             "run.resume": self._run_resume,
-            "run.cancel": self._run_cancel,
+            "run.command": self._run_command,
             "run.result": self._run_result,
             "runs.forget": self._runs_forget,
             "pit.list": self._pit_list,
@@ -133,6 +133,7 @@ class Interpreter:
         no_plugins: bool = False,
         quarantined: list[dict[str, Any]] | None = None,
         suspects: list[tuple[str, str, int]] | None = None,
+        commands: list[dict[str, Any]] | None = None,
         settings: list[str] | None = None,
     ) -> dict[str, Any]:
         if self._ready is not None:
@@ -164,7 +165,7 @@ class Interpreter:
         requests = {**ModelRequests(engine.models).methods(), **ArtifactRequests(pit.native).methods()}
         self._ready = _Ready(engine, plugins, pit, requests)
         loop = asyncio.get_running_loop()
-        self._resuming = loop.create_task(engine.resume_all())
+        self._resuming = loop.create_task(engine.resume_all(commands or []))
         core = [str(library) for library in core_components()]
         everything = [*core, *libraries]
         self._compacting = loop.create_task(
@@ -179,6 +180,7 @@ class Interpreter:
             "hang_after": chosen.hang_after,
             "kill_stopped": chosen.kill_stopped,
             "limits": self._limited.text,
+            "durability": chosen.durability,
         }
 
     def _engine_over(
@@ -240,8 +242,8 @@ class Interpreter:
     async def _run_resume(self, run: str) -> dict[str, Any]:
         return {"run": run, "workflow": await self._configured.engine.resume(run)}
 
-    async def _run_cancel(self, run: str) -> dict[str, Any]:
-        await self._configured.engine.cancel(run)
+    async def _run_command(self, run: str, command: str, position: int, **details: Any) -> dict[str, Any]:
+        await self._configured.engine.command(run, command, position, **details)
         return {"run": run}
 
     async def _run_result(self, run: str, artifact: str) -> dict[str, Any]:

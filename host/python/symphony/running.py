@@ -92,12 +92,17 @@ def wait(
     run: str,
     event: Event | None = None,
     note: Note = lambda text: None,
+    *,
+    waiting: bool = False,
 ) -> Any:
     """Wait for a run's end and return its document; ``connect`` gives a new host for one that dies.
 
+    With ``waiting`` also for the moment when nothing goes on before a person answers: its status is then
+    ``waiting``, and ``questions`` tells what is asked.
+
     Raises ``ConnectionLost`` when the host died five times.
     """
-    params = {"run": run, "events": event is not None}
+    params = {"run": run, "events": event is not None, "waiting": waiting}
     try:
         return connection.request("runs.wait", params, event=event)
     except ConnectionLost:

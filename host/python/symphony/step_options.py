@@ -22,6 +22,7 @@ class StepOptions:
     model: str | None = None
     version: str | None = None
     backoff: float = 1.0
+    idempotent: bool = True
 
     @property
     def retry_policy(self) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class StepOptions:
         _check_number(step, "backoff", made.backoff)
         if made.timeout is not None:
             _check_number(step, "timeout", made.timeout, positive=True)
-        for name, kind in (("cache", bool), ("model", str), ("version", str)):
+        for name, kind in (("cache", bool), ("idempotent", bool), ("model", str), ("version", str)):
             value = getattr(made, name)
             if value is not None and not isinstance(value, kind):
                 raise InvalidInput(

@@ -182,6 +182,7 @@ def step(
     model: str | None = None,
     version: str | None = None,
     backoff: float = 1.0,
+    idempotent: bool = True,
 ) -> StepDecorator: ...
 
 
@@ -202,6 +203,9 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         What the cache takes for "the same code" in place of a hash of the source.
     backoff:
         Seconds before the second attempt; doubled before each further one, at most five minutes.
+    idempotent:
+        False where executing it once more does harm: when a death interrupts it, the run waits until a person
+        retries it (``symphony runs retry``) or skips it.
 
     Raises
     ------

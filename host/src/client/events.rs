@@ -16,7 +16,7 @@ const WAITING: usize = 4096;
 pub struct Event {
     /// Empty: it is the interpreter's.
     pub run: String,
-    /// `run_accepted`, `run_finished`, `step_started`, `step_finished`, `attempt_failed`, `progress`, `interpreter` or `lost`.
+    /// `run_accepted`, `run_finished`, `step_started`, `step_finished`, `attempt_failed`, `waiting`, `progress`, `interpreter` or `lost`.
     pub kind: String,
     /// ISO 8601, UTC.
     pub time: String,

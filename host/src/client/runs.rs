@@ -253,4 +253,27 @@ impl Host {
     pub async fn cancel_run(&self, run: &str) -> Result<()> {
         self.call("runs.cancel", json!({"run": run})).await.map(|_: Value| ())
     }
+
+    /// Start no more steps of a run; those that run finish.
+    pub async fn pause_run(&self, run: &str) -> Result<()> {
+        self.call("runs.pause", json!({"run": run})).await.map(|_: Value| ())
+    }
+
+    pub async fn unpause_run(&self, run: &str) -> Result<()> {
+        self.call("runs.unpause", json!({"run": run})).await.map(|_: Value| ())
+    }
+
+    pub async fn retry_step(&self, run: &str, step: &str) -> Result<()> {
+        self.call("runs.retry_step", json!({"run": run, "step": step})).await.map(|_: Value| ())
+    }
+
+    pub async fn skip_step(&self, run: &str, step: &str) -> Result<()> {
+        self.call("runs.skip_step", json!({"run": run, "step": step})).await.map(|_: Value| ())
+    }
+
+    /// Answer the question `name` of a waiting run.
+    pub async fn provide_input(&self, run: &str, name: &str, value: Value) -> Result<()> {
+        let answer = json!({"run": run, "name": name, "value": value});
+        self.call("runs.provide_input", answer).await.map(|_: Value| ())
+    }
 }

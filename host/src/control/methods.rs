@@ -11,6 +11,7 @@ use super::client::Client;
 use super::command::command;
 use super::conductor;
 use super::outbox::Outbox;
+use super::run_commands;
 use super::schema::{self, By, Method};
 use super::{DRAIN, Host};
 use crate::failure::{Failure, Result};
@@ -23,6 +24,9 @@ pub(super) async fn answer(host: &Rc<Host>, client: &Client, name: &str, fields:
     match method.by {
         By::Interpreter => host.interpreter.call(name, &method.pass(fields)).await,
         By::Command => command(host, method, fields).await,
+        By::Host if run_commands::knows(name) => {
+            run_commands::command(host, named(host, fields)?, name, fields).await
+        }
         By::Host => own(host, client, name, fields).await,
     }
 }
@@ -47,7 +51,6 @@ async fn own(host: &Rc<Host>, client: &Client, name: &str, fields: &Fields) -> R
         }
         "runs.get" => Ok(host.runs.get(&named(host, fields)?, host.interpreter.drives())?.into()),
         "runs.resume" => resume(host, fields).await,
-        "runs.cancel" => cancel(host, fields).await,
         "runs.delete" => delete(host, fields).await,
         "runs.prune" => prune(host, fields).await,
         "runs.graph" => Ok(host.runs.graph(&named(host, fields)?, host.interpreter.drives())?.into()),
@@ -98,7 +101,9 @@ async fn run(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     let begun = Object::default().field("run", run.as_str());
     let given = given.iter().filter_map(|name| Some((*name, fields.json(name)?)));
     let parameters = given.fold(begun, |object, (name, value)| object.raw(name, &value)).finish();
-    let accepted = drive(host, &run, "run.start", parameters).await.map_err(|failure| {
+    let answer = host.interpreter.keep("run.start", |_| parameters).await?;
+    let answer = async { answer.await.unwrap_or_else(|_| Err(Failure::unavailable("the host is stopping"))) };
+    let accepted = drive(host, &run, answer).await.map_err(|failure| {
         if !host.runs.is_live(&run) {
             return failure;
         }
@@ -110,8 +115,11 @@ async fn run(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
 }
 
 /// Let the interpreter work on a run. One that it takes on no more is blocked, though the client may have left meanwhile.
-async fn drive(host: &Rc<Host>, run: &str, method: &'static str, parameters: Json) -> Result<Json> {
-    let answer = host.interpreter.order(method, parameters);
+async fn drive(
+    host: &Rc<Host>,
+    run: &str,
+    answer: impl Future<Output = Result<Json>> + 'static,
+) -> Result<Json> {
     let (host, run) = (host.clone(), run.to_owned());
     let driving = spawn_local(async move {
         answer.await.map_err(|failure| {
@@ -127,17 +135,9 @@ async fn resume(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     let run = named(host, fields)?;
     if host.runs.end(&run)?.is_none() {
         host.runs.unblock(&run);
-        drive(host, &run, "run.resume", json!({"run": run}).into()).await?;
+        drive(host, &run, host.interpreter.order("run.resume", json!({"run": run}).into())).await?;
     }
     Ok(json!({"run": run, "workflow": host.runs.workflow(&run)?}).into())
-}
-
-async fn cancel(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
-    let run = named(host, fields)?;
-    if host.runs.end(&run)?.is_none() {
-        host.interpreter.order("run.cancel", json!({"run": run}).into()).await?;
-    }
-    Ok(json!({"run": run}).into())
 }
 
 async fn delete(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
@@ -159,11 +159,15 @@ async fn wait(host: &Rc<Host>, outbox: &Rc<Outbox>, fields: &Fields) -> Result<J
     let run = named(host, fields)?;
     let mut halted = host.runs.halted();
     let mut phase = host.interpreter.phase();
+    let until_waiting = fields.flag("waiting")?;
     let watching = fields.flag("events")?.then(|| host.runs.watch(&run, outbox));
     let end = loop {
         halted.borrow_and_update();
         if let Some(end) = host.runs.end(&run)? {
             break end;
+        }
+        if let Some(document) = until_waiting.then(|| host.runs.waiting(&run)).transpose()?.flatten() {
+            return Ok(document);
         }
         given_up(&mut phase, &run)?;
         if let Some(failure) = host.runs.obstacle(&run) {

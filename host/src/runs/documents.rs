@@ -90,10 +90,12 @@ pub(super) fn workflow(row: &RunRow) -> String {
     info(row)["workflow"].as_str().unwrap_or_default().to_owned()
 }
 
-/// An unfinished run that no interpreter works on is pending.
+/// An unfinished run that no interpreter works on is pending, unless it waits for a person anyway.
 pub(super) fn status(row: &RunRow, driven: bool) -> &'static str {
     match row.finished {
         Some((status, _)) => status.name(),
+        None if row.paused => "paused",
+        None if !row.questions.is_empty() => "waiting",
         None if driven => "running",
         None => "pending",
     }
@@ -195,6 +197,7 @@ pub(super) fn merged(memory: Vec<Listed>, history: Vec<Kept>, limit: usize) -> V
 pub(super) fn detail(row: &RunRow, driven: bool, obstacle: Option<&Failure>) -> Value {
     let driven = driven && obstacle.is_none();
     let mut document = summary(row, &info(row), driven);
+    document["questions"] = questions(row);
     document["graph"] = row.steps.iter().map(|step| step_document(step, driven)).collect();
     if let Some(Failure { kind, message, .. }) = obstacle {
         document["error"] = json!({"type": kind, "message": message, "step": null, "report": null});
@@ -202,6 +205,33 @@ pub(super) fn detail(row: &RunRow, driven: bool, obstacle: Option<&Failure>) -> 
         document["error"] = error;
     }
     document
+}
+
+/// What a person is asked. A step that was interrupted is retried or skipped, all else is answered.
+fn questions(row: &RunRow) -> Value {
+    let asked = row.questions.iter().map(|(key, prompt)| {
+        let own = key.rsplit(':').next().unwrap_or_default();
+        let (kind, name) = match own.rsplit_once('?') {
+            Some((name, _)) => ("input", name),
+            None => ("step", key.as_str()),
+        };
+        json!({"key": key, "name": name, "kind": kind, "prompt": prompt})
+    });
+    asked.collect()
+}
+
+/// What `run` and `runs resume` show of a run that does nothing before a person answers.
+pub(super) fn waiting(row: &RunRow) -> Option<Value> {
+    let idle = row.steps.iter().all(|step| step.state != StepState::Running);
+    let waits = row.finished.is_none() && !row.paused && !row.questions.is_empty() && idle;
+    waits.then(|| {
+        let last = |step: &StepRow| step.finished.or(step.started);
+        let last = row.steps.iter().filter_map(last).max().unwrap_or(row.accepted);
+        json!({
+            "run": row.run, "workflow": workflow(row), "status": "waiting", "result": null, "error": null,
+            "steps": counts_document(counted(row)), "seconds": seconds(row.accepted, last), "questions": questions(row),
+        })
+    })
 }
 
 pub(super) fn step_document(step: &StepRow, driven: bool) -> Value {
@@ -272,6 +302,10 @@ impl End {
             [("run", json!(row.run)), ("workflow", json!(workflow(row))), ("status", json!(status.name()))];
         let counted = counts_document(counted(row)).into();
         Some(Self { head, seconds: seconds(row.accepted, time), counted, report: Report::of(row) })
+    }
+
+    pub fn status(&self) -> &str {
+        self.head[2].1.as_str().unwrap_or_default()
     }
 
     /// What `run` and `runs resume` show at the end.

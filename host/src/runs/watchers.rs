@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use symphony_dag_tracker::records::{Event, Outcome};
+use symphony_dag_tracker::records::{Event, Outcome, RunControl};
 use symphony_dag_tracker::table::{RunRow, StepState};
 
 use super::documents;
@@ -170,6 +170,10 @@ impl Watchers {
                 let failed = News::of("attempt_failed", time);
                 tell(&News { key, name, state: "queued", message: error, ..failed });
             }
+            Event::RunControlled { control: RunControl::Wait, key, text } => {
+                tell(&News { key, message: text, ..News::of("waiting", time) });
+            }
+            Event::Commanded { ref event, .. } => self.event(row, event, time),
             _ => {}
         }
     }

@@ -210,7 +210,8 @@ impl Supervisor {
         let parameters = json!({
             "home": settings.home.path(), "prefix": settings.prefix, "version": settings.version,
             "notify": [4, 5], "no_plugins": settings.no_plugins,
-            "quarantined": quarantined, "suspects": suspects, "settings": settings.settings,
+            "quarantined": quarantined, "suspects": suspects, "commands": self.orders.commands(),
+            "settings": settings.settings,
         });
         let answer = process.channel.call("configure", &Json::from(parameters));
         tokio::select! {
@@ -307,6 +308,7 @@ impl Supervisor {
             )));
         }
         answer["python"].as_str().unwrap_or_default().clone_into(&mut self.python_version.borrow_mut());
+        self.host_log.set_lasting(answer["durability"] != "process");
         answer["limits"].as_str().unwrap_or_default().clone_into(&mut self.limits.borrow_mut());
         if let Some(seconds) = answer["hang_after"].as_f64() {
             let hang_after = Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero());

@@ -1,38 +1,87 @@
 //! Orders that outlive the interpreter they were given to: sent again, in the same order, until one answers.
 //!
-//! Only for methods that may be repeated with the same parameters.
+//! Only for methods that may be repeated with the same parameters. Those that stand in the host log outlive the host, too.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use super::channel::{Answer, Channel};
 use crate::failure::Failure;
+use crate::host_log::HostLog;
 use crate::json::Json;
 
 struct Order {
     number: u64,
     method: &'static str,
     parameters: Json,
-    reply: oneshot::Sender<Answer>,
+    /// Whoever waits for the answer; nobody where a host before this one was told.
+    reply: Option<oneshot::Sender<Answer>>,
+    /// Where it stands in the host log, if it does.
+    position: Option<u64>,
     /// Given to the present interpreter.
     sent: bool,
 }
 
-#[derive(Default)]
+impl Order {
+    /// A command was acknowledged, so it is given until an interpreter takes or refuses it.
+    fn is_command(&self) -> bool {
+        self.method == "run.command"
+    }
+
+    fn answer(self, log: &HostLog, answer: Answer) {
+        if let Some(position) = self.position {
+            log.done(position);
+        }
+        let unheard = match self.reply {
+            Some(reply) => reply.send(answer).err(),
+            None => Some(answer),
+        };
+        if let (Some(Err(failure)), Some(_)) = (unheard, self.position) {
+            log.refused(&self.parameters, &failure); // whoever gave it was told that it is kept, or has gone
+        }
+    }
+}
+
 pub(super) struct Orders {
     next: Cell<u64>,
     list: Rc<RefCell<Vec<Order>>>,
+    log: Rc<HostLog>,
 }
 
 impl Orders {
-    pub fn add(&self, method: &'static str, parameters: Json) -> oneshot::Receiver<Answer> {
-        let (reply, receiver) = oneshot::channel();
+    /// Begins with what earlier hosts were told and no interpreter has answered.
+    pub fn new(log: Rc<HostLog>) -> Self {
+        let orders = Self { next: Cell::new(0), list: Rc::default(), log };
+        for (position, kept) in orders.log.pending() {
+            orders.push(kept.method, kept.parameters, Some(position), None);
+        }
+        orders
+    }
+
+    fn push(
+        &self,
+        method: &'static str,
+        parameters: Json,
+        position: Option<u64>,
+        reply: Option<oneshot::Sender<Answer>>,
+    ) {
         let number = self.next.get();
         self.next.set(number + 1);
-        self.list.borrow_mut().push(Order { number, method, parameters, reply, sent: false });
+        self.list.borrow_mut().push(Order { number, method, parameters, reply, position, sent: false });
+    }
+
+    pub fn add(
+        &self,
+        method: &'static str,
+        parameters: Json,
+        position: Option<u64>,
+    ) -> oneshot::Receiver<Answer> {
+        let (reply, receiver) = oneshot::channel();
+        self.push(method, parameters, position, Some(reply));
         receiver
     }
 
@@ -41,17 +90,24 @@ impl Orders {
         for order in self.list.borrow_mut().iter_mut().filter(|order| !order.sent) {
             order.sent = true;
             let answer = channel.call(order.method, &order.parameters);
-            let (list, number) = (self.list.clone(), order.number);
+            let (list, number, log) = (self.list.clone(), order.number, self.log.clone());
             spawn_local(async move {
                 // Without an answer the order stays, for the next interpreter.
-                if let Ok(answer) = answer.await {
-                    let mut list = list.borrow_mut();
-                    if let Some(at) = list.iter().position(|order| order.number == number) {
-                        let _ = list.remove(at).reply.send(answer); // whoever gave it may have gone
-                    }
+                let Ok(answer) = answer.await else { return };
+                let mut list = list.borrow_mut();
+                let Some(at) = list.iter().position(|order| order.number == number) else { return };
+                let stopping = answer.as_ref().is_err_and(|failure| failure.kind == "HostUnavailable");
+                if !(stopping && list[at].is_command()) {
+                    list.remove(at).answer(&log, answer);
                 }
             });
         }
+    }
+
+    /// Commands that no interpreter has answered: a new one is to know them before it takes runs up.
+    pub fn commands(&self) -> Value {
+        let list = self.list.borrow();
+        list.iter().filter(|order| order.is_command()).map(|order| order.parameters.value()).collect()
     }
 
     /// A new interpreter: all that is left has to be given again.
@@ -59,9 +115,14 @@ impl Orders {
         self.list.borrow_mut().iter_mut().for_each(|order| order.sent = false);
     }
 
+    /// No interpreter is there to answer. Commands stay, for a later one.
     pub fn refuse(&self, failure: &Failure) {
-        for order in self.list.borrow_mut().drain(..) {
-            let _ = order.reply.send(Err(failure.clone())); // as above
+        let mut list = self.list.borrow_mut();
+        let (commands, others) = list.drain(..).partition(Order::is_command);
+        *list = commands;
+        list.iter_mut().for_each(|order| order.reply = None);
+        for order in others {
+            order.answer(&self.log, Err(failure.clone()));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use symphony_pit::{Component, FromPit, Host, Record, Result, ToPit, Value, ValueRef, pit_component};
+use symphony_pit::{Component, Error, FromPit, Host, Record, Result, ToPit, Value, ValueRef, pit_component};
 
 use crate::graph::{Invalid, Step};
 use crate::records::{Event, Finished, Outcome, RunControl, RunStatus, StepControl};
@@ -117,7 +117,7 @@ impl DagTracker {
     }
 
     /// What is known of a run: info, inputs, accepted (µs), status (running until it has finished), state, finished (µs or
-    /// None), payload, steps (how many by state), questions (open ones: key -> prompt).
+    /// None), payload, steps (how many by state), questions (open ones: key -> prompt), commands (positions that were obeyed).
     #[pit_method]
     fn run_info(&self, run: &str) -> Result<Value> {
         self.tracker.read(run, |run| {
@@ -125,6 +125,7 @@ impl DagTracker {
                 Some((status, time, payload)) => (status.name(), Value::Int(*time), payload.clone()),
                 None => ("running", Value::None, Vec::new()),
             };
+            let commands = run.commands.iter().map(|position| Value::Int(position.cast_signed()));
             let counts = StepState::ALL.iter().zip(run.counts()).filter(|(_, count)| *count > 0);
             let questions =
                 run.questions.iter().map(|(key, prompt)| (key.clone(), Value::from(prompt.as_str())));
@@ -138,6 +139,7 @@ impl DagTracker {
                 ("payload", Value::Bytes(payload)),
                 ("steps", Value::map(counts.map(|(state, count)| (state.name(), Value::from(count))))),
                 ("questions", Value::map(questions)),
+                ("commands", Value::List(commands.collect())),
             ])
         })
     }
@@ -263,6 +265,43 @@ impl DagTracker {
     #[pit_method]
     fn provide_input(&self, run: &str, key: &str, payload: &[u8]) -> Result<i64> {
         self.tracker.record(run, &Event::InputProvided { key, payload }, 0)
+    }
+
+    /// An open question is not asked any more. Returns the time (µs).
+    #[pit_method]
+    fn withdraw(&self, run: &str, key: &str) -> Result<i64> {
+        self.tracker.record(run, &Event::RunControlled { control: RunControl::Withdraw, key, text: "" }, 0)
+    }
+
+    /// Record what a command does that the host was given, once: None where the command of this position in the host log (0: it
+    /// is in none) was recorded before, else the time (µs). command: cancel, pause, resume; retry, of the step key; skip, of a step with its name,
+    /// fingerprint and payload; input, the payload as answer of the question key.
+    #[pit_method]
+    #[expect(clippy::too_many_arguments, reason = "one for each part of the record")]
+    fn obey(
+        &self,
+        run: &str,
+        position: u64,
+        command: &str,
+        #[default("")] key: &str,
+        #[default("")] name: &str,
+        #[default(None)] fingerprint: Option<&[u8]>,
+        #[default(None)] payload: Option<&[u8]>,
+    ) -> Result<Option<i64>> {
+        let (fingerprint, payload) = (fingerprint.unwrap_or_default(), payload.unwrap_or_default());
+        let event = match command {
+            "cancel" => Event::Command { command },
+            "pause" => Event::RunControlled { control: RunControl::Pause, key: "", text: "" },
+            "resume" => Event::RunControlled { control: RunControl::Resume, key: "", text: "" },
+            "retry" => Event::StepControlled { key, control: StepControl::Retry },
+            "skip" => Event::StepFinished { key, name, fingerprint, outcome: Outcome::Skipped, payload },
+            "input" => Event::InputProvided { key, payload },
+            _ => {
+                let known = "cancel, pause, resume, retry, skip or input";
+                return Err(Error::invalid(format!("command: expected {known}, got {command:?}")));
+            }
+        };
+        self.tracker.obey(run, position, event)
     }
 
     /// Let a failed, skipped or cancelled step wait again, with all steps that ended because of it. Returns the time (µs).

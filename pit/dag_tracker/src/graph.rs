@@ -389,6 +389,10 @@ impl Graph {
         let mut again = vec![number];
         let mut waiting = Vec::new();
         while let Some(number) = again.pop() {
+            let node = self.node(number);
+            if node.unfolded && node.state == StepState::Running {
+                self.enter(number, StepState::Queued); // a death interrupted it
+            }
             if !self.node(number).state.is_final() {
                 continue;
             }

@@ -6,7 +6,7 @@ use symphony_pit::{Error, Result};
 use crate::states::{RunEvent, RunState, StepEvent, StepState};
 use symphony_pit::named;
 
-/// Revision of `RunsForgotten`; the kinds from `StepsAdded` to it came with revision 2, those before with revision 1.
+/// Revision of `RunsForgotten`, `Commanded` and withdrawn questions; 2 brought the kinds from `StepsAdded` on.
 pub const REVISION: u16 = 3;
 
 /// How a step ended.
@@ -172,6 +172,11 @@ pub enum Event<'a> {
     RunsForgotten {
         runs: Vec<&'a str>,
     },
+    /// What a command that the host was given does, and the command's position in the host log.
+    Commanded {
+        position: u64,
+        event: Box<Event<'a>>,
+    },
 }
 
 /// One outcome of a batch.
@@ -186,7 +191,16 @@ pub struct Finished<'a> {
 
 named! { StepControl { Retry = "retry", Skip = "skip", Cancel = "cancel" } }
 
-named! { RunControl { Pause = "pause", Resume = "resume", Wait = "wait_for_input" } }
+named! { RunControl {
+    Pause = "pause",
+    Resume = "resume",
+    Wait = "wait_for_input",
+    /// The question is not asked any more.
+    Withdraw = "withdraw",
+}}
+
+/// The kind of `Commanded`, which holds any other.
+const COMMANDED: u16 = 14;
 
 impl Event<'_> {
     pub const fn kind(&self) -> u16 {
@@ -204,20 +218,27 @@ impl Event<'_> {
             Self::RunControlled { .. } => 11,
             Self::InputProvided { .. } => 12,
             Self::RunsForgotten { .. } => 13,
+            Self::Commanded { .. } => COMMANDED,
         }
     }
 
     pub const fn revision(&self) -> u16 {
-        match self.kind() {
-            ..8 => 1,
-            8..13 => 2,
-            _ => REVISION,
+        match self {
+            Self::RunControlled { control: RunControl::Withdraw, .. } => REVISION,
+            _ => match self.kind() {
+                ..8 => 1,
+                8..13 => 2,
+                _ => REVISION,
+            },
         }
     }
 
     /// The payload, written over what is in `buffer`.
     pub fn encode(&self, run: &str, buffer: Vec<u8>) -> Vec<u8> {
-        let writer = Writer::over(buffer).str(run);
+        self.write(Writer::over(buffer).str(run)).finish()
+    }
+
+    fn write(&self, writer: Writer) -> Writer {
         match self {
             Self::RunAccepted { info, inputs } => writer.bytes(info).bytes(inputs),
             Self::StepStarted { key, name, attempt, dependencies } => {
@@ -243,15 +264,23 @@ impl Event<'_> {
             Self::RunControlled { control, key, text } => writer.u8(*control as u8).str(key).str(text),
             Self::InputProvided { key, payload } => writer.str(key).bytes(payload),
             Self::RunsForgotten { runs } => writer.each(runs.iter(), |writer, run| writer.str(run)),
+            Self::Commanded { position, event } => {
+                event.write(writer.u64(*position).u32(u32::from(event.kind())))
+            }
         }
-        .finish()
     }
 
     /// The run and the event of a record of this component.
     pub fn decode(kind: u16, payload: &[u8]) -> Result<(&str, Event<'_>)> {
         let mut reader = Reader::new(payload);
         let run = reader.str()?;
-        let event = match kind {
+        Ok((run, Event::read(kind, &mut reader)?))
+    }
+}
+
+impl<'a> Event<'a> {
+    fn read(kind: u16, reader: &mut Reader<'a>) -> Result<Self> {
+        Ok(match kind {
             1 => Event::RunAccepted { info: reader.bytes()?, inputs: reader.bytes()? },
             2 => {
                 let (key, name, attempt, count) =
@@ -287,9 +316,15 @@ impl Event<'_> {
             },
             12 => Event::InputProvided { key: reader.str()?, payload: reader.bytes()? },
             13 => Event::RunsForgotten { runs: reader.each(Reader::str)? },
+            COMMANDED => {
+                let (position, kind) = (reader.u64()?, u16::try_from(reader.u32()?).unwrap_or(COMMANDED));
+                if kind == COMMANDED {
+                    return Err(Error::corrupt("a command holds no event"));
+                }
+                Event::Commanded { position, event: Box::new(Event::read(kind, reader)?) }
+            }
             _ => return Err(Error::corrupt(format!("a run record has kind {kind}"))),
-        };
-        Ok((run, event))
+        })
     }
 }
 
@@ -346,8 +381,10 @@ mod tests {
             },
             Event::StepControlled { key: "a", control: StepControl::Cancel },
             Event::RunControlled { control: RunControl::Wait, key: "q", text: "Deploy?" },
+            Event::RunControlled { control: RunControl::Withdraw, key: "q", text: "" },
             Event::InputProvided { key: "q", payload: b"=yes" },
             Event::RunsForgotten { runs: vec!["a", "b"] },
+            Event::Commanded { position: 1 << 40, event: Box::new(Event::Command { command: "cancel" }) },
         ];
         for event in events {
             let bytes = event.encode("run", vec![0; 9]);

@@ -1,6 +1,6 @@
 //! One run: its state, its delivered records, its graph; and what an event may do to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use symphony_pit::record::{Reader, Writer};
 use symphony_pit::{Error, Result};
@@ -36,6 +36,8 @@ pub(crate) struct Run {
     pub attempts: BTreeMap<String, (u32, i64)>,
     /// Open questions and their prompts.
     pub questions: BTreeMap<String, String>,
+    /// Positions in the host log of the commands that were recorded.
+    pub commands: BTreeSet<u64>,
     pub graph: Graph,
     /// Steps by state: what is left of the graph when the run has finished.
     pub counts: [u32; StepState::ALL.len()],
@@ -53,6 +55,7 @@ impl Run {
             delivered: Vec::new(),
             attempts: BTreeMap::new(),
             questions: BTreeMap::new(),
+            commands: BTreeSet::new(),
             graph: Graph::default(),
             counts: [0; StepState::ALL.len()],
             finished: None,
@@ -88,14 +91,16 @@ impl Run {
             {
                 Err(Error::conflict(format!("question {key} is open already")))
             }
-            Event::RunControlled { control, .. } => self.state.checked(run, control.event()).map(drop),
-            Event::InputProvided { key, .. } => {
+            Event::RunControlled { control: RunControl::Withdraw, key, .. }
+            | Event::InputProvided { key, .. } => {
                 self.state.checked(run, RunEvent::Provide)?;
                 let open = self.questions.contains_key(*key);
                 open.then_some(())
                     .ok_or_else(|| Error::not_found(format!("no open question {key} in run {run}")))
             }
+            Event::RunControlled { control, .. } => self.state.checked(run, control.event()).map(drop),
             Event::RunFinished { status, .. } => self.state.checked(run, status.event()).map(drop),
+            Event::Commanded { event, .. } => self.check(run, event),
             Event::RunAccepted { .. }
             | Event::TimerFired { .. }
             | Event::Command { .. }
@@ -117,6 +122,13 @@ impl Run {
 
     fn enter(&mut self, event: RunEvent) {
         self.state = self.state.after(event).unwrap_or(self.state);
+    }
+
+    /// A question is not open any more.
+    fn close(&mut self, key: &str) {
+        if self.questions.remove(key).is_some() && self.questions.is_empty() {
+            self.enter(RunEvent::Provide);
+        }
     }
 
     /// Apply a recorded event, live and in replay alike. `took` learns what completed steps took.
@@ -149,6 +161,10 @@ impl Run {
                 let number = self.graph.known(key)?;
                 self.graph.happen(number, control.event(), time);
                 self.attempts.remove(*key);
+                self.close(key);
+                if *control == StepControl::Retry {
+                    self.deliver(COMMAND, "retry", b"", 0, key.as_bytes());
+                }
             }
             Event::TimerFired { key } => self.deliver(TIMER, key, b"", 0, b""),
             Event::Command { command } => {
@@ -157,6 +173,7 @@ impl Run {
                     self.graph.cancel_waiting();
                 }
             }
+            Event::RunControlled { control: RunControl::Withdraw, key, .. } => self.close(key),
             Event::RunControlled { control, key, text } => {
                 if *control == RunControl::Wait {
                     self.questions.insert((*key).to_owned(), (*text).to_owned());
@@ -168,10 +185,11 @@ impl Run {
             }
             Event::InputProvided { key, payload } => {
                 self.deliver(ANSWER, key, b"", 0, payload);
-                self.questions.remove(*key);
-                if self.questions.is_empty() {
-                    self.enter(RunEvent::Provide);
-                }
+                self.close(key);
+            }
+            Event::Commanded { position, event } => {
+                self.commands.insert(*position);
+                self.apply(event, time, took)?;
             }
             Event::StepsAdded { steps } => self.graph.apply(steps)?,
             Event::RunFinished { status, payload } => {
@@ -183,6 +201,7 @@ impl Run {
                 self.delivered = Vec::new();
                 self.attempts = BTreeMap::new();
                 self.questions = BTreeMap::new();
+                self.commands = BTreeSet::new();
                 self.inputs = Vec::new();
             }
         }
@@ -201,6 +220,9 @@ impl Run {
         self.deliver(OUTCOME, key, fingerprint, outcome as u8, payload);
         if !self.attempts.is_empty() {
             self.attempts.remove(key);
+        }
+        if !self.questions.is_empty() {
+            self.close(key); // the step waited for a person, who skipped it
         }
         let time = self.last;
         let Some(number) = self.graph.find(key) else {
@@ -286,6 +308,7 @@ impl RunControl {
             Self::Pause => RunEvent::Pause,
             Self::Resume => RunEvent::Resume,
             Self::Wait => RunEvent::Wait,
+            Self::Withdraw => RunEvent::Provide,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::records::{Event, Finished, Outcome, RunStatus, StepControl};
+use crate::records::{Event, Finished, Outcome, RunControl, RunStatus, StepControl};
 pub use crate::states::StepState;
 
 /// An attempt that failed and is repeated. Times in µs since the epoch.
@@ -37,6 +37,9 @@ pub struct RunRow {
     pub finished: Option<(RunStatus, i64)>,
     /// Payload of the end record: empty while the run lives.
     pub payload: Vec<u8>,
+    pub paused: bool,
+    /// Open questions, and steps that wait for a person, with what is asked.
+    pub questions: BTreeMap<String, String>,
     pub steps: Vec<StepRow>,
     index: BTreeMap<String, usize>,
 }
@@ -50,6 +53,8 @@ impl RunRow {
             accepted,
             finished: None,
             payload: Vec::new(),
+            paused: false,
+            questions: BTreeMap::new(),
             steps: Vec::new(),
             index: BTreeMap::new(),
         }
@@ -86,12 +91,63 @@ impl RunRow {
         &mut self.steps[at]
     }
 
+    /// Fold one record of the run in.
+    pub fn apply(&mut self, event: &Event<'_>, time: i64) {
+        match event {
+            Event::StepStarted { key, name, attempt, dependencies } => {
+                let step = self.step(key, name);
+                step.state = StepState::Running;
+                step.attempts = (*attempt).max(step.attempts);
+                step.started.get_or_insert(time);
+                step.dependencies = dependencies.iter().map(|key| (*key).to_owned()).collect();
+            }
+            Event::AttemptFailed { key, attempt, error, retry_at } => {
+                let step = self.step(key, "");
+                step.state = StepState::Queued;
+                let (attempt, message, retry_at) = (*attempt, (*error).to_owned(), *retry_at);
+                step.failures.push(FailedAttempt { attempt, time, message, retry_at });
+            }
+            Event::StepFinished { key, name, outcome, .. } => self.finish(key, name, *outcome, time),
+            Event::StepsFinished { steps } => {
+                for Finished { key, name, outcome, .. } in steps {
+                    self.finish(key, name, *outcome, time);
+                }
+            }
+            Event::StepControlled { key, control } => {
+                self.questions.remove(*key);
+                let step = self.step(key, "");
+                step.state = match control {
+                    StepControl::Retry => StepState::Queued,
+                    StepControl::Skip => StepState::Skipped,
+                    StepControl::Cancel => StepState::Cancelled,
+                };
+                step.finished = (*control != StepControl::Retry).then_some(time);
+            }
+            Event::RunControlled { control, key, text } => match control {
+                RunControl::Pause => self.paused = true,
+                RunControl::Resume => self.paused = false,
+                RunControl::Wait => drop(self.questions.insert((*key).to_owned(), (*text).to_owned())),
+                RunControl::Withdraw => drop(self.questions.remove(*key)),
+            },
+            Event::InputProvided { key, .. } => drop(self.questions.remove(*key)),
+            Event::Commanded { event, .. } => self.apply(event, time),
+            Event::RunFinished { status, payload } => self.end(*status, time, payload),
+            // Steps of a static graph have a row from their start on.
+            Event::RunAccepted { .. }
+            | Event::TimerFired { .. }
+            | Event::Command { .. }
+            | Event::StepsAdded { .. }
+            | Event::RunsForgotten { .. } => {}
+        }
+    }
+
     /// The step with this key.
     pub fn get(&self, key: &str) -> Option<&StepRow> {
         self.index.get(key).map(|at| &self.steps[*at])
     }
 
     fn finish(&mut self, key: &str, name: &str, outcome: Outcome, time: i64) {
+        self.questions.remove(key);
         let step = self.step(key, name);
         step.finished = Some(time);
         step.state = outcome.state();
@@ -101,6 +157,7 @@ impl RunRow {
     fn end(&mut self, status: RunStatus, time: i64, payload: &[u8]) {
         self.finished = Some((status, time));
         self.payload = payload.to_vec();
+        (self.paused, self.questions) = (false, BTreeMap::new());
         for step in self.steps.iter_mut().filter(|step| !step.state.is_final()) {
             step.state = StepState::Cancelled;
             step.finished = Some(time);
@@ -132,47 +189,8 @@ impl RunTable {
             self.runs.entry(run.to_owned()).or_insert_with(|| RunRow::accepted(run, info, time));
             return;
         }
-        let Some(row) = self.runs.get_mut(run) else {
-            return;
-        };
-        match event {
-            Event::StepStarted { key, name, attempt, dependencies } => {
-                let step = row.step(key, name);
-                step.state = StepState::Running;
-                step.attempts = (*attempt).max(step.attempts);
-                step.started.get_or_insert(time);
-                step.dependencies = dependencies.iter().map(|key| (*key).to_owned()).collect();
-            }
-            Event::AttemptFailed { key, attempt, error, retry_at } => {
-                let step = row.step(key, "");
-                step.state = StepState::Queued;
-                let (attempt, message, retry_at) = (*attempt, (*error).to_owned(), *retry_at);
-                step.failures.push(FailedAttempt { attempt, time, message, retry_at });
-            }
-            Event::StepFinished { key, name, outcome, .. } => row.finish(key, name, *outcome, time),
-            Event::StepsFinished { steps } => {
-                for Finished { key, name, outcome, .. } in steps {
-                    row.finish(key, name, *outcome, time);
-                }
-            }
-            Event::StepControlled { key, control } => {
-                let step = row.step(key, "");
-                step.state = match control {
-                    StepControl::Retry => StepState::Queued,
-                    StepControl::Skip => StepState::Skipped,
-                    StepControl::Cancel => StepState::Cancelled,
-                };
-                step.finished = (*control != StepControl::Retry).then_some(time);
-            }
-            Event::RunFinished { status, payload } => row.end(*status, time, payload),
-            // Steps of a static graph have a row from their start on.
-            Event::RunAccepted { .. }
-            | Event::TimerFired { .. }
-            | Event::Command { .. }
-            | Event::StepsAdded { .. }
-            | Event::RunControlled { .. }
-            | Event::InputProvided { .. }
-            | Event::RunsForgotten { .. } => {}
+        if let Some(row) = self.runs.get_mut(run) {
+            row.apply(event, time);
         }
     }
 
@@ -267,5 +285,26 @@ mod tests {
         table.remove("a");
         table.apply("a", &Event::TimerFired { key: "late" }, 31);
         assert_eq!(table.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_run_is_paused_and_asks_until_a_command_ends_it() {
+        let mut table = RunTable::default();
+        let mut seen = |event: Event<'_>| {
+            table.apply("a1", &event, 10);
+            let row =
+                table.get("a1").map(|row| (row.paused, row.questions.keys().cloned().collect::<Vec<_>>()));
+            row.unwrap_or_default()
+        };
+        let control = |control, key| Event::RunControlled { control, key, text: "?" };
+        let commanded = |event| Event::Commanded { position: 1, event: Box::new(event) };
+        seen(Event::RunAccepted { info: b"{}", inputs: b"" });
+        assert_eq!(seen(control(RunControl::Wait, "q")), (false, vec!["q".to_owned()]));
+        assert_eq!(seen(commanded(control(RunControl::Pause, ""))), (true, vec!["q".to_owned()]));
+        assert_eq!(seen(commanded(Event::InputProvided { key: "q", payload: b"" })), (true, vec![]));
+        assert_eq!(seen(control(RunControl::Wait, "k")), (true, vec!["k".to_owned()]));
+        let retry = Event::StepControlled { key: "k", control: StepControl::Retry };
+        assert_eq!(seen(commanded(retry)), (true, vec![]));
+        assert_eq!(seen(commanded(control(RunControl::Resume, ""))), (false, vec![]));
     }
 }

@@ -118,7 +118,15 @@ impl State {
         let writer = writer.each(self.totals.durations.iter(), |writer, (name, took)| {
             writer.str(name).u64(took.count).i64(took.total)
         });
-        writer.each(runs.into_iter(), |writer, (id, run)| run.save(writer.str(id))).finish()
+        let writer = writer.each(runs.iter(), |writer, (id, run)| run.save(writer.str(id)));
+        let commanded: Vec<_> = runs.into_iter().filter(|(_, run)| !run.commands.is_empty()).collect();
+        if commanded.is_empty() {
+            return writer.finish();
+        }
+        let positions = |writer: Writer, (id, run): (&String, &Run)| {
+            writer.str(id).each(run.commands.iter(), |writer, position| writer.u64(*position))
+        };
+        writer.each(commanded.into_iter(), positions).finish()
     }
 
     pub fn load(snapshot: &[u8]) -> Result<Self> {
@@ -128,8 +136,16 @@ impl State {
             Ok((reader.str()?.to_owned(), Durations { count: reader.u64()?, total: reader.i64()? }))
         })?;
         let runs = reader.each(|reader| Ok((reader.str()?.to_owned(), Run::load(reader)?)))?;
+        let mut runs: HashMap<_, _> = runs.into_iter().collect();
+        if !reader.is_empty() {
+            for (id, positions) in reader.each(|reader| Ok((reader.str()?, reader.each(Reader::u64)?)))? {
+                if let Some(run) = runs.get_mut(id) {
+                    run.commands.extend(positions);
+                }
+            }
+        }
         let totals = Totals { durations: durations.into_iter().collect(), records };
-        Ok(Self { runs: runs.into_iter().collect(), totals, ..Self::default() })
+        Ok(Self { runs, totals, ..Self::default() })
     }
 }
 
@@ -170,13 +186,29 @@ impl Tracker {
 
     /// Append the event under the lock that orders it, then apply it. Gives its time: never before the run's newest record.
     pub fn record(&self, run: &str, event: &Event<'_>, not_before: i64) -> Result<i64> {
-        let State { runs, totals, buffer, .. } = &mut *self.state();
+        self.write(&mut self.state(), run, event, not_before)
+    }
+
+    fn write(&self, state: &mut State, run: &str, event: &Event<'_>, not_before: i64) -> Result<i64> {
+        let State { runs, totals, buffer, .. } = state;
         let known = live(runs, run)?;
         known.check(run, event)?;
         let time = self.host.now().max(known.last).max(not_before);
         self.append(buffer, run, event, time)?;
         totals.apply(known, event, time)?;
         Ok(time)
+    }
+
+    /// As `record`, once: None if the command of this position in the host log was recorded before. Position 0 is in no log.
+    pub fn obey(&self, run: &str, position: u64, event: Event<'_>) -> Result<Option<i64>> {
+        if position == 0 {
+            return self.record(run, &event, 0).map(Some);
+        }
+        let mut state = self.state();
+        if live(&mut state.runs, run)?.commands.contains(&position) {
+            return Ok(None);
+        }
+        self.write(&mut state, run, &Event::Commanded { position, event: Box::new(event) }, 0).map(Some)
     }
 
     /// Let go of those of the runs that have finished, in as many records as it takes. Gives how many there were.

@@ -6,6 +6,7 @@ An ``Attempt`` is one life of such a run: its delays, its log, which steps ran a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -75,9 +76,16 @@ world = Attempt(random.Random(0))
 
 
 def attempt(
-    program: Program, records: Sequence[LogRecord], seed: int, cancel_at: float | None = None
+    program: Program,
+    records: Sequence[LogRecord],
+    seed: int,
+    cancel_at: float | None = None,
+    meddling: bool = False,
 ) -> Attempt:
-    """Run a program from these records on a fresh loop, with delays that depend on the seed only."""
+    """Run a program from these records on a fresh loop, with delays that depend on the seed only.
+
+    A person answers what it asks; with ``meddling`` this person also pauses the run, retries and skips steps.
+    """
     global world
     world = Attempt(random.Random(seed))
     world.log.records = list(records)
@@ -85,14 +93,42 @@ def attempt(
     began = records[-1].time if records else EPOCH * 1_000_000
     world.log.clock = lambda: began + round(loop.time() * 1_000_000)
     try:
-        loop.run_until_complete(_attempt(world, program, cancel_at))
+        loop.run_until_complete(
+            _attempt(world, program, cancel_at, random.Random(seed) if meddling else None)
+        )
     finally:
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
     return world
 
 
-async def _attempt(world: Attempt, program: Program, cancel_at: float | None) -> None:
+async def _person(world: Attempt, run: Run, meddling: random.Random | None) -> None:
+    """Once nothing is left to be replayed: answer every question, now and then give a command."""
+    await run.caught_up
+    while True:
+        await asyncio.sleep(1)
+        if run.done.done():
+            return
+        for key in list(world.log.asked):
+            run.commands.provide(key, 0, value=sum(key.encode()))
+        if run.commands.paused:
+            run.commands.unpause(0)
+        if meddling is None:
+            continue
+        command = meddling.choice(["none", "pause", "retry", "skip"])
+        step = meddling.choice([*run.calls.by_key, *(handle.key for handle in run.calls.failed), "nothing#0"])
+        with contextlib.suppress(symphony.SymphonyError):  # it may well not apply
+            if command == "pause":
+                await run.commands.pause(0)
+            elif command == "retry":
+                run.commands.retry(step, 0)
+            elif command == "skip":
+                run.commands.skip(step, 0)
+
+
+async def _attempt(
+    world: Attempt, program: Program, cancel_at: float | None, meddling: random.Random | None
+) -> None:
     loop = asyncio.get_running_loop()
 
     def clock() -> float:
@@ -116,6 +152,7 @@ async def _attempt(world: Attempt, program: Program, cancel_at: float | None) ->
     if cancel_at is not None:
         loop.call_later(cancel_at, lambda: None if run.done.done() else run.cancel())
     world.marks, world.calls = run.marks, run.made
+    person = loop.create_task(_person(world, run, meddling))
     try:
         result = await run.done
         world.outcome = (
@@ -126,6 +163,8 @@ async def _attempt(world: Attempt, program: Program, cancel_at: float | None) ->
         )
     except symphony.WorkflowChanged as error:
         world.error = error
+    with contextlib.suppress(asyncio.CancelledError):  # the run ended before it had caught up
+        await person
     await executor.close()
 
 
@@ -204,6 +243,16 @@ async def _mutated(at: Place, number: int) -> None:
 
 async def _call(at: Place, number: int) -> None:
     at.handles.append(STEPS["step", number](at.name, "c"))
+
+
+async def _call_failing(at: Place, number: int) -> None:
+    at.handles.append(STEPS["fail", number](at.name, len(at.handles)))
+
+
+async def _ask(at: Place, number: int) -> None:
+    found = await symphony.ask(f"question{number}", int)
+    at.saw("answer", found)
+    at.note(found)
 
 
 async def _edge(at: Place, number: int) -> None:
@@ -399,6 +448,8 @@ OPERATIONS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "tolerated": _tolerated,
     "mutated": _mutated,
     "call": _call,
+    "call failing": _call_failing,
+    "ask": _ask,
     "edge": _edge,
     "await last": _await_last,
     "pass on": _pass_on,
@@ -425,6 +476,7 @@ OPERATIONS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
 # Operations whose effect depends on what comes first: another order of arrivals gives another result.
 RACY = {
     "shared",
+    "call failing",
     "sleep",
     "time and chance",
     "queue",
@@ -471,6 +523,8 @@ def programs(*, racy: bool, max_leaves: int = 30) -> st.SearchStrategy[Program]:
         "tolerated": (number,),
         "mutated": (number,),
         "call": (number,),
+        "call failing": (number,),
+        "ask": (number,),
         "edge": (number,),
         "await last": (),
         "pass on": (),

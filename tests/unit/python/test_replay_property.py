@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from symphony.engine.run_commands import RETRY
 from symphony.engine.run_log import OUTCOME, LogRecord
 from symphony.errors import WorkflowChanged
 from tests.unit.python.replay_programs import Attempt, Program, attempt, programs
@@ -36,31 +37,39 @@ def untimed(records: list[LogRecord]) -> list[tuple[object, ...]]:
     return [(record.kind, record.key, record.fingerprint, record.state, record.payload) for record in records]
 
 
-def check_cut(program: Program, whole: Attempt, cut: int, seed: int) -> Attempt:
+def retried(records: list[LogRecord]) -> set[str]:
+    return {record.payload.decode() for record in records if record.key == RETRY}
+
+
+def check_cut(program: Program, whole: Attempt, cut: int, seed: int, meddling: bool = False) -> Attempt:
     """Run again from the first ``cut`` records."""
     before = whole.log.records[:cut]
-    again = attempt(program, before, seed)
-    assert again.error is None
+    again = attempt(program, before, seed, None, meddling)
+    assert again.error is None, again.error
     assert again.log.records[:cut] == before
-    assert not keys(before) & again.executed
-    assert len(keys(again.log.records)) == len([r for r in again.log.records if r.kind == OUTCOME])
+    twice = retried(again.log.records)  # a person wanted these once more
+    assert not keys(before) & again.executed - twice
+    once = [record.key for record in again.log.records if record.kind == OUTCOME and record.key not in twice]
+    assert len(once) == len(set(once))
     seen = again.marks[cut] if cut < len(again.marks) else len(again.trace)
     assert again.trace[:seen] == whole.trace[:seen]
     return again
 
 
-def check_program(program: Program, seed: int, *, confluent: bool, cancel_at: int | None = None) -> None:
+def check_program(
+    program: Program, seed: int, *, confluent: bool, cancel_at: int | None = None, meddling: bool = False
+) -> None:
     chance = random.Random(seed)
-    whole = attempt(program, [], seed, cancel_at)
+    whole = attempt(program, [], seed, cancel_at, meddling)
     assert whole.error is None
     end = len(whole.log.records)
     cuts = list(range(end + 1)) if end <= CUTS else [*sorted(chance.sample(range(end), CUTS)), end]
     for cut in cuts:
-        again = check_cut(program, whole, cut, seed * 31 + cut)
+        again = check_cut(program, whole, cut, seed * 31 + cut, meddling)
         if cut == end or (confluent and cancel_at is None):
             assert again.outcome == whole.outcome
         second = chance.randint(cut, len(again.log.records))
-        third = check_cut(program, again, second, seed + 5)
+        third = check_cut(program, again, second, seed + 5, meddling)
         if second == len(again.log.records):
             assert third.outcome == again.outcome
 
@@ -77,6 +86,12 @@ def test_racy_workflows_repeat_what_was_seen_before_the_cut(
     program: Program, seed: int, cancel_at: int | None
 ) -> None:
     check_program(program, seed, confluent=False, cancel_at=cancel_at)
+
+
+@settings(replays, max_examples=EXAMPLES // 3)
+@given(programs(racy=True), seeds)
+def test_commands_of_a_person_are_repeated_in_their_place(program: Program, seed: int) -> None:
+    check_program(program, seed, confluent=False, meddling=True)
 
 
 EDITABLE = {"step", "mutated", "sleep", "gather"}

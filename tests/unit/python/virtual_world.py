@@ -14,6 +14,7 @@ from symphony.engine.executor import Executor
 from symphony.engine.models import NoModels
 from symphony.engine.run import Run
 from symphony.engine.run_log import Attempts, LogRecord
+from symphony.errors import Conflict
 from symphony.values.records import Record
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class MemoryLog:
     names: dict[str, str] = field(default_factory=dict)
     failed: dict[str, Attempts] = field(default_factory=dict)
     started: list[tuple[str, int]] = field(default_factory=list)
+    asked: dict[str, str] = field(default_factory=dict)
+    positions: set[int] = field(default_factory=set)
+    is_paused: bool = False
 
     def recovered(self) -> list[LogRecord]:
         return list(self.records)
@@ -99,8 +103,54 @@ class MemoryLog:
     def fire_timer(self, key: str, when: int) -> int:
         return self._append(LogRecord(2, key, b"", 0, b"", max(when, self._time())))
 
-    def command(self, command: str) -> int:
-        return self._append(LogRecord(3, command, b"", 0, b"", self._time()))
+    def obey(
+        self,
+        position: int,
+        command: str,
+        key: str = "",
+        name: str = "",
+        fingerprint: bytes = b"",
+        payload: bytes = b"",
+    ) -> int | None:
+        if position in self.positions:
+            return None
+        time = self._time()
+        if command in ("pause", "resume"):
+            if self.is_paused == (command == "pause"):
+                raise Conflict(f"the run cannot {command} now")
+            self.is_paused = command == "pause"
+        if position:
+            self.positions.add(position)
+        if command in ("pause", "resume"):
+            return time
+        self.asked.pop(key, None)
+        records = {
+            "cancel": LogRecord(3, "cancel", b"", 0, b"", time),
+            "retry": LogRecord(3, "retry", b"", 0, key.encode(), time),
+            "skip": LogRecord(1, key, fingerprint, 3, payload, time),
+            "input": LogRecord(4, key, b"", 0, payload, time),
+        }
+        return self._append(records[command])
+
+    def ask(self, key: str, prompt: str) -> None:
+        assert key not in self.asked
+        self.asked[key] = prompt
+
+    def withdraw(self, key: str) -> None:
+        del self.asked[key]
+
+    def questions(self) -> dict[str, str]:
+        return dict(self.asked)
+
+    def paused(self) -> bool:
+        return self.is_paused
+
+    def states(self) -> dict[str, str]:
+        ended = {record.key for record in self.records if record.kind == 1}
+        return {key: "completed" if key in ended else "running" for key, _ in self.started}
+
+    def interrupted(self) -> set[str]:
+        return {key for key, state in self.states().items() if state == "running"}
 
     def store(self, content: bytes, name: str, step: str) -> str:
         artifact = f"a{abs(hash(content)):x}"

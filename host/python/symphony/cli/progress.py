@@ -54,6 +54,8 @@ class Counts:
                 return f"step {name} failed" + (f": {message}" if message else "")
         elif kind == "attempt_failed":
             return f"step {name} failed, will be tried again" + (f": {message}" if message else "")
+        elif kind == "waiting":
+            return f"the run waits for a person: {message}"
         elif kind == "interpreter":
             return f"the managed interpreter {message}"
         return None

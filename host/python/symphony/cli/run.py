@@ -15,6 +15,7 @@ from symphony.cli.failure import Exit, show_failure
 from symphony.cli.output import counted, echo, note, print_json, safe, seconds
 from symphony.cli.progress import Progress, progress
 from symphony.cli.rendering import render
+from symphony.cli.runs_commands import how_to_go_on
 from symphony.errors import (
     InterpreterDied,
     InvalidInput,
@@ -163,7 +164,9 @@ def follow(connect: Connect, connection: Connection, run: str) -> dict[str, Any]
     """Wait for the run's end with progress on stderr; Ctrl-C cancels it."""
     with progress() as shown:
         try:
-            document: dict[str, Any] = running.wait(connect, connection, run, shown.event, shown.note)
+            document: dict[str, Any] = running.wait(
+                connect, connection, run, shown.event, shown.note, waiting=True
+            )
             return document
         except KeyboardInterrupt:
             document = _cancel(connect, run, shown) or {"run": run, "status": "running", "interrupted": True}
@@ -208,6 +211,8 @@ def finish(state: State, document: dict[str, Any]) -> None:
         for line in render(document["result"]):
             echo(line)
     note(_summary(document))
+    for line in how_to_go_on(document["run"], document.get("questions") or []):
+        note(safe(line))
     error = document.get("error")
     if error and not state.json and not interrupted:
         step = f" in step {error['step']}" if error.get("step") else ""

@@ -60,5 +60,6 @@ def command(
 
     WORKFLOW is a name such as conductor.index. The type of each VALUE follows from the workflow's
     signature: text as it stands, everything else as JSON. Ctrl-C cancels the run, a second one stops waiting.
+    A run that asks for an input goes on waiting for it when this command ends, with exit code 10.
     """
     start(state, workflow, values, source, detach, here, settings, plugins)

@@ -1,4 +1,4 @@
-"""``symphony runs``: look at runs, resume, cancel and delete them. ``list`` and ``show`` start nothing."""
+"""``symphony runs``: look at runs, resume, command and delete them. ``list`` and ``show`` start nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from symphony import client
 from symphony.cli.command import Group, State, pass_state
 from symphony.cli.output import counted, note, print_json, safe, seconds, show_crash, table
 from symphony.cli.run import finish, follow
+from symphony.cli.runs_commands import add_to, how_to_go_on
 from symphony.cli.runs_delete import delete, prune
 from symphony.cli.runs_follow import follow as follow_events
 from symphony.cli.runs_graph import explain, graph
@@ -27,7 +28,7 @@ PAGE = 5_000  # rows of one answer
 
 command = Group(
     "runs",
-    help="Look at runs, resume, cancel and delete them. ID may be cut short as long as it is unambiguous.",
+    help="Look at runs, resume, command and delete them. ID may be cut short as long as it is unambiguous.",
     examples="""
     symphony runs list --status failed
     symphony runs show 01jd
@@ -112,6 +113,8 @@ def show(state: State, run: str, following: bool) -> None:
     if error:
         place = f" in step {error['step']}" if error["step"] else ""
         click.echo(f"error     {error['type']}{place}: {safe(error['message'])}")
+    for line in how_to_go_on(row["run"], row.get("questions") or []):
+        click.echo(f"waits     {safe(line)}")
     if row["crashes"]:
         deaths = counted(len(row["crashes"]), "death")
         click.echo(f"\n{deaths} of the interpreter hit this run, the last one:")
@@ -143,17 +146,7 @@ def resume(state: State, run: str) -> None:
         finish(state, follow(connect, connection, taken["run"]))
 
 
-@command.command("cancel", examples="symphony runs cancel 01jd3k")
-@click.argument("run", metavar="ID")
-@pass_state
-def cancel(state: State, run: str) -> None:
-    """Cancel a run: its running steps are stopped, nothing of it is started any more."""
-    with client.connect_or_start(state.home, note=note) as connection:
-        answer = connection.request("runs.cancel", {"run": run})
-    if state.json:
-        print_json(answer)
-    else:
-        note(f"run {answer['run']} is being cancelled")
+add_to(command)
 
 
 def fetch(home: Home, params: dict[str, Any], limit: int) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from symphony.engine.run_report import run_report
 from symphony.errors import (
     Conflict,
     HostUnavailable,
+    InvalidInput,
     NotFound,
     PitIO,
     PitNotFound,
@@ -177,8 +178,16 @@ class Engine:
         await self._durability.settled()
         return registered.name
 
-    async def resume_all(self) -> None:
-        """Take up every live run; one that cannot go on is reported and does not hinder the others."""
+    async def resume_all(self, commands: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Take up every live run; one that cannot go on is reported and does not hinder the others.
+
+        ``commands`` are those that the host is about to give: a run to be paused or cancelled must not
+        start a step before.
+        """
+        for given in commands:
+            if given["command"] in ("cancel", "pause", "unpause"):
+                with suppress(SymphonyError):  # whoever gave it is told when the host gives it
+                    await self.command(given["run"], given["command"], given["position"])
         await self._take_up(self._tracker.live_runs())
 
     async def resume_blocked(self) -> None:
@@ -229,7 +238,7 @@ class Engine:
             self._begin(run_id, registered)
         return registered.name
 
-    async def cancel(self, run_id: str) -> None:
+    async def cancel(self, run_id: str, position: int = 0) -> None:
         """Record a cancellation; the workflow gets CancelledError, a run that is not driven ends at once.
 
         Raises
@@ -240,13 +249,73 @@ class Engine:
         self._live_info(run_id)
         run = self._runs.get(run_id)
         if run is not None:
-            run.cancel()
-            await self._durability.settled()
-            return
-        PitRunLog(self._pit, run_id, self._durability).command("cancel")
-        self._blocked.pop(run_id, None)
-        self._record_end(run_id, RunResult("cancelled"))
+            run.cancel(position)
+        else:
+            self._log_of(run_id).obey(position, "cancel")
+            self._blocked.pop(run_id, None)
+            self._record_end(run_id, RunResult("cancelled"))
         await self._durability.settled()
+
+    async def command(self, run_id: str, command: str, position: int = 0, **details: Any) -> None:
+        """Obey a command of the host: at most once for each position in the host log.
+
+        Parameters
+        ----------
+        command:
+            cancel, pause, unpause; retry and skip, of ``step``; input, to ``name``, of ``value`` or ``text``.
+
+        Raises
+        ------
+        NotFound
+            There is no such run, step or question.
+        Conflict
+            The command cannot apply now; the message says why.
+        InvalidInput
+            An answer is not of the type that is asked for.
+        HostUnavailable
+            The interpreter is stopping.
+        """
+        if self._stopping:
+            raise HostUnavailable("the interpreter is stopping", hint="the next one obeys")
+        if command == "cancel":
+            await self.cancel(run_id, position)
+            return
+        if position in self._live_info(run_id)["commands"]:
+            return  # an interpreter before this one obeyed, and died before it could say so
+        run = self._runs.get(run_id)
+        if command in ("pause", "unpause") and run is None:
+            self._log_of(run_id).obey(position, "pause" if command == "pause" else "resume")
+        elif command == "pause" and run is not None:
+            await run.commands.pause(position)
+        elif command == "unpause" and run is not None:
+            run.commands.unpause(position)
+        else:
+            commands = (await self._caught_up(run_id)).commands
+            if command == "retry":
+                commands.retry(position=position, key=details["step"])
+            elif command == "skip":
+                commands.skip(position=position, key=details["step"])
+            elif command == "input":
+                commands.provide(position=position, **details)
+            else:
+                raise InvalidInput(f"there is no command {command!r}")
+        await self._durability.settled()
+
+    async def _caught_up(self, run_id: str) -> Run:
+        """The run, driven, and with all its records delivered: its steps and questions are known now."""
+        await self.resume(run_id)
+        run = self._runs.get(run_id)
+        if run is not None:
+            either: list[asyncio.Future[Any]] = [run.caught_up, run.done]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if run is None or run.done.done():
+            self._live_info(run_id)
+            blocked = self._blocked.get(run_id)
+            raise Conflict(f"run {run_id} cannot go on now: {blocked}", hint=f"symphony runs show {run_id}")
+        return run
+
+    def _log_of(self, run_id: str) -> RunLog:
+        return self._open_log(self._pit, run_id, self._durability)
 
     async def wait(self, run_id: str) -> None:
         """Return once nobody works on the run any more: it has ended, it cannot go on, or it never began."""
@@ -335,7 +404,7 @@ class Engine:
             registered.workflow,
             inputs,
             name=registered.name,
-            log=self._open_log(self._pit, run_id, self._durability),
+            log=self._log_of(run_id),
             codec=self._codec,
             launcher=self._executor,
             started=int(info["accepted"]),

@@ -247,7 +247,10 @@ class Executor:
         call.not_before = retry_at / 1_000_000
         call.attempt += 1
         call.task = None
-        self.submit([call])
+        if call.on_retry is None:
+            self.submit([call])
+        else:
+            call.on_retry()
         return True
 
     async def _packed(self, call: StepCall, outcome: Outcome) -> Outcome:

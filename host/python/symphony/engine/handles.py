@@ -154,6 +154,8 @@ class Handle(asyncio.Future[R], Generic[R]):
         self.arguments: Arguments | None = arguments
         self.waiting = 0
         self.encoded = b""
+        self.skipped = False
+        self.unheeded = False
         self.deps: Final = list(dict.fromkeys(edge.handle for edge in arguments.edges))
 
     @property
@@ -179,16 +181,36 @@ class Handle(asyncio.Future[R], Generic[R]):
 
     def fresh_result(self, codec: Codec) -> R:
         """The result as recorded, for a step that takes it: every consumer gets an object of its own."""
-        return self.step.coerce_result(codec.decode(self.encoded))
+        value: Any = codec.decode(self.encoded)
+        result: R = value if self.skipped else self.step.coerce_result(value)
+        return result
 
     def succeed(self, encoded: bytes, value: R) -> None:
         self.encoded = encoded
         self.arguments = None
         self.set_result(value)
 
+    def skip(self, encoded: bytes, value: Any) -> None:
+        """A person skipped the step: the value is not what its hint says."""
+        self.skipped = True
+        self.succeed(encoded, value)
+
     def fail(self, error: Exception) -> None:
-        self.arguments = None
+        # A failure that nothing waited for can be taken back while nobody has looked at it.
+        self.unheeded = not self._callbacks
+        if not self.unheeded:
+            self.arguments = None
         self.set_exception(error)
+
+    @property
+    def retriable(self) -> bool:
+        """Whether the step has failed, and nothing in the workflow knows."""
+        return self.unheeded and self.done() and not self.cancelled() and self._log_traceback
+
+    def reopen(self) -> None:
+        """The failure is taken back."""
+        assert self.retriable
+        asyncio.Future.__init__(self, loop=self._loop)
 
     @property
     def unseen_failure(self) -> BaseException | None:

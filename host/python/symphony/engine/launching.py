@@ -31,7 +31,8 @@ class StepCall:
 
     ``arguments`` decodes fresh arguments; ``on_done`` is told the outcome, ``on_broken`` that none can be had
     (the log cannot be written). ``attempt`` counts from 1, ``not_before`` is a wall-clock deadline in
-    seconds. The fields from ``stopped`` on are the executor's own.
+    seconds. ``on_retry`` takes the place of another attempt, while the run is paused. The fields from
+    ``stopped`` on are the executor's own.
     """
 
     run: str
@@ -47,6 +48,7 @@ class StepCall:
     attempt: int
     not_before: float
     plugin: str = ""
+    on_retry: Callable[[], None] | None = None
     stopped: bool = False
     task: asyncio.Task[None] | None = None
     backoff: asyncio.TimerHandle | None = None

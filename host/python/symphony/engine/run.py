@@ -19,9 +19,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from symphony.engine.alarm import Alarm
 from symphony.engine.launching import Launcher, Outcome, StepCall
+from symphony.engine.questions import Questions
 from symphony.engine.run_calls import RunCalls
+from symphony.engine.run_commands import RETRY, RunCommands
 from symphony.engine.run_end import RunEnd, RunResult, StepCounts, settled
-from symphony.engine.run_log import CACHED, COMMAND, OUTCOME, TIMER, Attempts, LogRecord, RunLog, unpack
+from symphony.engine.run_log import (
+    ANSWER,
+    CACHED,
+    COMMAND,
+    OUTCOME,
+    SKIPPED,
+    TIMER,
+    Attempts,
+    LogRecord,
+    RunLog,
+    unpack,
+)
 from symphony.engine.run_loop import RunLoop, Timer
 from symphony.engine.run_match import check_leftovers, matching_handle, unknown_outcome, unknown_timer
 from symphony.errors import WorkflowEffect, WorkflowError
@@ -87,6 +100,21 @@ class Run:
         self._awaited_again: LogRecord | None = None
         self._cancelled = False
         self._replaying = True
+        self.caught_up: Final[asyncio.Future[None]] = self._real.create_future()
+        self.loop.questions = self._questions = Questions(codec, log)
+        self.commands: Final = RunCommands(
+            run_id,
+            cwd,
+            log,
+            codec,
+            self.calls,
+            self._questions,
+            launcher,
+            self._under_way,
+            self._attempts,
+            self._arrive,
+            self._schedule,
+        )
         self._end: RunEnd
         self._scheduled = False
         self._pumping = False
@@ -97,7 +125,9 @@ class Run:
     def begin(self) -> None:
         """Take the run up, from its first record or from where the log ends."""
         self._recovered.extend(self._log.recovered())
-        self._attempts = self._log.attempts()
+        self._attempts.update(self._log.attempts())
+        self._questions.begin(self._log.questions())
+        self.commands.begin()
         if self._vitals is not None:
             self._own_code = self._vitals.begin(self.id, self.name, self.plugin, "", 0, 0.0, "")
         with self.loop.entered():
@@ -105,9 +135,11 @@ class Run:
         self._end = RunEnd(self.loop, main)
         self._schedule()
 
-    def cancel(self) -> None:
+    def cancel(self, position: int = 0) -> None:
         """Record the command; CancelledError is raised in the workflow when it is delivered."""
-        moment = self._log.command("cancel")
+        moment = self._log.obey(position, "cancel")
+        if moment is None:  # it is in the log already, and so in its place among the records
+            return
         if self._awaited_again is not None:
             # The workflow cannot be asked: its position in the log is not reached before that step is done.
             self._finish(RunResult("cancelled", counts=self.counts))
@@ -131,9 +163,9 @@ class Run:
     def _start_steps(self) -> None:
         """R14: all steps that became ready in this turn, in one batch."""
         if self.calls.to_start:
-            batch = [self._step_call(handle) for handle in self.calls.to_start]
-            self.calls.to_start.clear()
-            self._launcher.submit(batch)
+            batch = [self._step_call(handle) for handle in self.commands.admitted()]
+            if batch:
+                self._launcher.submit(batch)
 
     def _step_call(self, handle: Handle[Any]) -> StepCall:
         arguments, step, codec = handle.arguments, handle.step, self._codec
@@ -158,6 +190,7 @@ class Run:
         return call
 
     def _stop_step(self, handle: Handle[Any]) -> None:
+        self.commands.forget(handle)
         call = self._under_way.pop(handle, None)
         if call is not None:
             self._launcher.stop(call)
@@ -173,6 +206,7 @@ class Run:
         except Exception as error:
             self._block(error)
             return
+        self.commands.ended(handle.key)
         if outcome.state == CACHED:
             self.counts.reused += 1
         else:
@@ -240,6 +274,11 @@ class Run:
                     self._replaying = False
                     self.calls.forget_done()
                 self._start_steps()
+                self._questions.settle()
+                if not self.caught_up.done():
+                    self.caught_up.set_result(None)
+            elif self._awaited_again is not None:
+                self._start_again(self._awaited_again.key)
             record = self._next_record()
             if record is None:
                 self._check_progress()
@@ -255,6 +294,8 @@ class Run:
         try:
             while True:
                 self.loop.run_ready()
+                if self._end.main.done():
+                    self._questions.close()
                 self._end.advance(self.calls.open)
                 if not self.loop.has_ready:
                     return
@@ -276,8 +317,14 @@ class Run:
     def _apply(self, record: LogRecord) -> None:
         if record.kind == COMMAND:
             self.loop.advance(record.time)
-            self._cancelled = True
-            self._end.main.cancel()
+            if record.key == RETRY:
+                self.calls.retry(record.payload.decode())
+            else:
+                self._cancelled = True
+                self._end.main.cancel()
+        elif record.kind == ANSWER:
+            self.loop.advance(record.time)
+            self._questions.deliver(record)
         elif record.kind == TIMER:
             timer = self.loop.timers.pop(record.key, None)
             if timer is None:
@@ -288,6 +335,7 @@ class Run:
             self._apply_outcome(record)
 
     def _apply_outcome(self, record: LogRecord) -> None:
+        self.commands.delivered(record.key)
         handle = matching_handle(record, self.calls.by_key, self._codec)
         if handle.done():  # cancelled meanwhile, or a second record after a lost artifact
             self.loop.advance(record.time)
@@ -298,7 +346,7 @@ class Run:
             return
         if handle in self.calls.to_start:  # it was never started here
             del self.calls.to_start[handle]
-            self.counts.reused += 1
+            self.counts.reused += record.state != SKIPPED
         self.loop.advance(record.time)
         self.calls.deliver(handle, record.state, encoded)
         if not self._recovered:
@@ -319,9 +367,19 @@ class Run:
                     return
         if handle.waiting:
             raise unknown_outcome(record, self.calls.by_key, self._codec)
+        if not handle.step.options.idempotent:
+            raise WorkflowError(
+                f"the result of step {handle.key} is lost, and it must not be executed again",
+                hint=f"symphony artifacts verify; then restore it, or: symphony runs cancel {self.id}",
+            )
         self._awaited_again = record
-        self.calls.to_start.pop(handle, None)
-        self._launcher.submit([self._step_call(handle)])
+        self.calls.to_start[handle] = None
+
+    def _start_again(self, key: str) -> None:
+        handle = self.calls.by_key[key]
+        if handle in self.calls.to_start and not self.commands.paused:
+            del self.calls.to_start[handle]
+            self._launcher.submit([self._step_call(handle)])
 
     def _fire(self, timer: Timer) -> None:
         """The alarm's call: the earliest timer is due."""
@@ -339,7 +397,8 @@ class Run:
 
     def _check_progress(self) -> None:
         """With no step under way and no timer set, nothing can ever wake the workflow."""
-        if self._live and not self.calls.open and not self._unsettled and self.loop.next_timer() is None:
+        stuck = not (self.calls.open or self._questions.open or self._unsettled)
+        if self._live and stuck and self.loop.next_timer() is None:
             waiting = ", ".join(task.get_name() for task in self.loop.tasks) or "its end"
             error = WorkflowError(
                 f"the workflow waits for something that can never happen ({waiting})",
@@ -364,6 +423,9 @@ class Run:
         for handle in list(self._under_way):
             self._stop_step(handle)
         self._alarm.cancel()
+        self.caught_up.cancel()
+        self.commands.clear()
+        self._questions.clear()
         self._end.dispose()
         self.calls.clear()
         self._recovered.clear()

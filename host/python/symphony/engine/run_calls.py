@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from symphony.engine.failures import decode_failure
 from symphony.engine.handles import Arguments, Handle
-from symphony.engine.run_log import FAILED
+from symphony.engine.run_log import FAILED, SKIPPED
 from symphony.engine.run_loop import WorkflowTask, running_run_loop
 from symphony.errors import UpstreamFailed, WorkflowEffect, WorkflowError
 
@@ -84,6 +84,7 @@ class RunCalls:
         self.failed[handle] = ""
         self.open.pop(handle, None)
         handle.fail(error)
+        handle.unheeded = False  # it is the other step that can be retried
 
     def handle_cancelled(self, handle: Handle[Any]) -> None:
         """R9: the step stops, its outcome is not recorded."""
@@ -95,6 +96,10 @@ class RunCalls:
     def deliver(self, handle: Handle[Any], state: int, encoded: bytes) -> None:
         """Complete a handle with what its record says."""
         self.open.pop(handle, None)
+        if state == SKIPPED:
+            self._counts.skipped += 1
+            handle.skip(encoded, self._codec.decode(encoded))
+            return
         if state == FAILED:
             error, report = decode_failure(self._codec, encoded)
             self._fail(handle, error, report)
@@ -110,6 +115,21 @@ class RunCalls:
         self._counts.failed += 1
         self.failed[handle] = report
         handle.fail(error)
+
+    def retriable(self, key: str) -> Handle[Any] | None:
+        """A step of this key that has failed without anybody knowing."""
+        return next((handle for handle in self.failed if handle.key == key and handle.retriable), None)
+
+    def retry(self, key: str) -> None:
+        """A person wants a step once more. One whose failure is known by now stays as it is."""
+        handle = self.retriable(key)
+        if handle is not None:
+            del self.failed[handle]
+            self._counts.failed -= 1
+            handle.reopen()
+            self.by_key[key] = handle
+            self.open[handle] = None
+            self.to_start[handle] = None
 
     def forget_done(self) -> None:
         """No record can name a finished call any more."""

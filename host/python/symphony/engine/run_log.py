@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from symphony.errors import PitNotFound
+from symphony.errors import Conflict, PitConflict, PitNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INLINE_LIMIT: Final = 4096
 """Results up to this many encoded bytes lie in the log itself, larger ones in the Artifact Store."""
 
-OUTCOME, TIMER, COMMAND = 1, 2, 3
+OUTCOME, TIMER, COMMAND, ANSWER = 1, 2, 3, 4
 OK, FAILED, CACHED, SKIPPED = 0, 1, 2, 3
 VALUE_TYPE: Final = "application/x-symphony-value"
 
@@ -44,8 +44,11 @@ class Attempts:
 
 
 class RunLog(Protocol):
-    """The log of one run. ``finish_step``, ``fire_timer`` and ``command`` answer the record's time;
+    """The log of one run. ``finish_step``, ``fire_timer`` and ``obey`` answer the record's time;
     ``decide_retry`` when the next attempt may start (microseconds), or None when there is none.
+
+    ``obey`` records a command once: None means that the one of this position in the host log (0: it stands in
+    none) was recorded before. ``questions`` are the open ones with their prompts.
 
     What follows from a record waits in ``when_lasting``: an outcome that power loss takes was never seen.
     """
@@ -58,7 +61,21 @@ class RunLog(Protocol):
     ) -> int | None: ...
     def finish_step(self, key: str, name: str, fingerprint: bytes, state: int, payload: bytes) -> int: ...
     def fire_timer(self, key: str, when: int) -> int: ...
-    def command(self, command: str) -> int: ...
+    def obey(
+        self,
+        position: int,
+        command: str,
+        key: str = "",
+        name: str = "",
+        fingerprint: bytes = b"",
+        payload: bytes = b"",
+    ) -> int | None: ...
+    def ask(self, key: str, prompt: str) -> None: ...
+    def withdraw(self, key: str) -> None: ...
+    def questions(self) -> dict[str, str]: ...
+    def paused(self) -> bool: ...
+    def states(self) -> dict[str, str]: ...
+    def interrupted(self) -> set[str]: ...
     def store(self, content: bytes, name: str, step: str) -> str: ...
     def find(self, name: str) -> str | None: ...
     def load(self, artifact: str) -> bytes | None: ...
@@ -113,8 +130,39 @@ class PitRunLog:
     def fire_timer(self, key: str, when: int) -> int:
         return int(self._tracker.fire_timer(self._run, key, when))
 
-    def command(self, command: str) -> int:
-        return int(self._tracker.command(self._run, command))
+    def obey(
+        self,
+        position: int,
+        command: str,
+        key: str = "",
+        name: str = "",
+        fingerprint: bytes = b"",
+        payload: bytes = b"",
+    ) -> int | None:
+        try:
+            moment = self._tracker.obey(self._run, position, command, key, name, fingerprint, payload)
+        except (PitConflict, PitNotFound) as refused:
+            raise Conflict(str(refused), hint=f"symphony runs show {self._run}") from refused
+        return None if moment is None else int(moment)
+
+    def ask(self, key: str, prompt: str) -> None:
+        self._tracker.wait_for_input(self._run, key, prompt)
+
+    def withdraw(self, key: str) -> None:
+        self._tracker.withdraw(self._run, key)
+
+    def questions(self) -> dict[str, str]:
+        return dict(self._tracker.run_info(self._run)["questions"])
+
+    def paused(self) -> bool:
+        return bool(self._tracker.run_info(self._run)["state"] == "paused")
+
+    def states(self) -> dict[str, str]:
+        return dict(self._tracker.states(self._run))
+
+    def interrupted(self) -> set[str]:
+        """Steps that were started and have neither an outcome nor a failed attempt."""
+        return {key for key, state in self.states().items() if state == "running"}
 
     def store(self, content: bytes, name: str, step: str) -> str:
         return str(self._artifacts.put(content, name=name, media_type=VALUE_TYPE, step=f"{self._run}/{step}"))

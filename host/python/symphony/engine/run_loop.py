@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from symphony.engine.handles import Handle
+    from symphony.engine.questions import Questions
     from symphony.workflows import Step
 
 T = TypeVar("T")
@@ -128,6 +129,7 @@ class RunLoop(asyncio.AbstractEventLoop):
         self.timers: Final[dict[str, Timer]] = {}
         self.tasks: Final[dict[WorkflowTask[Any], None]] = {}
         self.generators: list[AsyncGenerator[Any, Any]] = []
+        self.questions: Questions | None = None
         self._report = report
         self._time = started
         self._ready: Final[deque[asyncio.Handle]] = deque()

@@ -28,7 +28,7 @@ class DagTracker(Protocol):
     def run_info(self, run: str) -> Any:
         """What is known of a run: info, inputs, accepted (µs), status (running until it has finished),
         state, finished (µs or None), payload, steps (how many by state), questions (open ones: key ->
-        prompt).
+        prompt), commands (positions that were obeyed).
         """
     def recovered(self, run: str) -> list[Any]:
         """The delivered records of a live run in log order, each [kind, key, fingerprint, state, payload,
@@ -80,6 +80,23 @@ class DagTracker(Protocol):
         """The run asks a person; the question is open until it is answered. Returns the time (µs)."""
     def provide_input(self, run: str, key: str, payload: ReadableBuffer) -> int:
         """The answer of an open question, as codec bytes; delivered. Returns the time (µs)."""
+    def withdraw(self, run: str, key: str) -> int:
+        """An open question is not asked any more. Returns the time (µs)."""
+    def obey(
+        self,
+        run: str,
+        position: int,
+        command: str,
+        key: str = "",
+        name: str = "",
+        fingerprint: ReadableBuffer | None = None,
+        payload: ReadableBuffer | None = None,
+    ) -> int | None:
+        """Record what a command does that the host was given, once: None where the command of this
+        position in the host log (0: it is in none) was recorded before, else the time (µs). command:
+        cancel, pause, resume; retry, of the step key; skip, of a step with its name, fingerprint and
+        payload; input, the payload as answer of the question key.
+        """
     def retry_step(self, run: str, key: str) -> int:
         """Let a failed, skipped or cancelled step wait again, with all steps that ended because of it.
         Returns the time (µs).

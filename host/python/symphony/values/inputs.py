@@ -52,7 +52,7 @@ def bind_inputs(
     for name, parameter in parameters.items():
         hint = workflow.hints.get(name, Any)
         if name in text:
-            bound[name] = _from_text(name, hint, text[name], mode)
+            bound[name] = from_text(name, hint, text[name], mode)
         elif name in given:
             bound[name] = coerce(given[name], hint, name, mode)
         elif parameter.default is parameter.empty:
@@ -76,7 +76,8 @@ def _default(name: str, hint: Any, default: Any, mode: Mode) -> Any:
     return default
 
 
-def _from_text(name: str, hint: Any, text: str, mode: Mode) -> Any:
+def from_text(name: str, hint: Any, text: str, mode: Mode) -> Any:
+    """A VALUE as typed: text for ``str``, a path for path types, otherwise JSON. Raises ``InvalidInput``."""
     plain = [member for member in _members(hint) if member is not type(None)]
     if all(member in (str, Path, PurePath) for member in plain):
         if text == "null" and str not in plain and len(plain) < len(_members(hint)):

@@ -149,6 +149,10 @@ fn story() -> Vec<Call> {
         Box::new(|tracker| tracker.cancel_step("r", "b").map(drop).unwrap()),
         Box::new(|tracker| tracker.retry_step("r", "b").map(drop).unwrap()),
         Box::new(|tracker| tracker.skip_step("r", "b").map(drop).unwrap()),
+        Box::new(|tracker| assert!(obey(tracker, 7, "pause", "").unwrap().is_some())),
+        Box::new(|tracker| assert!(obey(tracker, 8, "resume", "").unwrap().is_some())),
+        Box::new(|tracker| tracker.wait_for_input("r", "q3", "Why?").map(drop).unwrap()),
+        Box::new(|tracker| tracker.withdraw("r", "q3").map(drop).unwrap()),
         Box::new(|tracker| start(tracker, "j").unwrap()),
         Box::new(|tracker| tracker.decide_retry("r", "j", 1, "ValueError", None, "bad").map(drop).unwrap()),
         Box::new(|tracker| start(tracker, "m1").unwrap()),
@@ -501,6 +505,49 @@ fn an_answer_is_taken_once_and_only_of_an_open_question() {
     tracker.provide_input("r", "q", b"=1").unwrap();
     assert_eq!(run_state(&tracker), "running");
     assert_eq!(tracker.provide_input("r", "q", b"=1").unwrap_err().kind, ErrorKind::Conflict);
+}
+
+fn obey(tracker: &DagTracker, position: u64, command: &str, key: &str) -> Result<Option<i64>> {
+    tracker.obey("r", position, command, key, "", None, Some(b"=1"))
+}
+
+#[test]
+fn a_command_is_recorded_once_also_after_a_restart_and_from_a_snapshot() {
+    let (host, tracker) = tracker();
+    assert!(obey(&tracker, 5, "pause", "").unwrap().is_some());
+    assert_eq!(obey(&tracker, 6, "pause", "").unwrap_err().kind, ErrorKind::Conflict);
+    assert!(obey(&tracker, 7, "resume", "").unwrap().is_some());
+    let records = host.records().len();
+    let restored = DagTracker::create(host.host()).unwrap();
+    restored.restore(&saved(&tracker)).unwrap();
+    for tracker in [&tracker, &replayed(&host), &restored] {
+        assert_eq!(obey(tracker, 5, "pause", "").unwrap(), None);
+        assert_eq!((run_state(tracker), host.records().len()), ("running".to_owned(), records));
+    }
+    assert!(obey(&tracker, 6, "pause", "").unwrap().is_some(), "what was refused was not recorded");
+}
+
+#[test]
+fn a_step_that_waits_for_a_person_goes_on_by_retry_or_skip() {
+    for (command, then) in [("retry", "queued"), ("skip", "skipped")] {
+        let (host, tracker) = tracker();
+        tracker.start_step("r", "a", "name", 1, vec![]).unwrap();
+        tracker.wait_for_input("r", "a", "it was interrupted").unwrap();
+        assert!(obey(&tracker, 5, command, "a").unwrap().is_some());
+        for tracker in [&tracker, &replayed(&host)] {
+            assert_eq!((state(tracker, "a"), run_state(tracker)), (then.to_owned(), "running".to_owned()));
+            assert_eq!(tracker.recovered("r").unwrap().len(), 1, "a replay takes it in its place");
+        }
+    }
+}
+
+#[test]
+fn a_withdrawn_question_is_not_open() {
+    let (_, tracker) = tracker();
+    tracker.wait_for_input("r", "q", "Which?").unwrap();
+    assert_eq!(tracker.withdraw("r", "other").unwrap_err().kind, ErrorKind::NotFound);
+    tracker.withdraw("r", "q").unwrap();
+    assert_eq!((run_state(&tracker), tracker.recovered("r").unwrap().len()), ("running".to_owned(), 0));
 }
 
 #[test]
