@@ -18,6 +18,7 @@ from tests.benchmarks import (
     commands,
     events,
     graphs,
+    history,
     leases,
     processes,
     steps,
@@ -54,6 +55,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "CONCURRENT", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
     monkeypatch.setattr(commands, "REPEATS", 1)
+    monkeypatch.setattr(history, "FEW", 20)
+    monkeypatch.setattr(history, "MANY", 50)
+    monkeypatch.setattr(history, "REPEATS", 2)
     monkeypatch.setattr(events, "STEPS", 8)
     monkeypatch.setattr(processes, "REPEATS", 1)
     monkeypatch.setattr(graphs, "STEPS", 40)
@@ -137,3 +141,9 @@ def test_events() -> None:
 @pytest.mark.usefixtures("_quick")
 def test_processes() -> None:
     check(list(processes.process_figures()))
+
+
+@pytest.mark.subprocess
+@pytest.mark.usefixtures("_quick")
+def test_history() -> None:
+    check(list(history.history_figure()))

@@ -36,6 +36,8 @@ pub struct HostStatus {
     pub interpreter: Conductor,
     /// Runs that have not ended.
     pub runs: u64,
+    /// Why no new run begins: type, message, hint, exit.
+    pub paused: Option<Value>,
     pub version: String,
     /// `sys.prefix` of its Python environment.
     pub prefix: String,

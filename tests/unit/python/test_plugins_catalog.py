@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from symphony.errors import InvalidInput, NotFound, PluginBroken, Refused
+from symphony.errors import InvalidInput, NotFound, PluginBroken, Quarantined, Refused
 from symphony.home import Home
 from symphony.plugins import cache, catalog, discovery, lookup, wish
+from symphony.plugins.install import set_enabled
 from symphony.plugins.names import canonical, closest, prefix
 from tests.fixtures.wheel_writer import source_of, unpack, write_wheel
 
@@ -136,6 +137,28 @@ def test_a_disabled_plugin_is_not_probed(home: Home, add: Callable[..., Path]) -
     assert told == []
     with pytest.raises(Refused, match="disabled"):
         lookup.workflow("toy-exits.x", catalog.survey(home))
+
+
+def test_a_quarantined_plugin_is_neither_probed_nor_used_until_it_is_enabled(
+    home: Home, add: Callable[..., Path]
+) -> None:
+    add("toy-good", source_of("good"))
+    verdict = {"time": 0, "cause": "signal 11", "report": "/r.txt"}
+    deaths = {"toy-good": {"deaths": [], "quarantined": verdict}, "toy-file": {"quarantined": verdict}}
+    near = {"deaths": [[0, "run", "step#0"]], "quarantined": None}
+    home.plugin_deaths.write_text(json.dumps({"plugins": {**deaths, "toy-near": near}}))
+    states = by_name(catalog.survey(home))
+    assert {name: state.status for name, state in states.items()} == dict.fromkeys(deaths, "quarantined")
+    assert states["toy-good"].result is None
+    assert catalog.workflows(states.values()) == []
+    with pytest.raises(Quarantined, match="again and again, last by signal 11") as refused:
+        lookup.workflow("toy-good.hello", list(states.values()))
+    assert refused.value.hint.endswith("symphony plugins enable toy-good")
+    assert "/r.txt" in refused.value.hint
+    assert set_enabled(home, "toy-file", enabled=True).status == "active"
+    assert set_enabled(home, "toy-good", enabled=True).status == "active"
+    assert set(by_name(catalog.survey(home))) == {"toy-good"}
+    assert json.loads(home.plugin_deaths.read_text()) == {"plugins": {"toy-near": near}}
 
 
 def test_a_wish_that_is_not_installed_is_missing(home: Home) -> None:
