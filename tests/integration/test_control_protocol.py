@@ -85,6 +85,8 @@ def runs(wire: Spoken, plugin: Path) -> None:
         "toy.noted",
         "toy.sleeping",
     }
+    assert wire.result("runs.delete", runs=[failed["run"]])["deleted"] == [failed["run"]]
+    assert wire.result("runs.prune", before="2000-01-01", dry_run=True)["deleted"] == []
     assert wire.error("runs.get", run="zzzz")["data"]["type"] == "NotFound"
     assert wire.error("workflows.run", workflow="toy.dubled")["data"]["exit"] == 3
 
