@@ -2,7 +2,7 @@
 //!
 //! `operation` is the awaitable that an ASYNC method returns: it polls on the loop's thread first, so that a ready one
 //! finishes without a trip through the loop. A pending one yields itself to its task, as a future that is foreign to asyncio
-//! (`protocol`). Its `waker`, on any thread, holds no Python reference and takes no Python lock: it posts to the mailbox of
+//! (`protocol`); one that is ready and has to give way is `kept`. Its `waker`, on any thread, holds no Python reference and takes no Python lock: it posts to the mailbox of
 //! its `event_loop` and signals once a batch; the loop's thread takes what was posted. `relay` does the signalling for loops
 //! that watch no descriptors. `callouts` is what components ask of the engine.
 #![allow(unsafe_code)] // the ABI's operation and waker, CPython's object protocol, eventfd

@@ -6,20 +6,24 @@ use std::io::{self, Write};
 use std::panic;
 use std::process::{self, ExitCode};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use symphony_pit_journal::Watch;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{interval, sleep, timeout};
 
 use crate::control::{self, DRAIN, Host};
 use crate::failure::{Failure, Result};
+use crate::history::{History, News};
 use crate::home::{self, Acquired, Home, HostEntry};
 use crate::log_file::LogFile;
 use crate::options::Options;
+use crate::retirement;
 use crate::runs::Runs;
 use crate::stdio;
 use crate::subprocess::{Phase, Settings, Supervisor};
@@ -90,6 +94,7 @@ async fn run(options: Options, home: Home) -> Result<()> {
     let listener = UnixListener::from_std(listener).map_err(unusable)?;
     log.line(&format!("symphonyd {VERSION} started, pid {}, {}", process::id(), options.prefix));
 
+    let (history, written) = History::open(home.history(), |text| log.line(text))?;
     let complaints = log.clone();
     let runs = Rc::new(Runs::new(move |text| complaints.line(text)));
     let settings = Settings {
@@ -109,7 +114,8 @@ async fn run(options: Options, home: Home) -> Result<()> {
 
     let supervised = spawn_local(interpreter.clone().run());
     spawn_local(obey_signals(host.clone()));
-    let serving = spawn_local(attend(host.clone(), listener, watch));
+    spawn_local(retirement::keep_told(host.clone()));
+    let serving = spawn_local(attend(host.clone(), listener, watch, history, written));
     let entry = HostEntry {
         pid: process::id(),
         socket: socket.clone(),
@@ -154,16 +160,25 @@ async fn run(options: Options, home: Home) -> Result<()> {
     if let Some(relay) = relay {
         let _ = timeout(FLUSH_LIMIT, relay).await;
     }
+    host.runs.close();
     home::remove_socket(&socket);
     log.line("symphonyd ends");
     began
 }
 
 /// Read the log, then serve clients and follow it.
-async fn attend(host: Rc<Host>, listener: UnixListener, watch: Rc<Watch>) {
-    host.runs.load(host.home.pit()).await;
+async fn attend(
+    host: Rc<Host>,
+    listener: UnixListener,
+    watch: Rc<Watch>,
+    history: History,
+    written: UnboundedReceiver<News>,
+) {
+    let history = Arc::new(history);
+    host.runs.load(host.home.pit(), history.clone()).await;
+    let pit = host.home.pit();
     let follow = async {
-        if let Err(error) = host.runs.follow(&watch).await {
+        if let Err(error) = host.runs.follow(&pit, &watch, &history, written).await {
             host.log.line(&format!("the log is not followed any more: {error}"));
         }
     };

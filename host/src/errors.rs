@@ -112,7 +112,9 @@ pub(crate) fn from_load(py: Python<'_>, error: &LoadError) -> PyErr {
         LoadError::Twice { .. } | LoadError::Edges { .. } => "Conflict",
         LoadError::Component { .. } => "PitError",
         LoadError::Log(LogError::Held { .. }) => "PitUnavailable",
-        LoadError::Poisoned { .. } | LoadError::Log(LogError::Foreign { .. } | LogError::Snapshot { .. }) => {
+        LoadError::Poisoned { .. }
+        | LoadError::Incomplete { .. }
+        | LoadError::Log(LogError::Foreign { .. } | LogError::Snapshot { .. } | LogError::Begin { .. }) => {
             "PitCorrupt"
         }
         LoadError::Log(_) | LoadError::Io { .. } => "HostUnavailable",
@@ -121,6 +123,9 @@ pub(crate) fn from_load(py: Python<'_>, error: &LoadError) -> PyErr {
     let hint = match error {
         _ if full => Some(FREE_SPACE),
         LoadError::Poisoned { .. } => Some("symphony doctor shows the log; its records are all there"),
+        LoadError::Incomplete { .. } => Some(
+            "bring the folder pit of the home back from a copy, or move it away to begin anew: finished runs stay in the history",
+        ),
         _ => None,
     };
     if let Some(hint) = hint {

@@ -58,6 +58,10 @@ impl Home {
         self.path.join("reports")
     }
 
+    pub fn history(&self) -> PathBuf {
+        self.path.join("history.db")
+    }
+
     pub fn deaths(&self) -> PathBuf {
         self.path.join("deaths.json")
     }

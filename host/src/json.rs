@@ -109,6 +109,16 @@ impl Fields {
         self.typed(name, "seconds from 0 to 86400", valid)
     }
 
+    pub fn strings(&self, name: &str) -> Result<Vec<String>> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let all = |value: &Value| value.as_array()?.iter().map(text).collect();
+        self.typed(name, "a list of strings", all)?.ok_or_else(|| wrong(format!("{name} is missing")))
+    }
+
+    pub fn count(&self, name: &str) -> Result<Option<usize>> {
+        self.typed(name, "a whole number from 0", |value| usize::try_from(value.as_u64()?).ok())
+    }
+
     fn typed<T>(
         &self,
         name: &str,

@@ -86,8 +86,17 @@ impl Pit {
     }
 
     fn __dir__(&self, py: Python<'_>) -> Vec<String> {
-        let own =
-            ["call", "close", "components", "damage", "disabled", "flush", "serve_callouts", "uncovered"];
+        let own = [
+            "call",
+            "close",
+            "components",
+            "damage",
+            "disabled",
+            "flush",
+            "retire",
+            "serve_callouts",
+            "uncovered",
+        ];
         let own = own.map(str::to_owned);
         self.namespaces.bind(py).keys().iter().map(|key| key.to_string()).chain(own).collect()
     }
@@ -123,6 +132,15 @@ impl Pit {
     fn uncovered(&self, py: Python<'_>) -> PyResult<u64> {
         refuse_forked(py)?;
         Ok(self.loaded.uncovered())
+    }
+
+    /// Let go of the segments of the log that end before a position and that the components can do without. Gives how many,
+    /// and how many records of them are kept beside the log.
+    fn retire(&self, py: Python<'_>, before: u64) -> PyResult<(usize, usize)> {
+        refuse_forked(py)?;
+        let retired = py.detach(|| self.loaded.retire(before));
+        let retired = retired.map_err(|error| errors::from_load(py, &error))?;
+        Ok((retired.segments, retired.kept))
     }
 
     /// Wait until everything recorded so far is on the disk. Many who wait at once share one flush.

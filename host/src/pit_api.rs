@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use symphony_pit_abi::RawRecord;
-use symphony_pit_journal::{Log, Mark, Options, RecordView, Snapshot, forked};
+use symphony_pit_journal::{Coverage, Log, Mark, Options, RecordView, Retirement, Snapshot, forked};
 
 pub use callouts::{Callout, Callouts};
 pub use compaction::{Compacted, compact};
@@ -93,6 +93,7 @@ impl Pit {
         patience: Duration,
     ) -> Result<Vec<Arc<Component>>, LoadError> {
         let (pit, log) = (home.join("pit"), services.log()?);
+        Snapshot::clear_leftovers(&pit);
         let mark = Mark::open(&pit)?;
         past::heed(&pit, log, &mark)?;
         let make = |library| Component::create(library, services, home, patience).map(Arc::new);
@@ -135,6 +136,18 @@ impl Pit {
         });
         let end = self.services.log().map_or(0, Log::end);
         end.saturating_sub(covered.min().unwrap_or(0))
+    }
+
+    /// Let go of the oldest segments of the log: those that end before `before`, where the history is complete, and that the
+    /// components can do without.
+    pub fn retire(&self, before: u64) -> Result<Retirement, LoadError> {
+        let log = self.services.log()?;
+        if !log.has_left(before) {
+            return Ok(Retirement::default());
+        }
+        let loaded: Vec<String> =
+            self.components.iter().map(|component| component.description.id().to_owned()).collect();
+        Ok(log.retire(before, &Coverage { snapshots: Snapshot::positions(&self.folder), loaded })?)
     }
 
     /// Stop the components, callers first, and give the lease back; the log refuses whatever they do from now on.

@@ -1,4 +1,4 @@
-//! `symphonyd query`: a question about runs, answered from the log of a home. Starts nothing and writes nothing.
+//! `symphonyd query`: a question about runs, answered from history and log of a home. Starts nothing and writes nothing.
 
 use std::process::ExitCode;
 
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::control;
 use crate::failure::{Failure, Result};
+use crate::history::History;
 use crate::home::{self, Home};
 use crate::json::Fields;
 use crate::runs::Runs;
@@ -24,8 +25,9 @@ fn answer(home: &Home, method: &str, parameters: &str) -> Result<Value> {
     let fields = Fields::parse(parameters.as_bytes())
         .ok_or_else(|| Failure::invalid(format!("{parameters:?} is no JSON object")))?;
     home.check()?;
-    let runs = Runs::new(|problem| eprintln!("symphonyd: {problem}"));
-    runs.load_now(&home.pit());
+    let complain = |problem: &str| eprintln!("symphonyd: {problem}");
+    let runs = Runs::new(complain);
+    runs.load_now(&home.pit(), History::look(home.history(), complain)?);
     let driven = home::running(home).is_some() || home::in_process(home).is_some();
     control::offline(&runs, method, &fields, driven)
 }

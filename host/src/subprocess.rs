@@ -313,6 +313,16 @@ impl Supervisor {
         !self.orders.is_empty()
     }
 
+    /// Whether an order about a run waits for an answer.
+    pub fn has_order_for(&self, run: &str) -> bool {
+        self.orders.concern(run)
+    }
+
+    /// Of the process that lives now.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.get().map(|(pid, _)| pid)
+    }
+
     /// The settings that come before `config.toml`.
     pub fn settings(&self) -> &[String] {
         &self.settings.settings

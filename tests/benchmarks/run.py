@@ -23,7 +23,9 @@ from tests.benchmarks import artifacts  # noqa: E402
 from tests.benchmarks.awaits import await_figures  # noqa: E402
 from tests.benchmarks.calls import call_figures, other_ways, pool_figure  # noqa: E402
 from tests.benchmarks.commands import command_figures  # noqa: E402
+from tests.benchmarks.events import event_figures  # noqa: E402
 from tests.benchmarks.graphs import graph_figures  # noqa: E402
+from tests.benchmarks.history import history_figure  # noqa: E402
 from tests.benchmarks.leases import lease_figures  # noqa: E402
 from tests.benchmarks.measure import Figure, figure, percentile  # noqa: E402
 from tests.benchmarks.native_build import imported, native_libraries  # noqa: E402
@@ -98,7 +100,9 @@ def figures() -> Iterator[Figure]:
         yield log_figure(direct, folder)
     with tempfile.TemporaryDirectory() as folder:
         yield log_replay_figure(direct, folder)
+    yield from history_figure()
     yield from command_figures()
+    yield from event_figures()
     yield from process_figures()
 
 

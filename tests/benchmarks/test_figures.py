@@ -11,7 +11,19 @@ import pytest
 
 from symphony import _host
 from symphony.core_components import core_components
-from tests.benchmarks import artifacts, awaits, calls, commands, graphs, leases, processes, steps, values
+from tests.benchmarks import (
+    artifacts,
+    awaits,
+    calls,
+    commands,
+    events,
+    graphs,
+    history,
+    leases,
+    processes,
+    steps,
+    values,
+)
 from tests.python.operations import alive
 
 if TYPE_CHECKING:
@@ -43,6 +55,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "CONCURRENT", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
     monkeypatch.setattr(commands, "REPEATS", 1)
+    monkeypatch.setattr(history, "FEW", 20)
+    monkeypatch.setattr(history, "MANY", 50)
+    monkeypatch.setattr(history, "REPEATS", 2)
+    monkeypatch.setattr(events, "STEPS", 8)
     monkeypatch.setattr(processes, "REPEATS", 1)
     monkeypatch.setattr(graphs, "STEPS", 40)
     monkeypatch.setattr(graphs, "SIZES", ((500, 1), (800, 1)))
@@ -116,7 +132,18 @@ def test_commands() -> None:
     check(list(commands.command_figures()))
 
 
+@pytest.mark.usefixtures("_quick")
+def test_events() -> None:
+    check(list(events.event_figures()))
+
+
 @pytest.mark.subprocess
 @pytest.mark.usefixtures("_quick")
 def test_processes() -> None:
     check(list(processes.process_figures()))
+
+
+@pytest.mark.subprocess
+@pytest.mark.usefixtures("_quick")
+def test_history() -> None:
+    check(list(history.history_figure()))

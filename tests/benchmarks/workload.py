@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,20 @@ async def nothing() -> None:
 
 
 @symphony.step
+async def tell_the_time() -> float:
+    """Says it as its progress, rests, and returns it at its end."""
+    symphony.progress(time.time())
+    await asyncio.sleep(0.02)
+    return time.time()
+
+
+@symphony.workflow
+async def clock(length: int) -> list[float]:
+    """The end of each of some steps, in seconds since the epoch."""
+    return [await tell_the_time() for _ in range(length)]
+
+
+@symphony.step
 async def wait(mark: str) -> None:
     with Path(mark).open("a") as file:
         file.write(f"{os.getpid()}\n")
@@ -49,4 +64,5 @@ async def waits(mark: str) -> None:
 def register_workflows(registry: WorkflowRegistry) -> None:
     registry.add(chain)
     registry.add(nothing)
+    registry.add(clock)
     registry.add(waits)

@@ -332,7 +332,31 @@ fn a_large_result_comes_from_the_interpreter() {
     log.write(RUN, 2, &finish(b"@0123"));
     let end = daemon.client().result("runs.wait", json!({"run": "01jd"}));
     assert_eq!((&end["result"], &end["steps"]["executed"]), (&json!("large"), &json!(7)));
-    assert_eq!(stand_in.seen().last().unwrap()[2], json!({"run": RUN}));
+    assert_eq!(stand_in.seen().last().unwrap()[2], json!({"run": RUN, "artifact": "0123"}));
+}
+
+#[test]
+fn the_interpreter_is_told_which_runs_it_may_forget_and_how_far_the_history_goes() {
+    let stand_in = StandIn::new();
+    let (other, live) = ("01jd3k0000000000000000000b", "01jd3k0000000000000000000c");
+    stand_in.behave(&format!("finished {RUN} {other} {live} 01jd3kunheardof0000000000d"));
+    let daemon = Daemon::ready(&stand_in);
+    let log = RunLog::open(&stand_in.home);
+    for run in [RUN, other, live] {
+        log.accept(run, "w.w", 1);
+    }
+    log.write(RUN, 2, &finish(b"={}"));
+    log.write(other, 3, &finish(b"={}"));
+    let mut client = daemon.client();
+    let told =
+        || stand_in.seen().into_iter().filter(|seen| seen[1] == "runs.forget").map(|mut seen| seen[2].take());
+    until("it is told", || told().count() > 1);
+    let told: Vec<Value> = told().collect();
+    assert_eq!(told[0]["runs"], json!([]));
+    assert_eq!(told[1]["runs"], json!([RUN, other, "01jd3kunheardof0000000000d"]), "not the live one");
+    assert!(told[1]["before"].as_u64().unwrap() > 0);
+    assert_eq!(client.result("runs.list", json!({})).as_array().unwrap().len(), 3);
+    assert_eq!(mode(&stand_in.home.join("history.db")), 0o600);
 }
 
 #[test]

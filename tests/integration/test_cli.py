@@ -149,6 +149,26 @@ def test_a_run_prints_its_document_and_stands_in_the_list(real: Real) -> None:
     assert real.json("host", "status")[1]["running"] is False
 
 
+def test_runs_are_listed_in_part_and_deleted(real: Real) -> None:
+    first, second, third = (real.run("half", f"number={number}")[1]["run"] for number in (2, 4, 7))
+    code, out, err = real("runs", "list", "--limit", "2", "--json")
+    assert (code, [row["run"] for row in json.loads(out)]) == (0, [third, second])
+    assert err == "the newest 2 are shown; for more: --limit N, 0 for all\n"
+    assert [row["run"] for row in real.json("runs", "list", "--limit", "0")[1]] == [third, second, first]
+    assert real.json("runs", "delete", first[:16], "01zzzz")[0] == 3  # then nothing is deleted
+    assert real.json("runs", "delete", first[:16]) == (0, {"deleted": [first]})
+    assert real.json("runs", "show", first)[0] == 3
+    prune = ("runs", "prune", "--older-than", "0s", "--status", "failed")
+    assert real.json(*prune, "--dry-run") == (0, {"deleted": [third], "dry_run": True})
+    assert real.json(*prune) == (0, {"deleted": [third], "dry_run": False})
+    live = real.json(*real.naps(1, 60), "--detach")[1]["run"]
+    code, document = real.json("runs", "delete", live)
+    assert (code, document["error"]["hint"]) == (6, f"symphony runs cancel {live}")
+    os.kill(real.json("host", "status")[1]["pid"], signal.SIGKILL)
+    assert [row["run"] for row in real.json("runs", "list")[1]] == [live, second]
+    assert real.json("runs", "cancel", live)[0] == 0
+
+
 def test_a_step_that_raises_is_exit_1_and_named(real: Real) -> None:
     code, document = real.run("half", "number=7")
     assert (code, document["status"]) == (1, "failed")

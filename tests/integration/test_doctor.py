@@ -56,6 +56,22 @@ def test_a_home_without_a_pit_is_healthy(tmp_path: Path) -> None:
     code, out, _ = doctor(tmp_path / "new")
     assert code == 0
     assert "0 segments" in out
+    assert report(tmp_path / "new")["size"]["total"] == 0
+
+
+def test_it_says_what_takes_space(home: Path) -> None:
+    before = report(home)["size"]
+    assert set(before) == {"log", "snapshots", "artifacts", "history", "reports", "total"}
+    assert sum(before.values()) <= 2 * before["total"]
+    (home / "history.db").write_bytes(b"x" * (1 << 20))
+    (home / "reports").mkdir()
+    (home / "reports" / "death.txt").write_bytes(b"x" * (2 << 20))
+    after = report(home)["size"]
+    assert after["history"] == before["history"] + (1 << 20)
+    assert after["reports"] >= 2 << 20
+    assert after["log"] == before["log"] >= 16 << 20  # a segment is reserved
+    assert after["total"] >= before["total"] + (3 << 20)
+    assert "history 1.0, reports 2.0" in doctor(home)[1]
 
 
 def test_damage_is_named_before_and_after_the_next_start(home: Path) -> None:

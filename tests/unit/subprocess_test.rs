@@ -144,6 +144,7 @@ fn it_gets_exactly_what_it_is_meant_to_inherit() {
         assert!(target("4").contains("eventfd") && target("5").contains("memfd:symphony-log"), "{given}");
         assert!(target("6").contains("memfd:symphony-pulse"), "{given}");
         assert!(target("7").contains("memfd:symphony-stacks"), "{given}");
+        assert!(target("8").starts_with("socket:"), "{given}");
         assert_eq!(given["others"].as_array().unwrap().len(), 1, "only the one that lists them: {given}");
         assert!(it.state("rss").as_u64().unwrap() > 1 << 20 && it.state("uptime").as_f64().unwrap() > 0.0);
         assert_eq!((it.state("state"), it.state("restarts")), (json!("ready"), json!(0)));

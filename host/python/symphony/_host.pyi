@@ -33,6 +33,11 @@ class Pit(CorePit):
         """Components that were left out: (id, reason, the note to remove to have them tried again)."""
     def uncovered(self) -> int:
         """Bytes of the log that the oldest snapshot does not cover."""
+    def retire(self, before: int) -> tuple[int, int]:
+        """Let go of segments of the log that end before a position and that the components can do without.
+
+        Gives how many, and how many records of them are kept beside the log.
+        """
     def flush(self) -> None:
         """Wait until everything recorded so far is on the disk. Many who wait at once share one flush."""
     def call(self, component: str, method: str, args: list[Any]) -> Any:

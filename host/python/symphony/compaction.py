@@ -1,10 +1,12 @@
-"""When the log is turned into snapshots: once it has grown enough, by a compactor in its own process."""
+"""When the log is turned into snapshots, by a compactor in its own process, and when it is shortened."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, Final
+
+from symphony.errors import SymphonyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +19,15 @@ INTERVAL: Final = 10.0
 
 
 async def keep_compact(
-    native: Any, home: Path, libraries: list[str], report: Callable[[str], None], *, growth: int = GROWTH
+    native: Any,
+    home: Path,
+    libraries: list[str],
+    report: Callable[[str], None],
+    *,
+    retirable: Callable[[], int] = lambda: 0,
+    growth: int = GROWTH,
 ) -> None:
-    """Run a compactor whenever the log has grown enough; never returns.
+    """Run a compactor whenever the log has grown enough, and retire what nobody needs; never returns.
 
     Parameters
     ----------
@@ -28,11 +36,13 @@ async def keep_compact(
     home, libraries:
         What the compactor is started with.
     report:
-        Is told why a compactor failed.
+        Is told why a compactor or a retirement failed.
+    retirable:
+        The position up to which the history is complete and no live run refers to the log.
     growth:
         Bytes since the last snapshot, and since the last attempt, that start one.
     """
-    tried = 0
+    tried, problem = 0, ""
     while True:
         uncovered = native.uncovered()
         if uncovered < tried:  # a snapshot was made
@@ -40,6 +50,12 @@ async def keep_compact(
         if uncovered - tried >= growth:
             tried = uncovered
             await _compact(home, libraries, report)
+        try:
+            await asyncio.to_thread(native.retire, retirable())
+        except SymphonyError as error:
+            if str(error) != problem:  # it is tried again, and told once
+                report(f"the log was not shortened: {error}")
+            problem = str(error)
         await asyncio.sleep(INTERVAL)
 
 

@@ -87,6 +87,7 @@ class Interpreter:
         self._limited = Limited()
         self._resuming: asyncio.Task[None] | None = None
         self._compacting: asyncio.Task[None] | None = None
+        self._retirable = 0
         self.stopped = asyncio.Event()
         self._methods: Final[dict[str, Callable[..., Awaitable[Any]]]] = {
             "configure": self._configure,
@@ -95,6 +96,7 @@ class Interpreter:
             "run.resume": self._run_resume,
             "run.cancel": self._run_cancel,
             "run.result": self._run_result,
+            "runs.forget": self._runs_forget,
             "pit.list": self._pit_list,
             "pit.call": self._pit_call,
             "plugins.reload": self._plugins_reload,
@@ -165,7 +167,9 @@ class Interpreter:
         self._resuming = loop.create_task(engine.resume_all())
         core = [str(library) for library in core_components()]
         everything = [*core, *libraries]
-        self._compacting = loop.create_task(keep_compact(pit.native, Path(home), everything, log_line))
+        self._compacting = loop.create_task(
+            keep_compact(pit.native, Path(home), everything, log_line, retirable=lambda: self._retirable)
+        )
         return {
             "ready": True,
             "version": __version__,
@@ -240,8 +244,15 @@ class Interpreter:
         await self._configured.engine.cancel(run)
         return {"run": run}
 
-    async def _run_result(self, run: str) -> dict[str, Any]:
-        return self._configured.engine.result(run)
+    async def _run_result(self, run: str, artifact: str) -> dict[str, Any]:
+        return self._configured.engine.report(artifact)
+
+    async def _runs_forget(self, runs: list[str], before: int) -> dict[str, Any]:
+        """The history has these runs, and before a position all of the log that no live run needs."""
+        tracker = self._configured.pit.native.dag_tracker
+        tracker.forget_runs(runs)
+        self._retirable = max(self._retirable, before)
+        return {"finished": tracker.finished_runs()}
 
     async def _pit_list(self) -> Any:
         return json_value(self._configured.pit.native.components(), "pit.list")

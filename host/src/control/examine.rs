@@ -23,9 +23,9 @@ fn examine_request(parsed: Parsed) -> Option<String> {
     let (id, result) = match parsed {
         Err((id, failure)) => (id, Err(failure)),
         Ok(request) => {
-            let passed = Method::of(&request.method, &request.parameters)
+            let checked = Method::of(&request.method, &request.parameters)
                 .map(|method| method.pass(&request.parameters));
-            (request.id?, passed)
+            (request.id?, checked)
         }
     };
     Some(answer(&id, &result))

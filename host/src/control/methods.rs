@@ -15,7 +15,7 @@ use super::schema::{self, By, Method};
 use super::{DRAIN, Host};
 use crate::failure::{Failure, Result};
 use crate::json::{Fields, Json, Object};
-use crate::runs::{End, Filter, Interest, resume_hint};
+use crate::runs::{End, Filter, Interest, Report, required_time, resume_hint};
 use crate::subprocess::Phase;
 
 pub(super) async fn answer(host: &Rc<Host>, client: &Client, name: &str, fields: &Fields) -> Result<Json> {
@@ -42,10 +42,14 @@ async fn own(host: &Rc<Host>, client: &Client, name: &str, fields: &Fields) -> R
             Ok(host.status().into())
         }
         "workflows.run" => run(host, fields).await,
-        "runs.list" => Ok(host.runs.list(&Filter::from_fields(fields)?, host.interpreter.drives())?.into()),
+        "runs.list" => {
+            Ok(host.runs.list(Filter::from_fields(fields)?, host.interpreter.drives()).await?.into())
+        }
         "runs.get" => Ok(host.runs.get(&named(host, fields)?, host.interpreter.drives())?.into()),
         "runs.resume" => resume(host, fields).await,
         "runs.cancel" => cancel(host, fields).await,
+        "runs.delete" => delete(host, fields).await,
+        "runs.prune" => prune(host, fields).await,
         "runs.graph" => Ok(host.runs.graph(&named(host, fields)?, host.interpreter.drives())?.into()),
         "runs.explain" => Ok(host.runs.explain(&named(host, fields)?, host.interpreter.drives())?.into()),
         "runs.wait" => wait(host, &client.outbox, fields).await,
@@ -136,6 +140,21 @@ async fn cancel(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     Ok(json!({"run": run}).into())
 }
 
+async fn delete(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
+    let runs = fields.strings("runs")?;
+    let runs = runs.iter().map(|run| host.runs.resolve(run)).collect::<Result<Vec<_>>>()?;
+    host.runs.delete(runs.clone()).await?;
+    Ok(json!({"deleted": runs}).into())
+}
+
+async fn prune(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
+    let before = required_time(fields, "before")?;
+    let status = fields.optional_str("status")?;
+    let dry = fields.flag("dry_run")?;
+    let runs = host.runs.prune(before, status.as_deref(), dry).await?;
+    Ok(json!({"deleted": runs, "dry_run": dry}).into())
+}
+
 async fn wait(host: &Rc<Host>, outbox: &Rc<Outbox>, fields: &Fields) -> Result<Json> {
     let run = named(host, fields)?;
     let mut halted = host.runs.halted();
@@ -177,10 +196,13 @@ fn given_up(phase: &mut watch::Receiver<Phase>, run: &str) -> Result<()> {
 
 /// The result is in the record, or, if it is large, with the interpreter.
 async fn document(host: &Rc<Host>, run: &str, end: &End) -> Result<Json> {
-    if let Some(fields) = &end.fields {
-        return Ok(end.document(fields));
-    }
-    let stored = host.interpreter.call("run.result", &json!({"run": run}).into()).await?;
+    let artifact = match &end.report {
+        Report::Missing => return Ok(end.document(&Fields::default())),
+        Report::Here(fields) => return Ok(end.document(fields)),
+        Report::Stored(artifact) => artifact,
+    };
+    let wish = json!({"run": run, "artifact": artifact});
+    let stored = host.interpreter.call("run.result", &wish.into()).await?;
     let fields = Fields::parse(stored.text().as_bytes());
     Ok(end.document(&fields.ok_or_else(|| Failure::died(format!("the result of run {run} cannot be read")))?))
 }
@@ -189,7 +211,7 @@ async fn document(host: &Rc<Host>, run: &str, end: &End) -> Result<Json> {
 pub fn offline(runs: &crate::runs::Runs, method: &str, fields: &Fields, driven: bool) -> Result<Value> {
     Method::of(method, fields)?;
     match method {
-        "runs.list" => runs.list(&Filter::from_fields(fields)?, driven),
+        "runs.list" => runs.list_now(Filter::from_fields(fields)?, driven),
         "runs.get" => runs.get(&runs.resolve(&fields.str("run")?)?, driven),
         "runs.graph" => runs.graph(&runs.resolve(&fields.str("run")?)?, driven),
         "runs.explain" => runs.explain(&runs.resolve(&fields.str("run")?)?, driven),

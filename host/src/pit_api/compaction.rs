@@ -36,7 +36,9 @@ pub fn compact(home: &Path, libraries: &[PathBuf], patience: Duration) -> Result
         if let Some(snapshot) = &valid {
             component.restore(&snapshot.payload)?;
         }
-        returning.push((component, valid.map(|snapshot| snapshot.covered)));
+        let covered = valid.map(|snapshot| snapshot.covered);
+        past::whole(&pit, id, covered.map_or(0, |covered| covered.position + 1))?;
+        returning.push((component, covered));
     }
     let mut last = None;
     let mut failed = None;

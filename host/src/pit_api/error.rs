@@ -36,6 +36,11 @@ pub enum LoadError {
         id: String,
         reason: String,
     },
+    /// Records of a component are in no file any more, and neither is the snapshot that had them.
+    Incomplete {
+        id: String,
+        position: u64,
+    },
     Log(symphony_pit_journal::Error),
     Io {
         path: PathBuf,
@@ -55,6 +60,11 @@ impl fmt::Display for LoadError {
             Self::Edges { id, problem } => write!(f, "component {id} {problem}"),
             Self::Component { id, action, error } => write!(f, "component {id} failed to {action}: {error}"),
             Self::Poisoned { id, reason } => write!(f, "component {id} cannot be brought back: {reason}"),
+            Self::Incomplete { id, position } => write!(
+                f,
+                "component {id} cannot be brought back: its records up to position {position} were retired, and the \
+                 snapshot that had them is missing or damaged"
+            ),
             Self::Log(error) => error.fmt(f),
             Self::Io { path, source } => write!(f, "cannot use {}: {source}", path.display()),
         }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use symphony_pit_journal::{Log, Mark, Poison, RecordView, Snapshot};
+use symphony_pit_journal::{Log, Mark, Poison, RecordView, Snapshot, dropped};
 
 use super::component::Component;
 use super::description::Description;
@@ -80,13 +80,15 @@ pub(super) fn heed(pit: &Path, log: &Log, mark: &Mark) -> Result<(), LoadError> 
     let Some(Poison { component, position, deaths }) = mark.found() else { return Ok(()) };
     let Some(id) = log.name(component) else { return Ok(()) };
     let snapshot = Snapshot::read(pit, &id).ok().flatten();
-    if snapshot.is_some_and(|snapshot| snapshot.covered.position == position) {
-        return forget_snapshot(pit, &id); // it died of the snapshot; the log has all that is in it
+    let of_snapshot = snapshot.is_some_and(|snapshot| snapshot.covered.position == position);
+    if of_snapshot && whole(pit, &id, 0).is_ok() {
+        return forget_snapshot(pit, &id); // the log has all that is in it
     }
     if deaths < DEATHS {
         return Ok(());
     }
-    let reason = format!("reading its record at position {position} ended the process {deaths} times");
+    let what = if of_snapshot { "snapshot up to" } else { "record at" };
+    let reason = format!("reading its {what} position {position} ended the process {deaths} times");
     if is_own(&id) {
         return Err(LoadError::Poisoned { id, reason });
     }
@@ -101,16 +103,26 @@ fn forget_snapshot(pit: &Path, id: &str) -> Result<(), LoadError> {
     std::fs::rename(&path, aside).map_err(|source| LoadError::Io { path, source })
 }
 
-/// The snapshot of a component that belongs to this log; one that does not, or is damaged, is put aside.
+/// The snapshot of a component that belongs to this log; one that does not, or is damaged, is put aside if the log has all that
+/// was in it.
 fn snapshot(pit: &Path, id: &str) -> Result<Option<Snapshot>, LoadError> {
     match Snapshot::read(pit, id) {
         Ok(None) => Ok(None),
         Ok(Some(snapshot)) if snapshot.covered.is_in(pit)? => Ok(Some(snapshot)),
         Ok(Some(_)) | Err(symphony_pit_journal::Error::Snapshot { .. }) => {
+            whole(pit, id, 0)?;
             forget_snapshot(pit, id)?;
             Ok(None)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether all records of a component from a position on are there to be read.
+pub(super) fn whole(pit: &Path, id: &str, from: u64) -> Result<(), LoadError> {
+    match dropped(pit, id)?.filter(|position| *position >= from) {
+        Some(position) => Err(LoadError::Incomplete { id: id.to_owned(), position }),
+        None => Ok(()),
     }
 }
 
@@ -130,26 +142,59 @@ pub(super) fn bring_back(
     components: Vec<Arc<Component>>,
     make: impl Fn(Description) -> Result<Arc<Component>, LoadError>,
 ) -> Result<Vec<Arc<Component>>, LoadError> {
+    let back = replayed(pit, log, mark, components, make);
+    mark.clear(); // an error is no death
+    back
+}
+
+fn replayed(
+    pit: &Path,
+    log: &Log,
+    mark: &Mark,
+    components: Vec<Arc<Component>>,
+    make: impl Fn(Description) -> Result<Arc<Component>, LoadError>,
+) -> Result<Vec<Arc<Component>>, LoadError> {
     let mut returning = Vec::with_capacity(components.len());
-    for mut component in components {
-        let id = component.description.id();
-        let number = log.component(id)?;
-        let mut from = 0;
-        if let Some(snapshot) = snapshot(pit, id)? {
-            mark.set(number, snapshot.covered.position);
-            if component.restore(&snapshot.payload).is_ok() {
-                from = snapshot.covered.position + 1;
-            } else {
-                forget_snapshot(pit, id)?;
-                component = make(component.description.clone())?;
+    for component in components {
+        let id = component.description.id().to_owned();
+        let number = log.component(&id)?;
+        match restored(pit, mark, number, component, &make) {
+            Ok((component, from)) => returning.push(Returning { component, number, from }),
+            Err(error @ (LoadError::Incomplete { .. } | LoadError::Component { .. })) if !is_own(&id) => {
+                disable(pit, &id, &error.to_string())?;
             }
+            Err(error) => return Err(error),
         }
-        returning.push(Returning { component, number, from });
     }
     let start = returning.iter().map(|one| one.from).min().unwrap_or(0);
     log.replay(start, |record| replay(pit, mark, &mut returning, &record))?;
-    mark.clear();
     Ok(returning.into_iter().map(|one| one.component).collect())
+}
+
+/// The component with its snapshot, and the position from which on it needs its records.
+fn restored(
+    pit: &Path,
+    mark: &Mark,
+    number: u16,
+    component: Arc<Component>,
+    make: impl Fn(Description) -> Result<Arc<Component>, LoadError>,
+) -> Result<(Arc<Component>, u64), LoadError> {
+    let id = component.description.id();
+    let Some(snapshot) = snapshot(pit, id)? else {
+        return whole(pit, id, 0).map(|()| (component, 0));
+    };
+    mark.set(number, snapshot.covered.position);
+    match component.restore(&snapshot.payload) {
+        Ok(()) => {
+            let from = snapshot.covered.position + 1;
+            whole(pit, id, from).map(|()| (component, from))
+        }
+        Err(refused) => {
+            whole(pit, id, 0).map_err(|_| refused)?; // it stays: a later version may read it
+            forget_snapshot(pit, id)?;
+            make(component.description.clone()).map(|component| (component, 0))
+        }
+    }
 }
 
 fn replay(

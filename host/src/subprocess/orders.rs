@@ -65,6 +65,11 @@ impl Orders {
         }
     }
 
+    /// Whether one of them is about a run.
+    pub fn concern(&self, run: &str) -> bool {
+        self.list.borrow().iter().any(|order| order.parameters.value()["run"] == run)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.list.borrow().is_empty()
     }

@@ -49,18 +49,18 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
+/// Run a body whose result goes straight into the caller's slot; a panic ends here.
 #[inline]
-fn finish(result: std::thread::Result<Result<Returned>>, out: *mut Returned) -> u32 {
-    let error = match result {
-        Ok(Ok(returned)) => {
+fn answer(out: *mut Returned, body: impl FnOnce() -> Result<Returned>) -> u32 {
+    let status = catch_unwind(AssertUnwindSafe(|| match body() {
+        Ok(returned) => {
             // SAFETY: `out` is the caller's slot, valid for a write.
             unsafe { out.write(returned) };
-            return STATUS_OK;
+            STATUS_OK
         }
-        Ok(Err(error)) => error,
-        Err(panic) => Error::panicked(&*panic),
-    };
-    fail(error, out)
+        Err(error) => fail(error, out),
+    }));
+    status.unwrap_or_else(|panic| fail(Error::panicked(&*panic), out))
 }
 
 #[cold]
@@ -82,11 +82,11 @@ pub unsafe fn create<C: Component>(table: *const HostTable, out: *mut Returned) 
     match result {
         Ok(Ok(instance)) => Arc::into_raw(instance).cast_mut().cast(),
         Ok(Err(error)) => {
-            finish(Ok(Err(error)), out);
+            fail(error, out);
             std::ptr::null_mut()
         }
         Err(panic) => {
-            finish(Err(panic), out);
+            fail(Error::panicked(&*panic), out);
             std::ptr::null_mut()
         }
     }
@@ -100,24 +100,22 @@ pub unsafe fn restore<C: Component>(
     len: usize,
     out: *mut Returned,
 ) -> u32 {
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    answer(out, || {
         // SAFETY: promised by the caller.
         let bytes = if len == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(bytes, len) } };
         // SAFETY: instance of `create`.
         unsafe { &*instance.cast::<C>() }.restore(bytes).map(|()| Returned::EMPTY)
-    }));
-    finish(result, out)
+    })
 }
 
 /// # Safety
 /// As [`create`].
 pub unsafe fn snapshot<C: Component>(instance: *const c_void, out: *mut Returned) -> u32 {
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    answer(out, || {
         // SAFETY: instance of `create`.
         let made = unsafe { &*instance.cast::<C>() }.snapshot()?;
         Ok(Returned::from_value(made.map_or(Value::None, Value::Bytes)))
-    }));
-    finish(result, out)
+    })
 }
 
 /// # Safety
@@ -134,7 +132,7 @@ pub unsafe fn replay<C: Component>(
     record: *const RawRecord,
     out: *mut Returned,
 ) -> u32 {
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    answer(out, || {
         // SAFETY: instance of `create`, record borrowed for the call.
         let (this, raw) = unsafe { (&*instance.cast::<C>(), &*record) };
         let payload: &[u8] =
@@ -148,20 +146,14 @@ pub unsafe fn replay<C: Component>(
             payload,
         };
         this.replay(&record).map(|()| Returned::EMPTY)
-    }));
-    finish(result, out)
+    })
 }
 
 /// # Safety
 /// As [`create`].
 pub unsafe fn start<C: Component>(instance: *const c_void, out: *mut Returned) -> u32 {
     // SAFETY: instance of `create`.
-    finish(
-        catch_unwind(AssertUnwindSafe(|| {
-            unsafe { &*instance.cast::<C>() }.start().map(|()| Returned::EMPTY)
-        })),
-        out,
-    )
+    answer(out, || unsafe { &*instance.cast::<C>() }.start().map(|()| Returned::EMPTY))
 }
 
 /// # Safety
@@ -210,12 +202,11 @@ pub unsafe fn call<C: Component>(
     params: &'static [Param],
     body: impl FnOnce(&Instance<'_, C>, &Args<'_>) -> Result<Returned>,
 ) -> u32 {
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    answer(out, || {
         // SAFETY: instance of `create`.
         let this = Instance { component: unsafe { &*instance.cast::<C>() } };
         // SAFETY: promised by the caller.
         let values = if count == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(args, count) } };
         body(&this, &Args::new(values, params))
-    }));
-    finish(result, out)
+    })
 }

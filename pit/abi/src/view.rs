@@ -78,6 +78,13 @@ impl<'a> ValueRef<'a> {
         }
     }
 
+    /// What the base of an extension is read as. Apart, so that the way of plain values is short enough to be inlined.
+    #[cold]
+    #[inline(never)]
+    fn based<T>(self, read: fn(Self) -> Option<T>) -> Option<T> {
+        read(self.base()?)
+    }
+
     #[inline]
     pub fn as_bool(self) -> Option<bool> {
         // SAFETY: the tag says which field is set; as an integer, since the other side may have set any bits.
@@ -105,7 +112,7 @@ impl<'a> ValueRef<'a> {
                 return self.raw.data.uint.try_into().ok();
             }
         }
-        self.base()?.as_i64()
+        self.based(Self::as_i64)
     }
 
     #[inline]
@@ -134,7 +141,7 @@ impl<'a> ValueRef<'a> {
         if self.is(Tag::Str) {
             return text(self.bytes_of());
         }
-        self.base()?.as_str()
+        self.based(Self::as_str)
     }
 
     #[inline]
@@ -142,7 +149,7 @@ impl<'a> ValueRef<'a> {
         if self.is(Tag::Bytes) || self.is(Tag::Buffer) {
             return Some(self.bytes_of());
         }
-        self.base()?.as_bytes()
+        self.based(Self::as_bytes)
     }
 
     /// The bytes of an int beyond 64 bits, in two's complement, the lowest first.

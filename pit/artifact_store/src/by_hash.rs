@@ -98,7 +98,7 @@ impl<V> ByHash<V> {
             u32::try_from(self.entries.len() - 1).unwrap_or(FREE) // memory ends long before
         });
         self.entries[entry as usize] = Some((hash, value));
-        let gap = (at..=self.slots.len()).find(|at| self.taken(*at).is_none()).unwrap_or(at);
+        let gap = (at..self.slots.len()).find(|at| self.taken(*at).is_none()).unwrap_or(self.slots.len());
         if gap == self.slots.len() {
             self.slots.push(Slot { head: 0, entry: FREE });
         }
@@ -111,7 +111,7 @@ impl<V> ByHash<V> {
         let at = self.find(hash).ok()?;
         let entry = self.slots[at].entry;
         let stays = |at: &usize| self.taken(*at).is_none_or(|slot| self.home(slot.head) == *at);
-        let end = (at + 1..=self.slots.len()).find(stays).unwrap_or(at + 1);
+        let end = (at + 1..self.slots.len()).find(stays).unwrap_or(self.slots.len());
         self.slots.copy_within(at + 1..end, at);
         self.slots[end - 1].entry = FREE;
         self.empty.push(entry);

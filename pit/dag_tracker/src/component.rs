@@ -59,7 +59,7 @@ struct Size {
 #[pit_component(
     id = "symphony.dag_tracker",
     description = "Owner of every run and step record",
-    revision = 2
+    revision = 3
 )]
 impl DagTracker {
     /// Do nothing: shows that the component answers.
@@ -98,6 +98,22 @@ impl DagTracker {
         let mut live: Vec<_> = state.runs.iter().filter(|(_, run)| run.finished.is_none()).collect();
         live.sort_by_key(|(id, run)| (run.accepted, *id));
         Ok(live.into_iter().map(|(id, _)| id.clone()).collect())
+    }
+
+    /// Ids of runs that have finished and were not forgotten, oldest first, at most limit.
+    #[pit_method]
+    fn finished_runs(&self, #[default(1000)] limit: usize) -> Result<Vec<String>> {
+        let state = self.tracker.state();
+        let mut finished: Vec<_> = state.runs.iter().filter(|(_, run)| run.finished.is_some()).collect();
+        finished.sort_by_key(|(id, run)| (run.accepted, *id));
+        Ok(finished.into_iter().take(limit).map(|(id, _)| id.clone()).collect())
+    }
+
+    /// Let go of finished runs, which then are in the history alone; runs that are live or unknown are left as they are.
+    /// Returns how many there were.
+    #[pit_method]
+    fn forget_runs(&self, runs: Vec<&str>) -> Result<usize> {
+        self.tracker.forget(&runs)
     }
 
     /// What is known of a run: info, inputs, accepted (µs), status (running until it has finished), state, finished (µs or

@@ -6,8 +6,8 @@ use symphony_pit::{Error, Result};
 use crate::states::{RunEvent, RunState, StepEvent, StepState};
 use symphony_pit::named;
 
-/// Revision of the kinds from `StepsAdded` on; those before are as they were in revision 1.
-pub const REVISION: u16 = 2;
+/// Revision of `RunsForgotten`; the kinds from `StepsAdded` to it came with revision 2, those before with revision 1.
+pub const REVISION: u16 = 3;
 
 /// How a step ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -168,6 +168,10 @@ pub enum Event<'a> {
         key: &'a str,
         payload: &'a [u8],
     },
+    /// Finished runs that the history has. The record itself is of no run.
+    RunsForgotten {
+        runs: Vec<&'a str>,
+    },
 }
 
 /// One outcome of a batch.
@@ -199,11 +203,16 @@ impl Event<'_> {
             Self::StepControlled { .. } => 10,
             Self::RunControlled { .. } => 11,
             Self::InputProvided { .. } => 12,
+            Self::RunsForgotten { .. } => 13,
         }
     }
 
     pub const fn revision(&self) -> u16 {
-        if self.kind() < 8 { 1 } else { REVISION }
+        match self.kind() {
+            ..8 => 1,
+            8..13 => 2,
+            _ => REVISION,
+        }
     }
 
     /// The payload, written over what is in `buffer`.
@@ -233,6 +242,7 @@ impl Event<'_> {
             Self::StepControlled { key, control } => writer.str(key).u8(*control as u8),
             Self::RunControlled { control, key, text } => writer.u8(*control as u8).str(key).str(text),
             Self::InputProvided { key, payload } => writer.str(key).bytes(payload),
+            Self::RunsForgotten { runs } => writer.each(runs.iter(), |writer, run| writer.str(run)),
         }
         .finish()
     }
@@ -276,6 +286,7 @@ impl Event<'_> {
                 text: reader.str()?,
             },
             12 => Event::InputProvided { key: reader.str()?, payload: reader.bytes()? },
+            13 => Event::RunsForgotten { runs: reader.each(Reader::str)? },
             _ => return Err(Error::corrupt(format!("a run record has kind {kind}"))),
         };
         Ok((run, event))
@@ -336,6 +347,7 @@ mod tests {
             Event::StepControlled { key: "a", control: StepControl::Cancel },
             Event::RunControlled { control: RunControl::Wait, key: "q", text: "Deploy?" },
             Event::InputProvided { key: "q", payload: b"=yes" },
+            Event::RunsForgotten { runs: vec!["a", "b"] },
         ];
         for event in events {
             let bytes = event.encode("run", vec![0; 9]);

@@ -99,7 +99,8 @@ impl Run {
             Event::RunAccepted { .. }
             | Event::TimerFired { .. }
             | Event::Command { .. }
-            | Event::StepsAdded { .. } => Ok(()),
+            | Event::StepsAdded { .. }
+            | Event::RunsForgotten { .. } => Ok(()),
         }
     }
 
@@ -122,7 +123,7 @@ impl Run {
     pub fn apply(&mut self, event: &Event<'_>, time: i64, took: &mut dyn FnMut(&str, i64)) -> Result<()> {
         self.last = self.last.max(time);
         match event {
-            Event::RunAccepted { .. } => {}
+            Event::RunAccepted { .. } | Event::RunsForgotten { .. } => {}
             Event::StepStarted { key, name, dependencies, .. } => {
                 self.enter(RunEvent::Start);
                 match self.graph.find(key) {

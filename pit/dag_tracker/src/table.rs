@@ -42,6 +42,32 @@ pub struct RunRow {
 }
 
 impl RunRow {
+    /// A live run without steps.
+    pub fn accepted(run: &str, info: &[u8], accepted: i64) -> Self {
+        Self {
+            run: run.to_owned(),
+            info: info.to_vec(),
+            accepted,
+            finished: None,
+            payload: Vec::new(),
+            steps: Vec::new(),
+            index: BTreeMap::new(),
+        }
+    }
+
+    /// The same run with these steps.
+    #[must_use]
+    pub fn with_steps(mut self, steps: Vec<StepRow>) -> Self {
+        self.index = steps.iter().enumerate().map(|(at, step)| (step.key.clone(), at)).collect();
+        self.steps = steps;
+        self
+    }
+
+    /// Where a step stands in `steps`.
+    pub fn place(&self, key: &str) -> Option<usize> {
+        self.index.get(key).copied()
+    }
+
     fn step(&mut self, key: &str, name: &str) -> &mut StepRow {
         let next = self.steps.len();
         let at = *self.index.entry(key.to_owned()).or_insert(next);
@@ -70,6 +96,27 @@ impl RunRow {
         step.finished = Some(time);
         step.state = outcome.state();
     }
+
+    /// Nothing of a run goes on beyond its end: what had no outcome by then was given up.
+    fn end(&mut self, status: RunStatus, time: i64, payload: &[u8]) {
+        self.finished = Some((status, time));
+        self.payload = payload.to_vec();
+        for step in self.steps.iter_mut().filter(|step| !step.state.is_final()) {
+            step.state = StepState::Cancelled;
+            step.finished = Some(time);
+        }
+    }
+
+    /// The step that the run's failure names, though it has no outcome of its own: it ended the interpreter too often.
+    fn blame(&mut self, key: &str) {
+        let Some((RunStatus::Failed, end)) = self.finished else { return };
+        let given_up = |step: &&mut StepRow| {
+            step.key == key && step.state == StepState::Cancelled && step.finished == Some(end)
+        };
+        if let Some(step) = self.steps.iter_mut().find(given_up) {
+            step.state = StepState::Failed;
+        }
+    }
 }
 
 /// All runs of a log, by id; ids are ordered by time.
@@ -82,15 +129,7 @@ impl RunTable {
     /// Fold one record in; a record of an unknown run is ignored.
     pub fn apply(&mut self, run: &str, event: &Event<'_>, time: i64) {
         if let Event::RunAccepted { info, .. } = event {
-            self.runs.entry(run.to_owned()).or_insert_with(|| RunRow {
-                run: run.to_owned(),
-                info: info.to_vec(),
-                accepted: time,
-                finished: None,
-                payload: Vec::new(),
-                steps: Vec::new(),
-                index: BTreeMap::new(),
-            });
+            self.runs.entry(run.to_owned()).or_insert_with(|| RunRow::accepted(run, info, time));
             return;
         }
         let Some(row) = self.runs.get_mut(run) else {
@@ -125,18 +164,28 @@ impl RunTable {
                 };
                 step.finished = (*control != StepControl::Retry).then_some(time);
             }
-            Event::RunFinished { status, payload } => {
-                row.finished = Some((*status, time));
-                row.payload = payload.to_vec();
-            }
+            Event::RunFinished { status, payload } => row.end(*status, time, payload),
             // Steps of a static graph have a row from their start on.
             Event::RunAccepted { .. }
             | Event::TimerFired { .. }
             | Event::Command { .. }
             | Event::StepsAdded { .. }
             | Event::RunControlled { .. }
-            | Event::InputProvided { .. } => {}
+            | Event::InputProvided { .. }
+            | Event::RunsForgotten { .. } => {}
         }
+    }
+
+    /// The failure of a finished run names this step.
+    pub fn blame(&mut self, run: &str, key: &str) {
+        if let Some(row) = self.runs.get_mut(run) {
+            row.blame(key);
+        }
+    }
+
+    /// Let go of a run; further records of it are ignored.
+    pub fn remove(&mut self, run: &str) {
+        self.runs.remove(run);
     }
 
     pub fn get(&self, run: &str) -> Option<&RunRow> {
@@ -193,5 +242,30 @@ mod tests {
         let failure = step.failures.first().map(|it| (it.attempt, it.time, it.message.as_str(), it.retry_at));
         assert_eq!(failure, Some((1, 24, "e", 25)));
         assert_eq!(table.live(), 0);
+    }
+
+    #[test]
+    fn no_step_outlives_its_run() {
+        let mut table = RunTable::default();
+        table.apply("a", &Event::RunAccepted { info: b"{}", inputs: b"" }, 10);
+        for (key, time) in [("blamed", 20), ("beside", 21), ("waits", 22)] {
+            table.apply("a", &Event::StepStarted { key, name: "n", attempt: 1, dependencies: vec![] }, time);
+        }
+        table.apply("a", &Event::AttemptFailed { key: "waits", attempt: 1, error: "e", retry_at: 99 }, 23);
+        table.blame("a", "beside"); // not before the end
+        table.apply("a", &Event::RunFinished { status: RunStatus::Failed, payload: b"={}" }, 30);
+        table.blame("a", "blamed");
+        let steps: Vec<_> = table.get("a").unwrap().steps.iter().map(|s| (s.state, s.finished)).collect();
+        assert_eq!(
+            steps,
+            [
+                (StepState::Failed, Some(30)),
+                (StepState::Cancelled, Some(30)),
+                (StepState::Cancelled, Some(30))
+            ]
+        );
+        table.remove("a");
+        table.apply("a", &Event::TimerFired { key: "late" }, 31);
+        assert_eq!(table.iter().count(), 0);
     }
 }

@@ -90,6 +90,13 @@ impl State {
             self.runs.entry(run.to_owned()).or_insert_with(|| Run::new(info, inputs, time));
             return Ok(());
         }
+        if let Event::RunsForgotten { runs } = event {
+            self.totals.records += 1;
+            for run in runs {
+                self.runs.remove(*run);
+            }
+            return Ok(());
+        }
         let known = self.runs.get_mut(run).ok_or_else(|| unknown(run))?;
         self.totals.apply(known, event, time)
     }
@@ -170,6 +177,30 @@ impl Tracker {
         self.append(buffer, run, event, time)?;
         totals.apply(known, event, time)?;
         Ok(time)
+    }
+
+    /// Let go of those of the runs that have finished, in as many records as it takes. Gives how many there were.
+    pub fn forget(&self, runs: &[&str]) -> Result<usize> {
+        let mut state = self.state();
+        let finished = |run: &&&str| state.runs.get(**run).is_some_and(|run| run.finished.is_some());
+        let mut finished: Vec<&str> = runs.iter().filter(finished).copied().collect();
+        finished.sort_unstable();
+        finished.dedup();
+        let time = self.host.now();
+        let mut rest = finished.as_slice();
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|run| {
+                bytes += run.len() + 4;
+                bytes <= FULL
+            });
+            let (record, later) = rest.split_at(fits.count().max(1));
+            let event = Event::RunsForgotten { runs: record.to_vec() };
+            self.append(&mut state.buffer, "", &event, time)?;
+            state.apply("", &event, time)?;
+            rest = later;
+        }
+        Ok(finished.len())
     }
 
     fn append(&self, buffer: &mut Vec<u8>, run: &str, event: &Event<'_>, time: i64) -> Result<()> {

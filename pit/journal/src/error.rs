@@ -16,6 +16,8 @@ pub enum Error {
     TooLarge { bytes: usize, limit: usize },
     /// A file of the log is not one, or is damaged before its first record.
     Foreign { path: PathBuf, found: String },
+    /// The file that says where the log begins.
+    Begin { path: PathBuf },
     /// A snapshot that cannot be read.
     Snapshot { path: PathBuf, found: String },
     /// This process is a forked child of the writer.
@@ -49,6 +51,9 @@ impl fmt::Display for Error {
             }
             Self::Snapshot { path, found } => {
                 write!(f, "{} is no snapshot: expected SYMSNAP version 1, found {found}", path.display())
+            }
+            Self::Begin { path } => {
+                write!(f, "{} is damaged: it says where the log begins, and in which numbers", path.display())
             }
             Self::Closed => f.write_str("the Pit is closed"),
             Self::Forked => {

@@ -1,9 +1,11 @@
 //! What is in a log, told without changing it and without its lease: for people who look after one.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::backend::Backend;
+use crate::begin::Begin;
 use crate::error::{Error, Result};
 use crate::mark::{self, Poison};
 use crate::recovery::{foreign, header_of, segment_indices, set_asides};
@@ -46,7 +48,19 @@ pub struct Inspection {
 /// Look at the log of the Pit at `pit`. A running writer is not disturbed; what it is writing may show as a hole.
 pub fn inspect(pit: &Path) -> Result<Inspection> {
     let dir = pit.join("log");
-    let (backend, reason) = match Backend::probe(&dir) {
+    loop {
+        let begin = Begin::read(&dir)?;
+        match inspect_from(pit, &dir, &begin) {
+            // A segment was retired just before it would have been looked at.
+            Err(Error::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && Begin::read(&dir)? != begin => {}
+            found => return found,
+        }
+    }
+}
+
+fn inspect_from(pit: &Path, dir: &Path, begin: &Begin) -> Result<Inspection> {
+    let (backend, reason) = match Backend::probe(dir) {
         Ok((backend, reason)) => (Some(backend), reason),
         Err(error) => (None, error.to_string()),
     };
@@ -56,17 +70,19 @@ pub fn inspect(pit: &Path) -> Result<Inspection> {
         segments: Vec::new(),
         records: BTreeMap::new(),
         poison: None,
-        aside: set_asides(&dir),
+        aside: set_asides(dir),
     };
-    let mut names: BTreeMap<u16, String> = BTreeMap::new();
-    let mut next: Option<(u64, u64)> = None;
-    for index in segment_indices(&dir)? {
-        let path = path_of(&dir, index);
+    let mut names: BTreeMap<u16, String> =
+        begin.names().map(|(number, name)| (number, name.to_owned())).collect();
+    let mut next = Some((begin.index, begin.first));
+    for index in segment_indices(dir, begin)? {
+        let path = path_of(dir, index);
         let (contents, alien) = match Contents::read(&path) {
             Err(Error::Foreign { found, .. }) => (Contents::of(Vec::new(), 0), Some(foreign(&found))),
             read => (read?, None),
         };
-        let mut report = report(path, &contents, index, next.map(|(_, first)| first));
+        let first = next.filter(|(expected, _)| *expected == index).map(|(_, first)| first);
+        let mut report = report(path, &contents, first);
         if let Some(what) = alien {
             report.damage = Some((0, what));
         }
@@ -91,10 +107,10 @@ pub fn inspect(pit: &Path) -> Result<Inspection> {
 
 /// Look at bytes as if they were the first segment of a log. Never fails, whatever they are.
 pub fn examine(bytes: &[u8]) -> SegmentReport {
-    report(PathBuf::new(), &Contents::of(bytes.to_vec(), bytes.len()), 0, None)
+    report(PathBuf::new(), &Contents::of(bytes.to_vec(), bytes.len()), Some(0))
 }
 
-fn report(path: PathBuf, contents: &Contents, index: u64, first: Option<u64>) -> SegmentReport {
+fn report(path: PathBuf, contents: &Contents, first: Option<u64>) -> SegmentReport {
     let bytes = contents.bytes.len();
     let mut report = SegmentReport {
         path,
@@ -106,7 +122,7 @@ fn report(path: PathBuf, contents: &Contents, index: u64, first: Option<u64>) ->
         holes: 0,
         damage: None,
     };
-    match header_of(contents, index, first) {
+    match header_of(contents, first) {
         Err(what) => report.damage = Some((0, foreign(&what))),
         Ok((header, wrong)) => {
             let size = usize::try_from(header.size).unwrap_or(bytes);

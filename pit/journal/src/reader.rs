@@ -1,16 +1,18 @@
 //! Following a log that another process writes: by pread, every field checked, nothing trusted and nothing mapped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::begin::Begin;
 use crate::error::{Error, Result};
 use crate::format::{
     MAX_PAYLOAD, RecordView, SEGMENT_HEADER, SegmentHeader, Slot, parse, parse_segment_header, record_size,
 };
 use crate::recovery::segment_indices;
+use crate::retire::kept;
 use crate::segment::path_of;
 
 /// Larger than the largest record, so that one is always read whole.
@@ -22,11 +24,15 @@ struct Open {
     path: PathBuf,
     index: u64,
     header: SegmentHeader,
+    /// What is left of a retired segment; others, or the log itself, come after it.
+    kept: bool,
 }
 
 /// A place in the log of a Pit, which moves on with every [`Reader::poll`].
 pub struct Reader {
     dir: PathBuf,
+    begin: u64,
+    kept: VecDeque<(u64, PathBuf)>,
     open: Option<Open>,
     offset: usize,
     names: HashMap<u16, String>,
@@ -34,10 +40,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Read the log of the Pit at `pit` from its start; it need not exist yet.
+    /// Read the log of the Pit at `pit` from its beginning, with what is kept from before that; it need not exist yet.
     pub fn new(pit: &Path) -> Self {
         Self {
             dir: pit.join("log"),
+            begin: 0,
+            kept: VecDeque::new(),
             open: None,
             offset: SEGMENT_HEADER,
             names: HashMap::new(),
@@ -63,18 +71,29 @@ impl Reader {
         if !self.dir.exists() {
             return Ok(false);
         }
-        let Some(index) = segment_indices(&self.dir)?.first().copied() else {
-            return Ok(false);
-        };
-        self.open_segment(index)?;
-        Ok(true)
+        let begin = Begin::read(&self.dir)?;
+        self.names.extend(begin.names().map(|(number, name)| (number, name.to_owned())));
+        self.kept = kept(&self.dir, &begin)?.into();
+        self.begin = begin.index;
+        self.open_next_kept()
     }
 
-    fn open_segment(&mut self, index: u64) -> Result<()> {
-        let path = path_of(&self.dir, index);
+    /// Open the next of the kept files, or behind them the first segment of the log.
+    fn open_next_kept(&mut self) -> Result<bool> {
+        if let Some((index, path)) = self.kept.pop_front() {
+            return self.open_segment(index, path, true).map(|()| true);
+        }
+        let begin = Begin { index: self.begin, ..Begin::default() };
+        let Some(index) = segment_indices(&self.dir, &begin)?.first().copied() else {
+            return Ok(false);
+        };
+        self.open_segment(index, path_of(&self.dir, index), false).map(|()| true)
+    }
+
+    fn open_segment(&mut self, index: u64, path: PathBuf, kept: bool) -> Result<()> {
         let file = File::open(&path).map_err(|error| Error::io(&path, "open", error))?;
         let header = read_header(&file, &path)?;
-        self.open = Some(Open { file, path, index, header });
+        self.open = Some(Open { file, path, index, header, kept });
         self.offset = SEGMENT_HEADER;
         Ok(())
     }
@@ -129,11 +148,15 @@ impl Reader {
         if open.header.sealed.is_none_or(|sealed| (self.offset as u64) < sealed) {
             return Ok(false);
         }
+        if open.kept {
+            return self.open_next_kept();
+        }
         let next = open.index + 1;
-        if !path_of(&self.dir, next).exists() {
+        let path = path_of(&self.dir, next);
+        if !path.exists() {
             return Ok(false);
         }
-        self.open_segment(next)?;
+        self.open_segment(next, path, false)?;
         Ok(true)
     }
 }

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::begin::Begin;
 use crate::clock::wall_clock;
 use crate::error::{Error, Result};
 use crate::format::{
@@ -45,25 +46,24 @@ pub(crate) struct Recovered {
     pub damage: Vec<Damage>,
 }
 
-/// Indices of the segment files in `dir`, ascending.
-pub(crate) fn segment_indices(dir: &Path) -> Result<Vec<u64>> {
+/// Indices of the segment files in `dir`, ascending; those before the log's beginning are on their way out.
+pub(crate) fn segment_indices(dir: &Path, begin: &Begin) -> Result<Vec<u64>> {
     let entries = fs::read_dir(dir).map_err(|error| Error::io(dir, "list", error))?;
     let mut indices: Vec<u64> = entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".seg")?.parse().ok())
+        .filter(|index| *index >= begin.index)
         .collect();
     indices.sort_unstable();
     Ok(indices)
 }
 
 /// A segment's header; where it is damaged and the records behind it are not, the header that it must have had, with what
-/// is wrong. `first` is the position where the segment before it ends.
+/// is wrong. `first` is the position where the segment before it ends, or where the log begins.
 pub(crate) fn header_of(
     contents: &Contents,
-    index: u64,
     first: Option<u64>,
 ) -> std::result::Result<(SegmentHeader, Option<String>), String> {
     let bytes = &contents.bytes;
-    let first = first.or_else(|| (index == 0).then_some(0));
     let found = match parse_segment_header(bytes) {
         Ok(header) if first.is_some_and(|first| first != header.first) => Err(format!(
             "it begins at position {}, the one before it ends at {}",
@@ -92,9 +92,10 @@ fn possible_size(size: u64) -> bool {
     (SEGMENT_HEADER as u64..=MAX_SEGMENT_BYTES as u64).contains(&size) && size.is_multiple_of(8)
 }
 
-pub(crate) fn recover(dir: &Path) -> Result<Recovered> {
-    let mut recovered = Recovered::default();
-    let indices = segment_indices(dir)?;
+pub(crate) fn recover(dir: &Path, begin: &Begin) -> Result<Recovered> {
+    let names = begin.names().map(|(number, name)| (name.to_owned(), number)).collect();
+    let mut recovered = Recovered { names, ..Recovered::default() };
+    let indices = segment_indices(dir, begin)?;
     for (at, &index) in indices.iter().enumerate() {
         let path = path_of(dir, index);
         let (later, before) = (&indices[at + 1..], recovered.last);
@@ -114,8 +115,9 @@ pub(crate) fn recover(dir: &Path) -> Result<Recovered> {
             }
             read => read?,
         };
-        let first = before.map(|before| before.first + before.len as u64);
-        let (header, wrong) = match header_of(&contents, index, first) {
+        let begins = (index == begin.index).then_some(begin.first);
+        let first = before.map(|before| before.first + before.len as u64).or(begins);
+        let (header, wrong) = match header_of(&contents, first) {
             Ok(found) => found,
             Err(what) => {
                 broken(0, foreign(&what), false, &indices[at..])?;

@@ -32,6 +32,8 @@ pub(crate) struct Segment {
     /// A record was published after the log had gone on elsewhere, so that the flush that covered this segment may not have
     /// covered the record.
     pub late: AtomicBool,
+    /// Its file is gone: nothing of it is flushed any more.
+    pub retired: AtomicBool,
     pub path: PathBuf,
     pub index: u64,
     /// Position of its first byte in the log as a whole.
@@ -107,8 +109,9 @@ impl Segment {
             Backend::Pwrite => Space::Written(Mutex::default()),
         };
         let claims = Claims::new(AtomicUsize::new(end));
-        let (file, late) = (Mutex::new(Some(Arc::new(file))), AtomicBool::new(false));
-        Ok(Self { space, claims, file, late, path, index, first, len, end: AtomicUsize::new(end) })
+        let file = Mutex::new(Some(Arc::new(file)));
+        let (late, retired) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { space, claims, file, late, retired, path, index, first, len, end: AtomicUsize::new(end) })
     }
 
     /// Its file, opened again where it was let go.

@@ -3,10 +3,12 @@
 //! File: magic 8, version u32, crc u32 (of all that follows), position u64, checksum u32, revision u32, payload. It is written
 //! under a temporary name, flushed and renamed, so that it is there in full or not at all.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::begin::Begin;
 use crate::error::{Error, Result};
 use crate::format::{Parsed, u32_at, u64_at};
 use crate::recovery::segment_indices;
@@ -63,6 +65,26 @@ impl Snapshot {
         write().map_err(|error| Error::io(&path, "write", error))
     }
 
+    /// Clear away what compactors left that were killed in the middle of writing. One that is alive starts over later.
+    pub fn clear_leftovers(pit: &Path) {
+        let entries = fs::read_dir(pit.join("snapshots")).into_iter().flatten();
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        for path in paths.filter(|path| path.extension().is_some_and(|extension| extension == "new")) {
+            let _ = fs::remove_file(path); // it only takes space
+        }
+    }
+
+    /// Up to which position each snapshot in the Pit at `pit` covers its component's records; damaged ones cover nothing.
+    pub fn positions(pit: &Path) -> BTreeMap<String, u64> {
+        let entries = fs::read_dir(pit.join("snapshots")).into_iter().flatten();
+        let read = |entry: io::Result<fs::DirEntry>| {
+            let name = entry.ok()?.file_name();
+            let id = name.to_str()?.strip_suffix(".snap")?;
+            Some((id.to_owned(), Self::read(pit, id).ok()??.covered.position))
+        };
+        entries.filter_map(read).collect()
+    }
+
     /// The snapshot of a component, if there is one; one that is damaged is an error that says so.
     pub fn read(pit: &Path, component: &str) -> Result<Option<Self>> {
         let path = Self::path(pit, component);
@@ -90,7 +112,10 @@ impl Covered {
     /// Whether the log of the Pit at `pit` holds this very record.
     pub fn is_in(self, pit: &Path) -> Result<bool> {
         let dir = pit.join("log");
-        for index in segment_indices(&dir)?.into_iter().rev() {
+        if !dir.exists() {
+            return Ok(false);
+        }
+        for index in segment_indices(&dir, &Begin::read(&dir)?)?.into_iter().rev() {
             let path = path_of(&dir, index);
             let Ok(header) = Contents::read_header(&path) else { return Ok(false) };
             if header.first <= self.position {

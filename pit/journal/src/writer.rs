@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::backend::Backend;
+use crate::begin::Begin;
 use crate::clock::wall_clock;
 use crate::error::{Error, Result};
 use crate::flush::Flush;
@@ -18,6 +19,7 @@ use crate::format::{Head, LOG_COMPONENT, MAX_PAYLOAD, MAX_SEGMENT_BYTES, RecordV
 use crate::lease::Lease;
 use crate::notify::Notifier;
 use crate::recovery::{self, Damage, Last, segment_indices};
+use crate::retire::{Coverage, Retirement, clear_leftovers, kept, retire};
 use crate::scan::Contents;
 use crate::segment::{Segment, path_of};
 
@@ -64,6 +66,8 @@ pub struct Log {
     lease: Mutex<Option<Lease>>,
     /// Flushes now and then; ends with the log.
     keeper: Mutex<Option<JoinHandle<()>>>,
+    /// Retirements take turns.
+    retiring: Mutex<()>,
 }
 
 struct Core {
@@ -96,10 +100,12 @@ impl Log {
             bytes => bytes.clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES).next_multiple_of(4096),
         };
         let backend = options.backend.map_or_else(|| Backend::probe(&dir).map(|(backend, _)| backend), Ok)?;
-        let recovered = recovery::recover(&dir)?;
+        let begin = Begin::read(&dir)?;
+        clear_leftovers(&dir, &begin)?;
+        let recovered = recovery::recover(&dir, &begin)?;
         let segment = match recovered.last {
             Some(Last { index, first, len, end }) => Segment::open(&dir, backend, index, first, len, end)?,
-            None => Segment::create(&dir, backend, 0, 0, segment_bytes, wall_clock())?,
+            None => Segment::create(&dir, backend, begin.index, begin.first, segment_bytes, wall_clock())?,
         };
         let mut segments = vec![Box::new(segment)];
         let core = Arc::new(Core {
@@ -121,6 +127,7 @@ impl Log {
             names: Mutex::new(recovered.names),
             damage: recovered.damage,
             lease: Mutex::new(Some(lease)),
+            retiring: Mutex::default(),
         })
     }
 
@@ -166,6 +173,33 @@ impl Log {
             return Err(Error::Forked);
         }
         self.core.flush.wait(|| self.core.sync()).map_err(|error| Error::io(&self.core.dir, "flush", error))
+    }
+
+    /// Whether the log has gone on to another segment behind one that ends before `before`: a cheap look, before a retirement.
+    pub fn has_left(&self, before: u64) -> bool {
+        let found = || -> Result<bool> {
+            let begin = Begin::read(&self.core.dir)?;
+            let first = segment_indices(&self.core.dir, &begin)?.into_iter().next();
+            let Some(index) = first.filter(|index| *index < self.core.current().index) else {
+                return Ok(false);
+            };
+            let header = Contents::read_header(&path_of(&self.core.dir, index))?;
+            Ok(header.first + header.size <= before)
+        };
+        found().unwrap_or(true) // the retirement tells what is wrong
+    }
+
+    /// Let go of the oldest segments: those that end before `before`, and that the components can do without.
+    pub fn retire(&self, before: u64, coverage: &Coverage) -> Result<Retirement> {
+        if forked() {
+            return Err(Error::Forked);
+        }
+        let _turn = self.retiring.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.core.closed.load(Ordering::Relaxed) {
+            return Err(Error::Closed);
+        }
+        let current = self.core.current().index;
+        retire(&self.core.dir, coverage, before, current, |index| self.core.let_go(index))
     }
 
     /// What was found broken and set aside when the log was opened.
@@ -220,11 +254,13 @@ impl Log {
         mut visit: impl FnMut(RecordView<'_>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let by_number: HashMap<u16, &str> =
-            names.iter().map(|(name, number)| (*number, name.as_str())).collect();
-        let current = self.core.current().index;
-        for index in segment_indices(&self.core.dir)?.into_iter().filter(|index| *index <= current) {
-            let path = path_of(&self.core.dir, index);
+        let mut by_number = vec![None; names.values().max().map_or(0, |most| usize::from(*most) + 1)];
+        names.iter().for_each(|(name, number)| by_number[usize::from(*number)] = Some(name.as_str()));
+        let (dir, current) = (&self.core.dir, self.core.current().index);
+        let begin = Begin::read(dir)?;
+        let segments = segment_indices(dir, &begin)?.into_iter().filter(|index| *index <= current);
+        let kept = kept(dir, &begin)?.into_iter().map(|(_, path)| path);
+        for path in kept.chain(segments.map(|index| path_of(dir, index))) {
             let header = Contents::read_header(&path)?;
             if header.first + header.size <= from {
                 continue;
@@ -232,7 +268,7 @@ impl Log {
             let contents = Contents::read(&path)?;
             for (offset, record) in contents.records() {
                 let position = header.first + offset as u64;
-                let name = by_number.get(&record.head.component).copied();
+                let name = by_number.get(usize::from(record.head.component)).copied().flatten();
                 if let Some(view) = record.view(position, name).filter(|_| position >= from) {
                     visit(view)?;
                 }
@@ -310,7 +346,8 @@ impl Core {
             .iter()
             .filter(|segment| {
                 let late = segment.late.swap(false, Ordering::AcqRel);
-                late || before == NEVER || segment.index >= before
+                (late || before == NEVER || segment.index >= before)
+                    && !segment.retired.load(Ordering::Acquire)
             })
             .map(|segment| segment.file())
             .collect::<io::Result<_>>()?;
@@ -325,6 +362,15 @@ impl Core {
         let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
         segments.iter().filter(|segment| segment.index < index).for_each(|segment| segment.let_file_go());
         Ok(())
+    }
+
+    /// The file of a segment is about to go.
+    fn let_go(&self, index: u64) {
+        let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        for segment in segments.iter().filter(|segment| segment.index == index) {
+            segment.retired.store(true, Ordering::Release);
+            segment.let_file_go();
+        }
     }
 
     /// Whether anything is flushed but at somebody's wish.

@@ -27,6 +27,7 @@ impl Leases {
         self.places.len() - self.free.len()
     }
 
+    #[inline]
     pub fn give(&mut self, lease: Lease) -> i64 {
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
@@ -39,6 +40,7 @@ impl Leases {
     }
 
     /// The place of a lease that is out, and its index.
+    #[inline]
     fn place(&mut self, number: i64) -> Result<(&mut Place, u32)> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -57,6 +59,7 @@ impl Leases {
         lease.ok_or_else(|| Error::not_found(format!("no lease {number}")))
     }
 
+    #[inline]
     pub fn take(&mut self, number: i64) -> Result<Lease> {
         let (place, index) = self.place(number)?;
         let lease = place.lease.take().ok_or_else(|| Error::not_found(format!("no lease {number}")))?;

@@ -33,6 +33,7 @@ pub(crate) struct After {
 }
 
 impl State {
+    #[inline]
     pub fn index(&self, name: &str) -> Result<usize> {
         self.by_name.get(name).copied().ok_or_else(|| {
             let known: Vec<&str> = self.by_name.keys().map(String::as_str).collect();
@@ -46,6 +47,7 @@ impl State {
     }
 
     /// The model that serves for `name`: itself, or while it is failed its backup.
+    #[inline]
     pub fn serving(&self, name: &str) -> Result<usize> {
         let mut index = self.index(name)?;
         for _ in 0..self.models.len() {
@@ -100,6 +102,7 @@ impl State {
         self.by_name.values().map(|&index| (index, &self.models[index])).collect()
     }
 
+    #[inline]
     pub fn check_slots(&self, index: usize, slots: u32) -> Result<()> {
         let limit = self.models[index].registration.instances;
         if (1..=limit).contains(&slots) {
@@ -108,6 +111,7 @@ impl State {
         Err(Error::invalid(format!("slots: expected 1 to {limit}, got {slots}")))
     }
 
+    #[inline]
     pub fn check_budget(&self) -> Result<()> {
         match self.limits.budget {
             Some(budget) if self.spent >= budget => {
@@ -118,6 +122,7 @@ impl State {
         }
     }
 
+    #[inline]
     pub fn grant(&mut self, index: usize, slots: u32) -> i64 {
         self.sequence += 1;
         let model = &mut self.models[index];
@@ -131,6 +136,7 @@ impl State {
     }
 
     /// Something became free: those who wait look again.
+    #[inline]
     pub fn wake_next(&self, index: usize, after: &mut After) {
         after.wakers.extend(self.waiters.first(index));
         if self.limits.memory.is_some() {

@@ -182,6 +182,11 @@ impl<T: ToPit> ToPit for Option<T> {
     fn to_pit(self) -> Value {
         self.map_or(Value::None, ToPit::to_pit)
     }
+
+    #[inline]
+    fn to_returned(self) -> Returned {
+        self.map_or(Returned::EMPTY, ToPit::to_returned)
+    }
 }
 
 impl<T: ToPit> ToPit for Box<T> {

@@ -15,7 +15,7 @@ from symphony.cli import main
 from symphony.cli.output import cut, safe
 from symphony.cli.rendering import render
 from symphony.cli.run import exit_code
-from symphony.cli.runs import parse_since
+from symphony.cli.times import parse_time
 from tests.fixtures import fake_home as fake
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class TestCommon:
             ("runs", "show"),
             ("runs", "resume"),
             ("runs", "cancel"),
+            ("runs", "delete"),
+            ("runs", "prune"),
             ("plugins",),
             ("plugins", "list"),
             ("plugins", "info"),
@@ -288,6 +290,21 @@ class TestOthers:
         assert out.splitlines()[-1].split() == ["ok", "1", "0.5", "s", "a", "0/a#0"]
         assert cli.json("runs", "cancel", "01jd") == (0, {"run": "01jd"})
 
+    def test_runs_are_deleted_and_pruned(self, cli: Cli, home: Home) -> None:
+        assert cli.json("runs", "delete", "01a", "01b") == (0, {"deleted": ["01a", "01b"]})
+        code, out, err = cli("runs", "prune", "--older-than", "7d", "--status", "failed", "--dry-run")
+        assert (code, out.split(), err) == (0, ["01a", "01b"], "2 runs would be deleted\n")
+        code, out, err = cli("runs", "prune", "--older-than", "2026-01-31")
+        assert (code, out, err) == (0, "", "2 runs deleted\n")
+        asked = [params for method, params in fake.requests(home) if method == "runs.prune"]
+        assert [(params["status"], params["dry_run"]) for params in asked] == [
+            ("failed", True),
+            (None, False),
+        ]
+        assert cli.json("runs", "prune", "--older-than", "soon")[0] == 2
+        assert cli.json("runs", "prune", "--older-than", "99999999w")[0] == 2
+        assert cli.json("runs", "prune")[0] == 2
+
     def test_host_start_status_stop(self, cli: Cli) -> None:
         code, started = cli.json("host", "start")
         assert (code, started["running"], started["runs"]) == (0, True, 0)
@@ -347,5 +364,5 @@ class TestScreen:
         from datetime import UTC, datetime
 
         now = datetime(2026, 1, 8, tzinfo=UTC)
-        assert parse_since("7d", now) == "2026-01-01T00:00:00+00:00"
-        assert parse_since("2026-01-31T12:00Z") == "2026-01-31T12:00:00+00:00"
+        assert parse_time("--since", "7d", now) == "2026-01-01T00:00:00+00:00"
+        assert parse_time("--since", "2026-01-31T12:00Z") == "2026-01-31T12:00:00+00:00"

@@ -130,7 +130,7 @@ SUMMARIES = {
     "pit": "Look at the Pit's components and call them.",
     "plugins": "Install, remove and look at plugins.",
     "run": "Run a workflow and wait for its result.",
-    "runs": "Look at runs, resume and cancel them.",
+    "runs": "Look at runs, resume, cancel and delete them.",
     "workflows": "List the workflows that plugins add.",
 }
 

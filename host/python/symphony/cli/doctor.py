@@ -11,6 +11,7 @@ from symphony.cli.failure import Exit
 from symphony.cli.output import counted, note, print_json, show_crash, table
 from symphony.crash_reports import crash_document, crash_reports
 from symphony.errors import Conflict, SymphonyError
+from symphony.home_size import sizes
 from symphony.permissions import exposed
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def examine(home: Home) -> dict[str, Any]:
     else:
         report |= {"segments": [], "records": {}, "snapshots": [], "problems": []}
     report["problems"] += [_problem(*row) for row in exposed(home, _libraries(home))]
+    report["size"] = sizes(home)
     reports = crash_reports(home)
     report["deaths"] = {"reports": len(reports), "last": crash_document(reports[0]) if reports else None}
     return report
@@ -161,6 +163,9 @@ def _show(report: dict[str, Any]) -> None:
     ]
     if segments:
         rows.append(("back end", f"{report['log_backend']}: {report['backend_reason']}"))
+    size = report["size"]
+    parts = ", ".join(f"{name} {size[name] / MIB:.1f}" for name in size if name != "total")
+    rows.append(("size", f"{size['total'] / MIB:.1f} MiB: {parts}"))
     for name, text in rows:
         click.echo(f"{name:<12}{text}")
     if report["records"]:

@@ -1,11 +1,10 @@
-"""``symphony runs``: look at runs, take one up again, cancel one. ``list`` and ``show`` start nothing."""
+"""``symphony runs``: look at runs, resume, cancel and delete them. ``list`` and ``show`` start nothing."""
 
 from __future__ import annotations
 
 import functools
-import re
-from datetime import UTC, datetime, timedelta
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,18 +12,22 @@ from symphony import client
 from symphony.cli.command import Group, State, pass_state
 from symphony.cli.output import counted, note, print_json, safe, seconds, show_crash, table
 from symphony.cli.run import finish, follow
+from symphony.cli.runs_delete import delete, prune
 from symphony.cli.runs_follow import follow as follow_events
 from symphony.cli.runs_graph import explain, graph
+from symphony.cli.times import parse_time
 from symphony.crash_reports import crashes_of
-from symphony.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from symphony.home import Home
 
 STATUSES = ("pending", "running", "paused", "waiting", "completed", "failed", "cancelled")
 SHOWN = 16  # of 26 characters: the time and 30 random bits, more than enough to name a run
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+PAGE = 5_000  # rows of one answer
 
 command = Group(
     "runs",
-    help="Look at runs, resume and cancel them. ID may be cut short as long as it is unambiguous.",
+    help="Look at runs, resume, cancel and delete them. ID may be cut short as long as it is unambiguous.",
     examples="""
     symphony runs list --status failed
     symphony runs show 01jd
@@ -32,6 +35,8 @@ command = Group(
 )
 command.add_command(graph)
 command.add_command(explain)
+command.add_command(delete)
+command.add_command(prune)
 
 
 @command.command(
@@ -47,12 +52,18 @@ command.add_command(explain)
 @click.option(
     "--since", metavar="TIME", help="Only runs started since: 2026-01-31, or an age as 30m, 2h, 7d."
 )
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=100, show_default=True, help="At most so many; 0: all."
+)
 @pass_state
-def list_runs(state: State, status: str | None, workflow: str | None, since: str | None) -> None:
+def list_runs(state: State, status: str | None, workflow: str | None, since: str | None, limit: int) -> None:
     """List runs, newest first."""
-    given = {"status": status, "workflow": workflow, "since": parse_since(since) if since else None}
-    params = {name: value for name, value in given.items() if value is not None}
-    rows = client.ask(state.home, "runs.list", params)
+    since = parse_time("--since", since) if since else None
+    given = {"status": status, "workflow": workflow, "since": since}
+    rows = fetch(state.home, {name: value for name, value in given.items() if value is not None}, limit)
+    if limit and len(rows) > limit:
+        rows.pop()
+        note(f"the newest {limit} are shown; for more: --limit N, 0 for all")
     if state.json:
         print_json(rows)
         return
@@ -145,25 +156,18 @@ def cancel(state: State, run: str) -> None:
         note(f"run {answer['run']} is being cancelled")
 
 
-def parse_since(text: str, now: datetime | None = None) -> str:
-    """A date, a time or an age as ISO 8601 in UTC. Raises ``InvalidInput``.
-
-    Example
-    -------
-    >>> parse_since("2h", datetime(2026, 1, 1, 12, tzinfo=UTC))
-    '2026-01-01T10:00:00+00:00'
-    """
-    age = re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())
-    if age:
-        moment = (now or datetime.now(UTC)) - timedelta(**{UNITS[age[2]]: int(age[1])})
-        return moment.isoformat()
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidInput(
-            f"--since: {text!r} is no time", hint="2026-01-31, 2026-01-31T12:00, 30m, 2h, 7d"
-        ) from error
-    return (moment if moment.tzinfo else moment.astimezone()).astimezone(UTC).isoformat()
+def fetch(home: Home, params: dict[str, Any], limit: int) -> list[dict[str, Any]]:
+    """The newest runs, one more than ``limit`` where there are more; all of them if it is 0."""
+    wanted = limit + 1 if limit else sys.maxsize
+    rows: list[dict[str, Any]] = []
+    while len(rows) < wanted:
+        size = min(PAGE, wanted - len(rows))
+        before = {"before": rows[-1]["run"]} if rows else {}
+        page = client.ask(home, "runs.list", {**params, **before, "limit": size})
+        rows += page
+        if len(page) < size:
+            break
+    return rows
 
 
 def _minute(started: str | None) -> str:

@@ -291,9 +291,20 @@ class Engine:
             raise Conflict(f"run {run_id} has not ended")
         payload = bytes(info["payload"])
         if payload[:1] == b"@":
-            payload = b"=" + bytes(self._pit.artifact_store.get(payload[1:].decode("ascii")))
+            return self.report(payload[1:].decode("ascii"))
         result: dict[str, Any] = json.loads(payload[1:])
         return result
+
+    def report(self, artifact: str) -> dict[str, Any]:
+        """The report of a run's end that was too large for its record.
+
+        Raises
+        ------
+        PitNotFound
+            The artifact is gone.
+        """
+        report: dict[str, Any] = json.loads(bytes(self._pit.artifact_store.get(artifact)))
+        return report
 
     @property
     def stopping(self) -> bool:

@@ -19,6 +19,12 @@ class DagTracker(Protocol):
         """
     def live_runs(self) -> list[str]:
         """Ids of the runs that are not finished, oldest first."""
+    def finished_runs(self, limit: int = 1000) -> list[str]:
+        """Ids of runs that have finished and were not forgotten, oldest first, at most limit."""
+    def forget_runs(self, runs: list[str]) -> int:
+        """Let go of finished runs, which then are in the history alone; runs that are live or unknown are
+        left as they are. Returns how many there were.
+        """
     def run_info(self, run: str) -> Any:
         """What is known of a run: info, inputs, accepted (µs), status (running until it has finished),
         state, finished (µs or None), payload, steps (how many by state), questions (open ones: key ->

@@ -162,6 +162,9 @@ fn story() -> Vec<Call> {
         Box::new(|tracker| tracker.accept_run("other", b"{}", b"").map(drop).unwrap()),
         Box::new(|tracker| tracker.cancel("r").map(drop).unwrap()),
         Box::new(|tracker| tracker.finish_run("r", "cancelled", b"={}").map(drop).unwrap()),
+        Box::new(|tracker| tracker.accept_run("past", b"{}", b"").map(drop).unwrap()),
+        Box::new(|tracker| tracker.finish_run("past", "failed", b"={}").map(drop).unwrap()),
+        Box::new(|tracker| assert_eq!(tracker.forget_runs(vec!["past", "other", "nowhere"]), Ok(1))),
     ]
 }
 
@@ -186,7 +189,7 @@ fn after_every_record_replay_and_snapshot_are_the_live_state() {
     let mut kinds: Vec<u16> = host.records().iter().map(|record| record.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=12).collect::<Vec<_>>(), "every kind of record was there");
+    assert_eq!(kinds, (1..=13).collect::<Vec<_>>(), "every kind of record was there");
     let info = live.run_info("r").unwrap();
     assert_eq!((field(&info, "status"), field(&info, "state")), ("cancelled".into(), "cancelled".into()));
     assert_eq!(live.live_runs().unwrap(), ["other"]);
@@ -668,4 +671,40 @@ fn a_finished_run_keeps_its_counts_and_refuses_everything() {
         assert_eq!(start(tracker, "a").unwrap_err().kind, ErrorKind::Conflict);
         assert_eq!(tracker.ready("nobody", None).unwrap_err().kind, ErrorKind::NotFound);
     }
+}
+
+#[test]
+fn what_is_forgotten_is_gone_for_good_and_no_live_run_is() {
+    let host = TestHost::new(std::path::Path::new(""));
+    let live = DagTracker::create(host.host()).unwrap();
+    for run in ["c", "a", "b", "live"] {
+        host.advance(1.0);
+        live.accept_run(run, b"{}", b"").unwrap();
+        if run != "live" {
+            live.finish_run(run, "completed", b"={}").unwrap();
+        }
+    }
+    assert_eq!(live.finished_runs(1000).unwrap(), ["c", "a", "b"]);
+    assert_eq!(live.finished_runs(1).unwrap(), ["c"]);
+    let records = host.records().len();
+    assert_eq!(live.forget_runs(vec!["live", "nowhere"]), Ok(0));
+    assert_eq!(host.records().len(), records, "then nothing is recorded");
+    assert_eq!(live.forget_runs(vec!["c", "b", "c", "live"]), Ok(2));
+    assert_eq!(host.records().len(), records + 1);
+    for tracker in [&live, &replayed(&host)] {
+        assert_eq!(tracker.finished_runs(1000).unwrap(), ["a"]);
+        assert_eq!(tracker.live_runs().unwrap(), ["live"]);
+        assert!(tracker.run_info("c").is_err());
+    }
+    let many: Vec<String> = (0..34_000).map(|number| format!("{number:026}")).collect();
+    for run in &many {
+        live.accept_run(run, b"", b"").unwrap();
+        live.finish_run(run, "completed", b"").unwrap();
+    }
+    let before = saved(&live).len();
+    let records = host.records().len();
+    assert_eq!(live.forget_runs(many.iter().map(String::as_str).collect()), Ok(34_000));
+    assert_eq!(host.records().len(), records + 2, "a record has its limit");
+    assert!(saved(&live).len() < before / 500, "snapshots do not grow with the past");
+    assert_eq!(saved(&replayed(&host)), saved(&live));
 }

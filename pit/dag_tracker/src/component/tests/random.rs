@@ -110,8 +110,9 @@ impl Dice {
             22 => tracker.wait_for_input(run, self.one_of(&["p", "q"]), "?").map(drop),
             23 => tracker.provide_input(run, self.one_of(&["p", "q"]), b"=").map(drop),
             24 => tracker.fire_timer(run, "t", host.host().now() + SECOND / 2).map(drop),
-            _ => match self.roll(12) {
+            _ => match self.roll(14) {
                 0 => tracker.cancel(run).map(drop),
+                2 | 3 => tracker.forget_runs(vec![run, "other"]).map(drop),
                 1 => tracker.finish_run(run, self.one_of(&["completed", "failed"]), b"=").map(drop),
                 _ => tracker.command(run, "note").map(drop),
             },
