@@ -72,7 +72,7 @@ class DurableRuns:
     async def __call__(self, length: int) -> None:
         run = f"bench{next(_numbers):08}"
         others = asyncio.all_tasks()
-        await self._engine.start(run, "workload.chain", {"length": length}, {}, Path("/"), [])
+        await self._engine.start(run, "workload.chain", {"length": length}, {}, Path("/"), [PLUGIN])
         while started := asyncio.all_tasks() - others:
             await asyncio.wait(started)
         info = self._pit.dag_tracker.run_info(run)
@@ -82,7 +82,7 @@ class DurableRuns:
     async def alone(self, length: int) -> None:
         """One of several runs at once."""
         run = f"bench{next(_numbers):08}"
-        await self._engine.start(run, "workload.chain", {"length": length}, {}, Path("/"), [])
+        await self._engine.start(run, "workload.chain", {"length": length}, {}, Path("/"), [PLUGIN])
         while run in self._engine.live:
             await asyncio.sleep(0.001)
         assert self._pit.dag_tracker.run_info(run)["status"] == "completed"

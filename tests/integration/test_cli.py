@@ -256,7 +256,8 @@ def test_detached_runs_are_resumed_and_cancelled_by_id(real: Real) -> None:
     code, document = real.json(*real.naps(400, 0.1)[:-1], "--detach")
     assert (code, document["status"]) == (0, "running")
     wait_for(lambda: 1 in real.executed())
-    assert real.json("runs", "cancel", document["run"]) == (0, {"run": document["run"]})
+    answer = {"run": document["run"], "command": "cancel", "applied": True}
+    assert real.json("runs", "cancel", document["run"]) == (0, answer)
     code, ended = real.json("runs", "resume", document["run"])
     assert (code, ended["status"]) == (1, "cancelled")
     assert real.json("runs", "resume", "01zzzz")[0] == 3

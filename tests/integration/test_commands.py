@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import pytest
 
 from symphony import client
 from symphony.home import Home
+from tests.fixtures.command_line import command
 from tests.fixtures.counted_runs import gone, process_state, request, symphony, until
 
 if TYPE_CHECKING:
@@ -56,8 +55,7 @@ class Place:
 
     def refused(self, *words: str) -> tuple[int, str]:
         """Exit code and message of a command that is refused."""
-        command = [sys.executable, "-m", "symphony", "--home", str(self.home.path), "runs", *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = command("--home", str(self.home.path), "runs", *words)
         return done.returncode, done.stderr
 
     def interpreter(self) -> int:
@@ -107,8 +105,7 @@ def test_a_paused_run_stays_paused_through_a_death_and_goes_on_when_it_is_unpaus
 def test_a_run_asks_and_its_answer_outlives_the_interpreter(place: Place) -> None:
     place.go("one")
     words = ["run", "commanded.asks", f"folder={place.folder}", "--plugin", str(PLUGIN)]
-    command = [sys.executable, "-m", "symphony", *words, "--home", str(place.home.path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = command(*words, "--home", str(place.home.path))
     assert done.returncode == 10
     run = symphony(place.home, "runs", "list", "--status", "waiting")[0]["run"]
     assert f"Deploy?: symphony runs input {run} approve=VALUE" in done.stderr
@@ -126,10 +123,8 @@ def test_a_run_asks_and_its_answer_outlives_the_interpreter(place: Place) -> Non
     assert place.end(run)["result"] == ["one", True, "two"]
 
 
-@pytest.mark.parametrize("command", ["retry", "skip"])
-def test_a_step_that_must_not_be_repeated_waits_for_a_person_after_a_death(
-    place: Place, command: str
-) -> None:
+@pytest.mark.parametrize("verb", ["retry", "skip"])
+def test_a_step_that_must_not_be_repeated_waits_for_a_person_after_a_death(place: Place, verb: str) -> None:
     place.go("beside")
     run = place.start("release")
     place.begun("deploy")
@@ -140,13 +135,13 @@ def test_a_step_that_must_not_be_repeated_waits_for_a_person_after_a_death(
     place.is_waiting(run)
     code, message = place.refused("retry", run, "work#0")
     assert (code, "step work#0 is completed already" in message) == (6, True)
-    assert place.refused(command, run, "nothing#0")[0] == 3
+    assert place.refused(verb, run, "nothing#0")[0] == 3
     assert place.executed().count("deploy") == 1
     place.go("deploy")
-    symphony(place.home, "runs", command, run, "deploy#0")
+    symphony(place.home, "runs", verb, run, "deploy#0")
     result = place.end(run)
-    assert result["result"] == (["deploy", "beside"] if command == "retry" else [None, "beside"])
-    assert place.executed().count("deploy") == (2 if command == "retry" else 1)
+    assert result["result"] == (["deploy", "beside"] if verb == "retry" else [None, "beside"])
+    assert place.executed().count("deploy") == (2 if verb == "retry" else 1)
 
 
 def test_commands_that_were_acknowledged_are_obeyed_though_interpreter_and_host_die(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import stat
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fixtures.counted_runs import until
 from tests.fixtures.wire import DOCUMENT, METHODS, ROOT, TOY, Wire, check_answer, running
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.python, pytest.mark.integration, pytest.mark.subprocess]
 
+COMMANDED = TOY.with_name("commanded.py")
 NO_DEPENDENCY = "it depends on no step: the workflow came to it"
 
 
@@ -89,6 +93,37 @@ def runs(wire: Spoken, plugin: Path) -> None:
     assert wire.result("runs.prune", before="2000-01-01", dry_run=True)["deleted"] == []
     assert wire.error("runs.get", run="zzzz")["data"]["type"] == "NotFound"
     assert wire.error("workflows.run", workflow="toy.dubled")["data"]["exit"] == 3
+
+
+def commands(wire: Spoken, folder: Path) -> None:
+    def start(name: str) -> str:
+        order = {"workflow": f"commanded.{name}", "inputs": {"folder": str(folder)}, "cwd": "/"}
+        return str(wire.result("workflows.run", **order, plugins=[str(COMMANDED)])["run"])
+
+    def waits(run: str) -> None:
+        until(lambda: wire.result("runs.get", run=run)["status"] == "waiting", "the run to wait")
+
+    folder.mkdir()
+    for name in ("one", "beside"):
+        (folder / f"go-{name}").touch()
+    released = start("release")
+    executed = folder / "executed"
+    until(lambda: executed.exists() and "deploy" in executed.read_text().split(), "the step to begin")
+    os.kill(wire.result("conductor.status")["pid"], signal.SIGKILL)
+    waits(released)
+    (folder / "go-deploy").touch()
+    assert wire.result("runs.retry_step", run=released, step="deploy#0")["applied"] is True
+    assert wire.result("runs.wait", run=released)["result"] == ["deploy", "beside"]
+    asked = start("asks")
+    assert wire.result("runs.pause", run=asked)["command"] == "pause"
+    assert wire.result("runs.unpause", run=asked)["applied"] is True
+    waits(asked)
+    assert wire.result("runs.wait", run=asked, waiting=True)["questions"][0]["prompt"] == "Deploy?"
+    assert wire.result("runs.provide_input", run=asked, name="approve", value=True)["applied"] is True
+    until(lambda: len(wire.result("runs.get", run=asked)["graph"]) == 2, "the step behind the answer")
+    assert wire.result("runs.skip_step", run=asked, step="work#1")["applied"] is True
+    assert wire.result("runs.wait", run=asked)["result"] == ["one", True, None]
+    assert wire.error("runs.pause", run=asked)["data"]["exit"] == 6
 
 
 def pit(wire: Spoken) -> None:
@@ -168,6 +203,7 @@ def test_every_method_answers_as_the_schema_says(tmp_path: Path) -> None:
         pit(wire)
         models(wire)
         artifacts(wire)
+        commands(wire, tmp_path / "steps")
         plugins(wire)
         conductor(wire)
         wire.result("host.stop", drain=0)

@@ -245,7 +245,6 @@ os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)
 client.connect(sys.argv[1])
-client.sendall(b'{"jsonrpc": "2.0", "id": 1, "method": "host.status"}\\n')
 print(client.recv(4096).decode())
 """
     done = subprocess.run(

@@ -306,7 +306,7 @@ def as_told(now: Any, then: Any) -> bool:
     return bool(now == then)
 
 
-@pytest.mark.parametrize("name", ["revision_1", "revision_2"])
+@pytest.mark.parametrize("name", ["revision_1", "revision_2", "revision_3"])
 def test_logs_of_earlier_releases_mean_what_they_meant(
     name: str, tmp_path: Path, libraries: dict[str, Path]
 ) -> None:

@@ -278,8 +278,10 @@ class Engine:
         if self._stopping:
             raise HostUnavailable("the interpreter is stopping", hint="the next one obeys")
         if command == "cancel":
-            await self.cancel(run_id, position)
-            return
+            info = self._info(run_id)
+            if info is None or info["finished"] is None:
+                await self.cancel(run_id, position)
+            return  # one that has ended may have ended by this, given once before
         if position in self._live_info(run_id)["commands"]:
             return  # an interpreter before this one obeyed, and died before it could say so
         run = self._runs.get(run_id)
@@ -484,7 +486,7 @@ class Engine:
         if info is None:
             raise NotFound(f"no run {run_id!r}", hint="symphony runs list")
         if info["finished"] is not None:
-            raise Conflict(f"run {run_id} has ended: {info['status']}", hint=f"symphony runs get {run_id}")
+            raise Conflict(f"run {run_id} has ended: {info['status']}", hint=f"symphony runs show {run_id}")
         return info
 
     # Progress: the latest of a few milliseconds.

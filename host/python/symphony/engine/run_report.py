@@ -1,4 +1,4 @@
-"""The end of a run as JSON: what ``symphony run`` prints and ``symphony runs get`` shows."""
+"""The end of a run as JSON: what ``symphony run`` prints and ``symphony runs show`` shows."""
 
 from __future__ import annotations
 

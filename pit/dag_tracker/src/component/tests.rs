@@ -193,7 +193,7 @@ fn after_every_record_replay_and_snapshot_are_the_live_state() {
     let mut kinds: Vec<u16> = host.records().iter().map(|record| record.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds, (1..=13).collect::<Vec<_>>(), "every kind of record was there");
+    assert_eq!(kinds, (1..=14).collect::<Vec<_>>(), "every kind of record was there");
     let info = live.run_info("r").unwrap();
     assert_eq!((field(&info, "status"), field(&info, "state")), ("cancelled".into(), "cancelled".into()));
     assert_eq!(live.live_runs().unwrap(), ["other"]);
