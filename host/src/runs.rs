@@ -3,25 +3,26 @@
 //!
 //! Works while the interpreter is hung or dead, since it asks only log and history.
 
+mod deleting;
 mod documents;
 mod graph;
 mod keeping;
 mod naming;
+mod reading;
+mod showing;
 mod watchers;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-use symphony_dag_tracker::ID;
-use symphony_dag_tracker::records::{Event, Outcome, RunStatus};
+use symphony_dag_tracker::records::{Event, Outcome};
 use symphony_dag_tracker::table::{RunRow, RunTable};
-use symphony_pit_journal::{Covered, Reader, RecordView, Watch};
+use symphony_pit_journal::Watch;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
@@ -29,29 +30,18 @@ pub use documents::{End, Filter, MOST, Report, required_time};
 pub use watchers::{Interest, Sink, Watching};
 
 use crate::clock;
-use crate::failure::{FREE_SPACE, Failure, Result};
-use crate::history::{History, Kept, News as Written};
+use crate::failure::{Failure, Result};
+use crate::history::{History, News as Written};
 use crate::json::Json;
 use crate::subprocess::Observer;
 use crate::system;
-use documents::Listed;
-use keeping::Keeping;
+use reading::{Log, fold};
 use watchers::{News, Watchers};
 
 /// The log is looked at this often even if no one says that it grew.
 const BACKSTOP: Duration = Duration::from_millis(250);
 /// Records are taken in batches: this long after one was seen, the next is not asked for.
 const BATCH: Duration = Duration::from_millis(1);
-
-/// Runs of one deletion: new ones are written in between.
-const DELETED_AT_ONCE: usize = 1_000;
-
-/// What the log tells that the history does not, or not yet: runs that are live, and those that ended just now.
-struct Log {
-    reader: Reader,
-    table: RunTable,
-    keeping: Keeping,
-}
 
 /// The runs of one home.
 pub struct Runs {
@@ -316,110 +306,12 @@ impl Runs {
         }
     }
 
-    /// `runs list`: newest first. `driven`: whether an interpreter works on the unfinished ones.
-    pub async fn list(&self, filter: Filter, driven: bool) -> Result<Value> {
-        let wish = self.wish(filter, driven)?;
-        match self.history().filter(|_| wish.filter.takes_ended()) {
-            None => Ok(wish.answer(Vec::new())),
-            Some(history) => {
-                let read = tokio::task::spawn_blocking(move || wish.read(&history));
-                read.await.unwrap_or_else(|_| Err(Failure::unavailable("the host ends")))
-            }
-        }
-    }
-
-    /// As `list`, by a process that has nothing else to do.
-    pub fn list_now(&self, filter: Filter, driven: bool) -> Result<Value> {
-        let wish = self.wish(filter, driven)?;
-        match self.history().filter(|_| wish.filter.takes_ended()) {
-            None => Ok(wish.answer(Vec::new())),
-            Some(history) => wish.read(&history),
-        }
-    }
-
-    /// Memory comes first: what leaves it meanwhile is in the history by then.
-    fn wish(&self, mut filter: Filter, driven: bool) -> Result<Wish> {
-        if let Some(before) = &filter.before {
-            let run = self.resolve(before)?;
-            let live = self.with(|table| table.get(&run).map(|row| row.accepted))?;
-            let kept = || self.history().map_or(Ok(None), |history| history.accepted(&run));
-            let accepted = live.map_or_else(kept, |accepted| Ok(Some(accepted)))?;
-            filter.older = accepted.map(|accepted| (accepted, run));
-        }
-        let driven = |row: &RunRow| driven && !self.is_blocked(row);
-        let rows = self.with(|table| documents::list(table, &filter, driven))?;
-        Ok(Wish { filter, rows })
-    }
-
-    /// `runs show` of a run that exists.
-    pub fn get(&self, run: &str, driven: bool) -> Result<Value> {
-        let obstacle = |row: &RunRow| self.obstacle(&row.run).filter(|_| row.finished.is_none());
-        self.show(run, |row| documents::detail(row, driven, obstacle(row).as_ref()))
-    }
-
-    /// `runs graph` of a run that exists.
-    pub fn graph(&self, run: &str, driven: bool) -> Result<Value> {
-        self.show(run, |row| graph::graph(row, driven))
-    }
-
-    /// `runs explain` of a run that exists.
-    pub fn explain(&self, run: &str, driven: bool) -> Result<Value> {
-        self.show(run, |row| graph::explain(row, driven))
-    }
-
-    /// A run as a document, from where it is.
-    fn show(&self, run: &str, document: impl Fn(&RunRow) -> Value) -> Result<Value> {
-        match self.with(|table| table.get(run).map(&document))? {
-            Some(shown) => Ok(shown),
-            None => Ok(self.kept(run)?.as_ref().map_or(Value::Null, document)),
-        }
-    }
-
     /// How the run ended, or None while it lives.
     pub fn end(&self, run: &str) -> Result<Option<End>> {
         match self.with(|table| table.get(run).map(End::of))? {
             Some(end) => Ok(end),
             None => Ok(self.kept(run)?.as_ref().and_then(End::of)),
         }
-    }
-
-    /// Delete finished runs for good: all of them, or none where one is live.
-    pub async fn delete(&self, runs: Vec<String>) -> Result<()> {
-        if let Some(live) = runs.iter().find(|run| self.is_live(run)) {
-            return Err(Failure::conflict(format!("run {live} has not ended, and is not deleted"))
-                .hint(format!("symphony runs cancel {live}")));
-        }
-        self.written_without(|row| runs.contains(&row.run)).await?;
-        let history = self.history().ok_or_else(|| Failure::unavailable("there is no history here"))?;
-        for some in runs.chunks(DELETED_AT_ONCE) {
-            history.delete(some.to_vec()).await?;
-        }
-        Ok(())
-    }
-
-    /// Delete the runs that ended before a time (µs), in this state if one is given; `dry`: only tell which.
-    pub async fn prune(&self, time: i64, status: Option<&str>, dry: bool) -> Result<Vec<String>> {
-        self.written_without(|row| row.finished.is_some_and(|(_, end)| end < time)).await?;
-        let history = self.history().ok_or_else(|| Failure::unavailable("there is no history here"))?;
-        let runs = history.ended_before(time, status)?;
-        if !dry {
-            self.delete(runs.clone()).await?;
-        }
-        Ok(runs)
-    }
-
-    /// Wait until no such run is in memory, so that the history alone knows of it.
-    async fn written_without(&self, such: impl Fn(&RunRow) -> bool) -> Result<()> {
-        let mut written = self.written.subscribe();
-        while self.with(|table| table.iter().any(&such))? {
-            self.keep(true);
-            let _ = written.changed().await; // the sender is ours
-            if let Some(problem) = &*written.borrow_and_update() {
-                return Err(Failure::unavailable(format!("the history cannot be written: {problem}"))
-                    .hint(FREE_SPACE));
-            }
-        }
-        Ok(())
     }
 
     /// What a run that does nothing before a person answers has come to; None if it goes on by itself.
@@ -502,91 +394,6 @@ impl Observer for Runs {
 /// What to type once the obstacle is gone.
 pub fn resume_hint(run: &str) -> String {
     format!("symphony runs resume {run}")
-}
-
-/// What a list is made of, but for what the history adds.
-struct Wish {
-    filter: Filter,
-    rows: Vec<Listed>,
-}
-
-impl Wish {
-    fn limit(&self) -> usize {
-        self.filter.limit.unwrap_or(MOST).min(MOST)
-    }
-
-    fn read(self, history: &History) -> Result<Value> {
-        let both = self.rows.len(); // as many may be in memory and history
-        let kept = history.list(&self.filter, self.limit().saturating_add(both))?;
-        Ok(self.answer(kept))
-    }
-
-    fn answer(self, kept: Vec<Kept>) -> Value {
-        let limit = self.limit();
-        documents::merged(self.rows, kept, limit)
-    }
-}
-
-/// Fold one record into the table, then show the row, the event and its time. Records of others, of runs that `wanted` refuses, and
-/// those that cannot be read, are not ours.
-fn fold(
-    table: &mut RunTable,
-    record: &RecordView<'_>,
-    wanted: impl FnOnce(&str) -> bool,
-    mut seen: impl FnMut(&RunRow, &Event<'_>, i64),
-) {
-    if record.component == ID
-        && let Ok((run, event)) = Event::decode(record.kind, record.payload)
-        && wanted(run)
-    {
-        table.apply(run, &event, record.time);
-        if let Event::RunFinished { status: RunStatus::Failed, .. } = event {
-            let report = table.get(run).map(Report::of);
-            if let Some(step) = report.and_then(|report| report.error()["step"].as_str().map(str::to_owned)) {
-                table.blame(run, &step);
-            }
-        }
-        if let Some(row) = table.get(run) {
-            seen(row, &event, record.time);
-        }
-    }
-}
-
-impl Log {
-    /// Read the log of the Pit at `pit` from its start. Of what the history has, only its live runs are taken in again: all
-    /// else is finished, or deleted. Gives also what is wrong, or nothing.
-    fn read(pit: &Path, history: Option<&History>) -> (Self, String) {
-        let known =
-            history.map_or(Ok((None, Vec::new())), |history| Ok((history.covered()?, history.live()?)));
-        let (covered, live) = known.unwrap_or_else(|_: Failure| (None, Vec::new())); // damaged: its thread deals with it
-        // A log without this record is another one, or was cut short by damage: then it is all new.
-        let covered = covered.filter(|covered: &Covered| covered.is_in(pit).unwrap_or(false));
-        let covers =
-            |record: &RecordView<'_>| covered.is_some_and(|covered| record.position <= covered.position);
-        let again: HashSet<&str> = live.iter().map(String::as_str).collect();
-        let mut table = RunTable::default();
-        let mut keeping = Keeping::from(covered);
-        let mut reader = Reader::new(pit);
-        let read = reader.poll(|record| {
-            let known = covers(&record);
-            fold(
-                &mut table,
-                &record,
-                |run| !known || again.contains(run),
-                |row, event, _| {
-                    if known {
-                        keeping.recall(row, event, record.position);
-                    } else {
-                        keeping.note(row, event, record.position);
-                    }
-                },
-            );
-            keeping.read(&record);
-        });
-        let gone = live.iter().filter(|run| table.get(run).is_none()).cloned().collect();
-        keeping.forget(gone);
-        (Self { reader, table, keeping }, read.err().map(|error| error.to_string()).unwrap_or_default())
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ mod run_log;
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use symphony_dag_tracker::records::RunStatus;
 use tempfile::TempDir;
 
 use super::*;
