@@ -56,7 +56,7 @@ test-rust: $(VENV)/developing
 	cargo test --workspace --exclude symphony-bench --exclude symphony-ffi-bench --quiet
 
 test-python: $(VENV)/developing
-	$(BIN)/python -m pytest -q -n $$(($$(nproc) + 1)) # many tests wait for processes
+	$(BIN)/python -m pytest -q -n auto
 
 test-all: tools ## Run the Python tests with every CPython from 3.11 to 3.13 that is installed
 	@for version in $(VERSIONS); do \

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from symphony import client, running
@@ -156,13 +157,14 @@ class Host:
             The managed interpreter died on it again and again.
         """
         order = self._order(workflow, inputs)
-        with self._connect() as connection:
-            run = running.submit(connection, order)
+        # In a thread, so that Ctrl-C meets a run that is known, however early it comes.
+        with self._connect() as connection, ThreadPoolExecutor(1) as thread:
+            submitting = thread.submit(running.submit, connection, order)
             try:
-                return result_of(running.wait(self._connect, connection, run))
+                return result_of(running.wait(self._connect, connection, submitting.result()))
             except KeyboardInterrupt:
                 with contextlib.suppress(TimeoutError, SymphonyError):  # what is raised is the interrupt
-                    running.cancel(self._connect, run, CANCEL_LIMIT)
+                    running.cancel(self._connect, submitting.result(CANCEL_LIMIT), CANCEL_LIMIT)
                 raise
 
     async def arun(self, workflow: str, /, **inputs: Any) -> RunResult:
@@ -175,15 +177,20 @@ class Host:
         """
         order = await asyncio.to_thread(self._order, workflow, inputs)
         with await asyncio.to_thread(self._connect) as connection:
-            run = await asyncio.to_thread(running.submit, connection, order)
-            wait = functools.partial(running.wait, self._connect, connection, run)
-            waiting = asyncio.ensure_future(asyncio.to_thread(wait))
+            submitting = asyncio.ensure_future(asyncio.to_thread(running.submit, connection, order))
+            waiting: asyncio.Future[Any] | None = None
             try:
+                wait = functools.partial(
+                    running.wait, self._connect, connection, await asyncio.shield(submitting)
+                )
+                waiting = asyncio.ensure_future(asyncio.to_thread(wait))
                 return result_of(await asyncio.shield(waiting))
             except asyncio.CancelledError:
                 with contextlib.suppress(TimeoutError, SymphonyError):
+                    run = await submitting
                     await asyncio.to_thread(running.cancel, self._connect, run, CANCEL_LIMIT)
-                await asyncio.wait([waiting], timeout=1.0)
+                if waiting is not None:
+                    await asyncio.wait([waiting], timeout=1.0)
                 raise
 
     def _order(self, workflow: str, inputs: dict[str, Any]) -> Order:
