@@ -206,8 +206,8 @@ def test_it_is_known_by_its_source() -> None:
     assert _host.decode(_host.encode([secret])) == [secret]
     assert {secret, Secret("env:API_KEY")} == {secret}
     assert secret != Secret("env:OTHER")
-    read: Any = coerce("file:a/key", Secret, "key", Mode(json=True, cwd=Path("/work")))
-    assert read == Secret("file:/work/a/key")
+    read: Any = coerce("file:a/key", Secret, "key", Mode(json=True, cwd=Path("/folder")))
+    assert read == Secret("file:/folder/a/key")
     with pytest.raises(ConversionError) as raised:
         coerce(12345678, Secret, "key", Mode(json=True))
     assert "12345678" not in str(raised.value)
