@@ -72,6 +72,9 @@ impl Keeping {
 
     /// The event, at this position, changed the run to what `row` shows.
     pub fn note(&mut self, row: &RunRow, event: &Event<'_>, position: u64) {
+        if let Event::Commanded { event, .. } = event {
+            return self.note(row, event, position);
+        }
         self.recall(row, event, position);
         let empty = || Changed::Some(BTreeSet::new());
         let steps = match event {

@@ -332,3 +332,20 @@ async fn no_step_of_a_failed_run_goes_on() {
     host.keep().await;
     assert_eq!((host.in_memory(), graph(&host)), (vec![], expected));
 }
+
+#[tokio::test]
+async fn what_a_command_did_to_a_live_run_is_in_the_history() {
+    let home = tempfile::tempdir().unwrap();
+    let log = RunLog::open(home.path());
+    start(&log, "a1", 1);
+    let mut host = Host::start(&home).await;
+    host.keep().await;
+    let database = rusqlite::Connection::open(home.path().join("history.db")).unwrap();
+    let state = || database.query_row("SELECT state FROM steps", [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(state(), "running");
+    let (outcome, payload) = (Outcome::Skipped, b"=".as_slice());
+    let skip = Event::StepFinished { key: "k", name: "n", fingerprint: b"", outcome, payload };
+    log.write("a1", 3 * SECOND, &Event::Commanded { position: 1, event: Box::new(skip) });
+    host.keep().await;
+    assert_eq!(state(), "skipped");
+}
