@@ -6,7 +6,7 @@ the hook, never more. Nothing here imports a plugin or the native module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pluggy
 
@@ -102,3 +102,6 @@ def conductor() -> Policy | None:
     ... def conductor():
     ...     return CriticalPathFirst()
     """
+
+
+HOOKS: Final = tuple(sorted(name for name, value in globals().items() if hasattr(value, "symphony_spec")))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from symphony.cli.command import SUMMARIES, Group
+from symphony.cli.command import Group
 from symphony.cli.failure import ended, show_failure, show_usage
 from symphony.cli.state import State
 from symphony.errors import SymphonyError
@@ -15,10 +15,22 @@ from symphony.errors import SymphonyError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+COMMANDS = {
+    "artifacts": ("artifacts", "Look at what runs produced, and tidy up."),
+    "doctor": ("doctor", "Look at the log and say what needs attention."),
+    "host": ("host", "Start, stop and look at the host."),
+    "models": ("models", "Look at models, load and unload them."),
+    "pit": ("pit", "Look at the Pit's components and call them."),
+    "plugins": ("plugins", "Install, remove and look at plugins."),
+    "run": ("run_command", "Run a workflow and wait for its result."),
+    "runs": ("runs", "Look at runs, resume, command and delete them."),
+    "workflows": ("workflows", "List the workflows that plugins add."),
+}
+
 ROOT = Group(
     "symphony",
     help="Symphony: a plugin host for AI workflows.",
-    lazy={name: name for name in SUMMARIES} | {"run": "run_command"},
+    lazy=COMMANDS,
     context_settings={"max_content_width": 80},
     params=[click.Option(["--version"], is_flag=True, help="Print the version.")],
     invoke_without_command=True,

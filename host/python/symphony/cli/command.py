@@ -82,12 +82,16 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group with the common options. Its commands are imported when they are used, not to list them."""
+    """A group with the common options. Its commands are imported when they are used, not to list them.
+
+    ``lazy`` has, for each command, its ``module[:attribute]`` below ``symphony.cli`` and the line that a
+    list shows of it.
+    """
 
     command_class = Command
 
     def __init__(
-        self, *args: Any, lazy: dict[str, str] | None = None, examples: str = "", **kwargs: Any
+        self, *args: Any, lazy: dict[str, tuple[str, str]] | None = None, examples: str = "", **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self.params.extend(common_options())
@@ -99,8 +103,9 @@ class Group(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._lazy:
-            command: click.Command = import_module(f"symphony.cli.{self._lazy[cmd_name]}").command
-            return command
+            module, _, attribute = self._lazy[cmd_name][0].partition(":")
+            found: click.Command = getattr(import_module(f"symphony.cli.{module}"), attribute or "command")
+            return found
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(
@@ -119,20 +124,13 @@ class Group(click.Group):
             super().format_commands(ctx, formatter)
             return
         with formatter.section("Commands"):
-            formatter.write_dl([(name, SUMMARIES[name]) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, self._summary(ctx, name)) for name in self.list_commands(ctx)])
 
-
-SUMMARIES = {
-    "artifacts": "Look at what runs produced, and tidy up.",
-    "doctor": "Look at the log and say what needs attention.",
-    "host": "Start, stop and look at the host.",
-    "models": "Look at models, load and unload them.",
-    "pit": "Look at the Pit's components and call them.",
-    "plugins": "Install, remove and look at plugins.",
-    "run": "Run a workflow and wait for its result.",
-    "runs": "Look at runs, resume, command and delete them.",
-    "workflows": "List the workflows that plugins add.",
-}
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        if name in self._lazy:
+            return self._lazy[name][1]
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(limit=60) if command else ""
 
 
 def _examples(text: str) -> str | None:

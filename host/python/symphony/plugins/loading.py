@@ -19,6 +19,7 @@ import pluggy
 
 from symphony import hookspecs
 from symphony.errors import Incompatible, InvalidInput
+from symphony.hookspecs import HOOKS
 from symphony.plugins.discovery import Candidate, roots
 from symphony.plugins.names import did_you_mean
 from symphony.plugins.problem import Problem
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType, TracebackType
 
-HOOKS: Final = ("conductor", "register_components", "register_models", "register_workflows")
+REGISTER: Final = "register_"
 
 
 @dataclass
 class Contributions:
-    """What one plugin's hooks registered."""
+    """What one plugin's hooks registered; a hook ``register_X`` is called with the registry ``X``."""
 
     hooks: list[str]
     workflows: WorkflowRegistry = field(default_factory=WorkflowRegistry)
@@ -79,9 +80,9 @@ def collect(name: str, modules: Sequence[ModuleType], *, conductor: bool) -> Con
     _refuse_unknown_hooks(manager, modules)
     implemented = [hook for hook in HOOKS if getattr(manager.hook, hook).get_hookimpls()]
     found = Contributions(implemented)
-    manager.hook.register_workflows(registry=found.workflows)
-    manager.hook.register_models(registry=found.models)
-    manager.hook.register_components(registry=found.components)
+    for hook in HOOKS:
+        if hook.startswith(REGISTER):
+            getattr(manager.hook, hook)(registry=getattr(found, hook.removeprefix(REGISTER)))
     if conductor:
         found.conductor = manager.hook.conductor()
         if found.conductor is not None and not callable(getattr(found.conductor, "order", None)):

@@ -1,0 +1,21 @@
+"""``symphony plugins``: install, remove and look at plugins. Imports none, so broken ones do no harm."""
+
+from symphony.cli.command import Group
+
+command = Group(
+    "plugins",
+    help="Install, remove and look at plugins.",
+    lazy={
+        "disable": ("plugins.enable:disable", "Keep a plugin installed, but neither load nor probe it."),
+        "enable": ("plugins.enable:enable", "Use a plugin again that was disabled."),
+        "info": ("plugins.info", "Show one plugin: what it adds, or what is wrong and where."),
+        "install": ("plugins.install", "Install plugins, after a look at what they are."),
+        "list": ("plugins.list", "List plugins, their status and what they add."),
+        "uninstall": ("plugins.uninstall", "Remove plugins from this environment."),
+    },
+    examples="""
+    symphony plugins list
+    symphony plugins install symphony-conductor
+    symphony plugins disable symphony-ocr
+    """,
+)

@@ -1,0 +1,40 @@
+"""``symphony plugins info``: one plugin, what it adds or what is wrong with it."""
+
+from __future__ import annotations
+
+import click
+
+from symphony.cli.command import Command, State, pass_state
+from symphony.cli.output import note, print_json
+from symphony.plugins import catalog, lookup
+
+
+@click.command("info", cls=Command, examples="symphony plugins info symphony-conductor")
+@click.argument("name")
+@pass_state
+def command(state: State, name: str) -> None:
+    """Show one plugin: what it adds, or what is wrong and where. Probes it again if it failed."""
+    known = lookup.plugin(name, catalog.survey(state.home, note=note))
+    if known.status == "broken":
+        known = lookup.plugin(known.name, catalog.survey(state.home, retry=[known.name], note=note))
+    if state.json:
+        print_json(known.json())
+        return
+    click.echo(f"{known.name} {known.version}".rstrip())
+    click.echo(f"  status     {known.status}")
+    if known.requirement:
+        click.echo(f"  installed  {known.requirement}")
+    if known.problem:
+        for word, text in (
+            ("problem", known.problem.message),
+            ("at", known.problem.at),
+            ("hint", known.problem.hint),
+        ):
+            if text:
+                click.echo(f"  {word:<9}  {text}")
+    if known.result and known.result.ok:
+        click.echo(f"  import     {known.result.ms:.0f} ms, {known.result.modules} modules")
+    for item in known.contributions:
+        click.echo(
+            f"  {item['kind']:<9}  {item['name']}" + (f"  {item['summary']}" if item.get("summary") else "")
+        )

@@ -1,0 +1,61 @@
+"""``symphony plugins list``: every plugin, its status and what it adds."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from symphony.cli.command import Command, State, pass_state
+from symphony.cli.output import counted, note, print_json, table
+from symphony.plugins import catalog
+
+if TYPE_CHECKING:
+    from symphony.plugins.catalog import PluginState
+
+ABI = [1, 0]
+
+
+@click.command(
+    "list",
+    cls=Command,
+    examples="""
+    symphony plugins list
+    symphony plugins list --json
+    """,
+)
+@pass_state
+def command(state: State) -> None:
+    """List plugins, their status and what they add."""
+    plugins = sorted(catalog.survey(state.home, note=note), key=lambda plugin: plugin.name)
+    if state.json:
+        print_json({"schema": 1, "host": host_facts(), "plugins": [plugin.json() for plugin in plugins]})
+        return
+    table(
+        ["NAME", "VERSION", "STATUS", "ADDS"],
+        [[plugin.name, plugin.version, plugin.status, plugin.adds()] for plugin in plugins],
+        status=2,
+    )
+    note(summary(plugins))
+
+
+def summary(plugins: list[PluginState]) -> str:
+    """The line below the table."""
+    if not plugins:
+        return "no plugins; get the Conductor: symphony plugins install symphony-conductor"
+    sick = [plugin.name for plugin in plugins if plugin.needs_attention]
+    total = counted(len(plugins), "plugin")
+    if not sick:
+        return total
+    return (
+        f"{total}, {len(sick)} need{'s' if len(sick) == 1 else ''} attention: symphony plugins info {sick[0]}"
+    )
+
+
+def host_facts() -> dict[str, Any]:
+    """What plugins are judged against."""
+    from symphony import __version__
+    from symphony.api import SYMPHONY_API
+
+    return {"version": __version__, "api": SYMPHONY_API, "python": platform.python_version(), "abi": ABI}
