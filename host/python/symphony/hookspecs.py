@@ -6,19 +6,45 @@ the hook, never more. Nothing here imports a plugin or the native module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from symphony.plugins.registry import ComponentRegistry, ModelRegistry, WorkflowRegistry
     from symphony.scheduling import Policy
 
-hookspec = pluggy.HookspecMarker("symphony")
+_marker = pluggy.HookspecMarker("symphony")
 hookimpl = pluggy.HookimplMarker("symphony")
 
+Spec = TypeVar("Spec", bound="Callable[..., Any]")
 
-@hookspec
+
+class HookTerms(NamedTuple):
+    """Since which plugin API a hook is there, and what to use in its place where it is deprecated."""
+
+    since: int
+    deprecated: str
+
+
+TERMS: Final[dict[str, HookTerms]] = {}
+"""The terms of each hook by its name, in the order of this file."""
+
+
+def hookspec(*, since: int, deprecated: str = "", firstresult: bool = False) -> Callable[[Spec], Spec]:
+    """Mark a function of this file as the specification of a hook."""
+
+    def mark(spec: Spec) -> Spec:
+        TERMS[spec.__name__] = HookTerms(since, deprecated)
+        warning = DeprecationWarning(f"{spec.__name__}: {deprecated}") if deprecated else None
+        return _marker(spec, firstresult=firstresult, warn_on_impl=warning)
+
+    return mark
+
+
+@hookspec(since=1)
 def register_workflows(registry: WorkflowRegistry) -> None:
     """Add workflows.
 
@@ -39,7 +65,7 @@ def register_workflows(registry: WorkflowRegistry) -> None:
     """
 
 
-@hookspec
+@hookspec(since=1)
 def register_models(registry: ModelRegistry) -> None:
     """Add model providers that the Pool Manager loads, unloads and leases to steps.
 
@@ -64,7 +90,7 @@ def register_models(registry: ModelRegistry) -> None:
     """
 
 
-@hookspec
+@hookspec(since=1)
 def register_components(registry: ComponentRegistry) -> None:
     """Add native Pit component libraries.
 
@@ -85,7 +111,7 @@ def register_components(registry: ComponentRegistry) -> None:
     """
 
 
-@hookspec(firstresult=True)
+@hookspec(since=1, firstresult=True)
 def conductor() -> Policy | None:
     """Give the scheduling policy; the first plugin that returns one wins, in the order of ``plugins.toml``.
 
@@ -104,4 +130,4 @@ def conductor() -> Policy | None:
     """
 
 
-HOOKS: Final = tuple(sorted(name for name, value in globals().items() if hasattr(value, "symphony_spec")))
+HOOKS: Final = tuple(sorted(TERMS))
