@@ -13,6 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from symphony.plugins.configuration import PluginConfig
     from symphony.plugins.registry import ComponentRegistry, ModelRegistry, WorkflowRegistry
     from symphony.scheduling import Policy
 
@@ -42,6 +43,41 @@ def hookspec(*, since: int, deprecated: str = "", firstresult: bool = False) -> 
         return _marker(spec, firstresult=firstresult, warn_on_impl=warning)
 
     return mark
+
+
+@hookspec(since=1)
+def configure(config: PluginConfig) -> None:
+    """Read and check the plugin's settings.
+
+    Called once, before any other hook, in each process that is to use the plugin: the managed interpreter
+    and the processes of steps. Not in the probe, which knows no settings: names that a plugin registers
+    cannot depend on them. A setting of a plugin without this hook is an error.
+
+    Parameters
+    ----------
+    config:
+        The table ``[plugins.NAME]`` of the home's ``config.toml``, with ``--set plugins.NAME.KEY=VALUE`` in
+        front: a mapping, whose ``config.read(kind)`` checks it against the fields of a dataclass. NAME is the
+        plugin's, also without a leading ``symphony-``. Of relative paths it takes the home as folder; a field
+        that is a ``symphony.Secret`` is written as its source.
+
+    Raises
+    ------
+    InvalidInput
+        From ``config.read``, or raised by the plugin: a setting is unknown, missing or wrong. The plugin is
+        not loaded then, and who asks for its workflows gets this error.
+
+    Example
+    -------
+    >>> @dataclass
+    ... class Settings:
+    ...     url: str
+    ...     timeout: float = 5.0
+    >>> @hookimpl
+    ... def configure(config):
+    ...     global settings
+    ...     settings = config.read(Settings)
+    """
 
 
 @hookspec(since=1)

@@ -144,15 +144,18 @@ class Interpreter:
             )
         if prefix != sys.prefix:
             raise Incompatible(f"the host belongs to {prefix}, this interpreter to {sys.prefix}")
-        chosen = load_settings(Path(home), settings or [])
+        words = settings or []
+        chosen = load_settings(Path(home), words)
         watched = self._watched
         if watched is None:  # the process is somebody else's
-            plugins = PluginHost(Path(home), enabled=not no_plugins)
+            plugins = PluginHost(Path(home), enabled=not no_plugins, settings=words)
         else:
             if chosen.core_dumps:
                 allow_core_dumps()
             self._limited = impose(chosen.limits)
-            plugins = PluginHost(Path(home), enabled=not no_plugins, importing=watched.importing)
+            plugins = PluginHost(
+                Path(home), enabled=not no_plugins, importing=watched.importing, settings=words
+            )
         plugins.load_all()
         libraries = [str(path) for path in plugins.components]
         ears = None if notify is None else (notify[0], notify[1])

@@ -73,7 +73,7 @@ def probe(target: str, report: Report) -> dict[str, Any]:
             "ms": round((time.perf_counter() - started) * 1000, 1),
         }
         report({"stage": "asked for its contributions"})
-        found = collect(candidate.name, modules, conductor=False)
+        found = collect(candidate.name, modules)
         contributions = contributions_json(candidate, found)
     except BaseException as error:
         return {

@@ -1,6 +1,7 @@
 """The table ``[host]`` of a home's ``config.toml``, and what is said instead on the command line or in code.
 
-Reads and checks; what a setting means belongs to the module that uses it.
+Reads and checks; what a setting means belongs to the module that uses it. Settings of plugins pass through
+here unread, see ``plugins.configuration``.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ _SETTINGS: Final = [
     for known in fields(HostSettings)
     for name in ([f"limits.{limit}" for limit in _LIMITS] if known.name == "limits" else [known.name])
 ]
+_PLUGINS: Final = "plugins."
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 
 
@@ -115,13 +117,16 @@ def load_settings(home: Path, instead: Iterable[str] = ()) -> HostSettings:
     given = _flat(table, f"{path}: host")
     for name, value in given.items():
         given[name] = _checked(name, value, f"{path}: host.{name}")
-    given |= parse_settings(instead)
+    words = parse_settings(instead)
+    given |= {name: value for name, value in words.items() if not name.startswith(_PLUGINS)}
     limits = {name.partition(".")[2]: given.pop(name) for name in list(given) if name.startswith("limits.")}
     return HostSettings(**given, limits=Limits(**limits))
 
 
 def parse_settings(words: Iterable[str]) -> dict[str, Any]:
     """Settings of KEY=VALUE words, checked: ``limits.memory=2GiB``, ``hang_after=10``.
+
+    Those of plugins, ``plugins.geo.url=VALUE``, are checked when the plugin is loaded.
 
     Raises
     ------
@@ -133,6 +138,11 @@ def parse_settings(words: Iterable[str]) -> dict[str, Any]:
         name, equals, text = word.partition("=")
         if not equals:
             raise InvalidInput(f"{word!r} is not KEY=VALUE", hint="--set hang_after=10")
+        if name.startswith(_PLUGINS):
+            if len(parts := name.split(".")) < 3 or not all(parts):
+                raise InvalidInput(f"setting {name}: expected plugins.NAME.KEY")
+            given[name] = text
+            continue
         try:
             value = json.loads(text)
         except ValueError:
@@ -142,10 +152,16 @@ def parse_settings(words: Iterable[str]) -> dict[str, Any]:
 
 
 def setting_words(settings: Mapping[str, Any]) -> list[str]:
-    """The words of ``parse_settings`` for settings given in code, checked; ``limits`` may be a dictionary."""
+    """The words of ``parse_settings`` for settings given in code, checked; tables are dictionaries."""
+    from symphony.values import json_value
+
+    host, plugins = dict(settings), settings.get("plugins", {})
+    host.pop("plugins", None)
+    given = _flat(host, "settings")
+    for plugin, table in plugins.items():
+        given |= {f"{_PLUGINS}{plugin}.{key}": json_value(value, key) for key, value in table.items()}
     words = [
-        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in _flat(settings, "settings").items()
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()
     ]
     parse_settings(words)
     return words

@@ -160,7 +160,10 @@ class Engine:
             raise HostUnavailable("the interpreter is stopping", hint="try again")
         for file in files:
             await asyncio.to_thread(self._plugins.load_file, file)
-        if files:
+        misconfigured = any(problem.code == "setting" for problem in self._plugins.problems.values())
+        if misconfigured:  # the settings may have been mended meanwhile
+            await asyncio.to_thread(self._plugins.reload)
+        if files or misconfigured:
             self.take_over_plugins()
         registered = self._plugins.find_workflow(workflow)
         if registered.file is not None and registered.file not in files:

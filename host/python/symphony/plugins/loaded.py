@@ -12,16 +12,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from symphony.errors import Conflict, PluginBroken
+from symphony.errors import Conflict
 from symphony.home import Home
 from symphony.plugins import catalog
+from symphony.plugins.configuration import Configuration
 from symphony.plugins.loading import Contributions, collect, import_modules, own_roots, problem_of
-from symphony.plugins.lookup import error_of, unknown_workflow, where
+from symphony.plugins.lookup import error_for, error_of, unknown_workflow
 from symphony.plugins.names import prefix
 from symphony.plugins.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -74,6 +75,8 @@ class PluginHost:
         False loads no installed plugin; files named by ``load_file`` are loaded all the same.
     importing:
         Makes the context for each import of a plugin, of which it gets the name.
+    settings:
+        KEY=VALUE words that come before the plugins' tables in ``config.toml``.
 
     Example
     -------
@@ -89,10 +92,12 @@ class PluginHost:
         *,
         enabled: bool = True,
         importing: Callable[[str], AbstractContextManager[None]] = lambda plugin: nullcontext(),
+        settings: Sequence[str] = (),
     ) -> None:
         self._home = Home(home)
         self._enabled = enabled
         self._importing = importing
+        self._settings = settings
         self._lock = threading.RLock()
         self._plugins: dict[str, _Loaded] = {}
         self._files: dict[str, _Loaded] = {}
@@ -103,7 +108,11 @@ class PluginHost:
         self.conductor: Policy | None = None
 
     def load_all(self) -> None:
-        """Load every active plugin of the catalog. Raises ``InvalidInput`` for a wrong ``plugins.toml``."""
+        """Load every active plugin of the catalog.
+
+        Raises ``InvalidInput`` for a ``plugins.toml`` or a table ``plugins`` in ``config.toml`` that is none.
+        """
+        Configuration(self._home.path, self._settings)
         self.reload()
 
     def reload(self) -> None:
@@ -139,9 +148,10 @@ class PluginHost:
 
     def _load(self, candidate: Candidate, sha256: str | None = None) -> _Loaded | None:
         try:
+            config = Configuration(self._home.path, self._settings).of(candidate.name)
             with self._importing(candidate.name):
                 modules = import_modules(candidate)
-                return _Loaded(candidate, collect(candidate.name, modules, conductor=True), sha256)
+                return _Loaded(candidate, collect(candidate.name, modules, config=config), sha256)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -176,9 +186,7 @@ class PluginHost:
             loaded = self._load(state.candidate, sha256)
             if loaded is None:
                 problem = self.problems.pop(name)
-                raise PluginBroken(
-                    f"plugin file {file}: {problem.message}{where(problem)}", hint=problem.hint
-                )
+                raise error_for(f"plugin file {file}", problem)
             self._refuse_taken(name, loaded)
             self._files[name] = loaded
             self._publish()

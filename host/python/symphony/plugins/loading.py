@@ -29,7 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType, TracebackType
 
+    from symphony.plugins.configuration import PluginConfig
+
 REGISTER: Final = "register_"
+
+
+class WrongSetting(InvalidInput):
+    """What ``configure`` said about the plugin's settings: nothing is wrong with the plugin itself."""
 
 
 @dataclass
@@ -71,8 +77,8 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def collect(name: str, modules: Sequence[ModuleType], *, conductor: bool) -> Contributions:
-    """Check a plugin's hooks and call them; ``conductor`` says whether to ask for the policy, too."""
+def collect(name: str, modules: Sequence[ModuleType], *, config: PluginConfig | None = None) -> Contributions:
+    """Check a plugin's hooks and call them. Without ``config``, as the probe does: those named register_*."""
     manager = pluggy.PluginManager("symphony")
     manager.add_hookspecs(hookspecs)
     for module in modules:
@@ -80,16 +86,28 @@ def collect(name: str, modules: Sequence[ModuleType], *, conductor: bool) -> Con
     _refuse_unknown_hooks(manager, modules)
     implemented = [hook for hook in HOOKS if getattr(manager.hook, hook).get_hookimpls()]
     found = Contributions(implemented)
+    if config is not None:
+        _configure(manager, config)
     for hook in HOOKS:
         if hook.startswith(REGISTER):
             getattr(manager.hook, hook)(registry=getattr(found, hook.removeprefix(REGISTER)))
-    if conductor:
+    if config is not None:
         found.conductor = manager.hook.conductor()
         if found.conductor is not None and not callable(getattr(found.conductor, "order", None)):
             raise InvalidInput(
                 f"conductor() returned a {type(found.conductor).__name__} without order(ready, free)"
             )
     return found
+
+
+def _configure(manager: pluggy.PluginManager, config: PluginConfig) -> None:
+    if config and not manager.hook.configure.get_hookimpls():
+        place = config.place(next(iter(config)))
+        raise WrongSetting(f"{place}: plugin {config.plugin} has no settings")
+    try:
+        manager.hook.configure(config=config)
+    except InvalidInput as error:
+        raise WrongSetting(str(error), hint=error.hint) from error
 
 
 def _refuse_unknown_hooks(manager: pluggy.PluginManager, modules: Sequence[ModuleType]) -> None:
@@ -128,6 +146,8 @@ def problem_of(error: BaseException, own: Sequence[Path]) -> Problem:
             at,
             "move the call behind: if __name__ == '__main__'",
         )
+    if isinstance(error, WrongSetting):
+        return Problem("setting", str(error), None, error.hint)
     if isinstance(error, Incompatible):
         return Problem("abi", str(error), at, error.hint)
     if isinstance(error, SyntaxError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from symphony.errors import (
     Conflict,
     Incompatible,
+    InvalidInput,
     NotFound,
     PluginBroken,
     Quarantined,
@@ -94,7 +95,7 @@ def error_for(what: str, problem: Problem, hint: str = "") -> SymphonyError:
         "missing": NotFound,
         "quarantined": Quarantined,
     }
-    kind = kinds.get(problem.status, PluginBroken)
+    kind = InvalidInput if problem.code == "setting" else kinds.get(problem.status, PluginBroken)
     return kind(f"{what}: {problem.message}{where(problem)}", hint=problem.hint or hint)
 
 

@@ -97,7 +97,8 @@ def _restored(hint: Any, family: Family, fields: Mapping[str, Field], record: Re
     return family.restore(hint, converted)
 
 
-def _typed_dict(hint: Any) -> Converter:
+def typed_dict_fields(hint: Any) -> tuple[dict[str, Any], set[str]]:
+    """The hints of a TypedDict's keys, and which are required."""
     # ``__required_keys__`` knows nothing of marks in annotations that are still text.
     hints = field_hints(hint)
     known = {*hint.__required_keys__, *hint.__optional_keys__}
@@ -107,11 +108,16 @@ def _typed_dict(hint: Any) -> Converter:
         if typing.get_origin(hints.get(name)) is not typing.NotRequired
         and (name in hint.__required_keys__ or typing.get_origin(hints.get(name)) is typing.Required)
     }
+    return {name: hints.get(name, Any) for name in known}, required
+
+
+def _typed_dict(hint: Any) -> Converter:
+    hints, required = typed_dict_fields(hint)
 
     def convert(value: Any, mode: Mode) -> Any:
         if not isinstance(value, dict):
             raise expected(hint, value)
-        _check_names(value, known, required)
+        _check_names(value, set(hints), required)
         return _convert_fields(hint, value, mode)
 
     return convert
