@@ -22,6 +22,12 @@ pub(crate) fn raise(py: Python<'_>, class: &str, message: &str) -> PyErr {
     }
 }
 
+/// Whether an exception is of a class of `symphony.errors`.
+pub(crate) fn is(py: Python<'_>, error: &PyErr, class: &str) -> bool {
+    let class = py.import("symphony.errors").and_then(|module| module.getattr(class));
+    class.is_ok_and(|class| error.is_instance(py, &class))
+}
+
 pub(crate) const fn class_of(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidArgument => "PitInvalidArgument",

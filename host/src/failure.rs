@@ -37,7 +37,7 @@ pub const FREE_SPACE: &str = "free space, or choose another home with --home DIR
 fn exit_of(kind: &str) -> u8 {
     match kind {
         "InvalidInput" | "ConversionError" | "PitInvalidArgument" | "PitWrongType" => 2,
-        "NotFound" | "PitNotFound" => 3,
+        "NotFound" | "PitNotFound" | "TypeMissing" => 3,
         "PluginBroken" | "InterpreterDied" | "Quarantined" => 4,
         "Incompatible" => 5,
         "Conflict" | "PitUnavailable" => 6,

@@ -98,7 +98,7 @@ def encode(value: Any) -> bytes:
     """The durable form of a value. Raises ConversionError, which names the path to what has none."""
 
 def decode(data: bytes) -> Any:
-    """The value that ``encode`` was given. Raises ValueError for other bytes."""
+    """The value that ``encode`` was given. Raises TypeMissing, ValueError for other bytes."""
 
 def describe(library: str) -> dict[str, Any]:
     """Open a component library, check it, describe it; none of its functions runs. Raises Incompatible."""

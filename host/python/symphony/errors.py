@@ -48,6 +48,10 @@ class NotFound(SymphonyError, LookupError):
     exit_code = 3
 
 
+class TypeMissing(NotFound):
+    """A recorded value is of a type whose codec only a plugin has, which is not loaded."""
+
+
 class PluginBroken(SymphonyError, RuntimeError):
     """A plugin raised, exited, crashed or hung."""
 
@@ -110,6 +114,14 @@ class StepFailed(WorkflowError):
         super().__init__(message)
         self.type = type
         self.traceback = traceback
+
+
+class PluginFailed(WorkflowError):
+    """Not the step failed but what a plugin put around it: its executor or its middleware."""
+
+
+class ProcessDied(WorkflowError):
+    """The process that executed a step ended before the step did."""
 
 
 class UpstreamFailed(WorkflowError):

@@ -12,9 +12,18 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from symphony.engine.middleware import Middleware
+    from symphony.pit_access import PitAccess
     from symphony.plugins.configuration import PluginConfig
-    from symphony.plugins.registry import ComponentRegistry, ModelRegistry, WorkflowRegistry
+    from symphony.plugins.registry import (
+        ComponentRegistry,
+        ExecutorRegistry,
+        ModelRegistry,
+        TypeRegistry,
+        WorkflowRegistry,
+    )
     from symphony.scheduling import Policy
 
 _marker = pluggy.HookspecMarker("symphony")
@@ -51,7 +60,7 @@ def configure(config: PluginConfig) -> None:
 
     Called once, before any other hook, in each process that is to use the plugin: the managed interpreter
     and the processes of steps. Not in the probe, which knows no settings: names that a plugin registers
-    cannot depend on them. A setting of a plugin without this hook is an error.
+    cannot depend on them. A setting of a plugin without this hook is an error. Since API 1.
 
     Parameters
     ----------
@@ -144,6 +153,141 @@ def register_components(registry: ComponentRegistry) -> None:
     >>> @hookimpl
     ... def register_components(registry):
     ...     registry.add(Path(__file__).with_name("libacme_vectors.so"))
+    """
+
+
+@hookspec(since=1)
+def register_types(registry: TypeRegistry) -> None:
+    """Add codecs of domain types: their values cross into Pit calls, records and results, and come back.
+
+    Called once in the probe, in the managed interpreter and in each process of steps. What is registered
+    counts from the end of the plugin's loading until the plugin is dropped. A run that holds a value of a
+    type whose plugin is gone is left as it is, and says which plugin it needs. Since API 1.
+
+    Parameters
+    ----------
+    registry:
+        ``registry.add(kind, *more, encode=None, decode=None, name="")`` as ``symphony.register_types``. A
+        type is called ``plugin:Class`` in records, which outlive the code: ``name`` is for classes that
+        move. Raises ``InvalidInput`` for a class without fields or codec and for one that was added before,
+        ``Conflict`` for one that crosses by itself, such as ``datetime``. A class or name that another plugin
+        gave makes the plugin a ``conflict``.
+
+    Example
+    -------
+    >>> @hookimpl
+    ... def register_types(registry):
+    ...     registry.add(Money, encode=lambda money: money.cents, decode=Money)
+    """
+
+
+@hookspec(since=1)
+def register_executors(registry: ExecutorRegistry) -> None:
+    """Say where steps may run.
+
+    Called once in the probe and once in the managed interpreter; nothing is to be started by it. A step runs
+    there by ``@symphony.step(executor="name")``, all steps of a run that name none by ``symphony run
+    --executor NAME``, which is recorded with the run. NAME is ``plugin.name``, or the last part alone, by
+    which the core's own (``async``, ``thread``, ``process``) come first, then the plugin that comes first.
+    Since API 1.
+
+    Parameters
+    ----------
+    registry:
+        ``registry.add(name, executor)`` takes an object that is made as ``symphony.executors.Executor`` says:
+        ``slots``, ``async submit(task)``, ``async close()``. Raises ``InvalidInput`` for anything else and
+        for a name that was added before.
+
+    Example
+    -------
+    >>> class Inline:
+    ...     slots = 1
+    ...     async def submit(self, task):
+    ...         return await asyncio.to_thread(task.run_blocking)
+    ...     async def close(self):
+    ...         pass
+    >>> @hookimpl
+    ... def register_executors(registry):
+    ...     registry.add("inline", Inline())
+    """
+
+
+@hookspec(since=1)
+def step_middleware() -> Middleware | None:
+    """Give an ``async def middleware(call, next)`` that is wrapped around each attempt of each step.
+
+    Called once when the managed interpreter loads the plugin, not in the probe. The middleware itself runs
+    on the interpreter's loop, which it must not block, wherever the step runs: the plugin that comes first is
+    the outermost. It is within the step's ``timeout`` and its cache: neither a step that is reused nor one
+    whose outcome is recorded is seen by it again. Since API 1.
+
+    Returns
+    -------
+    An async function. ``call`` has ``run``, ``workflow``, ``plugin``, ``key``, ``name``, ``attempt``,
+    ``executor``, ``args`` and ``kwargs`` of the step. ``await next(call)`` runs it and gives its result, or
+    raises what it raised; what the middleware returns is the result that is recorded. It may await ``next``
+    several times, or never, or with ``dataclasses.replace(call, args=...)``. What it raises by itself fails
+    the attempt as ``PluginFailed``, which names the plugin.
+
+    Example
+    -------
+    >>> @hookimpl
+    ... def step_middleware():
+    ...     async def timed(call, next):
+    ...         began = time.perf_counter()
+    ...         try:
+    ...             return await next(call)
+    ...         finally:
+    ...             seconds[call.name] = time.perf_counter() - began
+    ...     return timed
+    """
+
+
+@hookspec(since=1)
+def interpreter_started(home: Path, pit: PitAccess) -> None:
+    """Begin: all plugins are loaded and the Pit is open, and no step has started.
+
+    Called once in each managed interpreter, also in the one that follows a death, and in the process of
+    ``Host(isolated=False)``; for a plugin that is loaded later, right after that. An async implementation
+    runs on the interpreter's loop, which it must not block, any other in a thread of its own. All plugins
+    are called at once; what takes longer than 5 s is reported and not waited for. What it raises is reported,
+    and nothing else follows from it. Since API 1.
+
+    Parameters
+    ----------
+    home:
+        The home folder.
+    pit:
+        The Pit, as ``symphony.pit``.
+
+    Example
+    -------
+    >>> @hookimpl
+    ... async def interpreter_started(home):
+    ...     global connection
+    ...     connection = await connect(home / "cache.db")
+    """
+
+
+@hookspec(since=1)
+def interpreter_stopping(home: Path, pit: PitAccess) -> None:
+    """End: no step runs any more, and the Pit is still open.
+
+    Called once where ``interpreter_started`` was due, when the interpreter is stopped and not when it dies:
+    nothing that must not be lost can depend on it. Runs as that hook does, and has 1 s. Since API 1.
+
+    Parameters
+    ----------
+    home:
+        The home folder.
+    pit:
+        The Pit, as ``symphony.pit``.
+
+    Example
+    -------
+    >>> @hookimpl
+    ... async def interpreter_stopping():
+    ...     await connection.close()
     """
 
 

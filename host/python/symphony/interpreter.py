@@ -167,6 +167,7 @@ class Interpreter:
             raise
         requests = {**ModelRequests(engine.models).methods(), **ArtifactRequests(pit.native).methods()}
         self._ready = _Ready(engine, plugins, pit, requests)
+        await engine.tell_plugins()
         loop = asyncio.get_running_loop()
         self._resuming = loop.create_task(engine.resume_all(commands or []))
         core = [str(library) for library in core_components()]
@@ -237,9 +238,12 @@ class Interpreter:
         text: dict[str, str] | None = None,
         cwd: str = "/",
         plugins: list[str] | None = None,
+        executor: str | None = None,
     ) -> dict[str, Any]:
         files = [Path(file) for file in plugins or []]
-        name = await self._configured.engine.start(run, workflow, inputs or {}, text or {}, Path(cwd), files)
+        name = await self._configured.engine.start(
+            run, workflow, inputs or {}, text or {}, Path(cwd), files, executor
+        )
         return {"accepted": True, "workflow": name}
 
     async def _run_resume(self, run: str) -> dict[str, Any]:
@@ -278,6 +282,7 @@ class Interpreter:
         ready = self._configured
         await asyncio.to_thread(ready.plugins.reload)
         ready.engine.take_over_plugins()
+        await ready.engine.tell_plugins()
         await ready.engine.resume_blocked()
         return {}
 

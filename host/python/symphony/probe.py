@@ -99,6 +99,14 @@ def contributions_json(candidate: Candidate, found: Contributions) -> list[dict[
         for name, workflow in found.workflows.items.items()
     ]
     items += [{"kind": "model", "name": name, "id": f"{plugin}:{name}"} for name in found.models.items]
+    for tag in found.types.items:
+        own = tag.removeprefix(f"{plugin}:")
+        name = tag if own == tag else f"{short}.{own}"
+        items.append({"kind": "type", "name": name, "id": f"{plugin}:{own}"})
+    items += [
+        {"kind": "executor", "name": f"{short}.{name}", "id": f"{plugin}:{name}"}
+        for name in found.executors.items
+    ]
     for library in found.components.items:
         name = library.stem.removeprefix("lib")
         items.append({"kind": "component", "name": name, "id": f"{plugin}:{name}", "library": str(library)})

@@ -39,18 +39,23 @@ Connect = Callable[[], AbstractContextManager[Connection]]
 
 
 class Order(NamedTuple):
-    """What is to be run. ``inputs`` are JSON values, ``text`` raw strings for its hints to read."""
+    """What is to be run. ``inputs`` are JSON values, ``text`` raw strings for its hints to read.
+
+    ``executor`` is where steps run that name none.
+    """
 
     workflow: str
     inputs: Mapping[str, Any] = MappingProxyType({})
     text: Mapping[str, str] = MappingProxyType({})
     plugins: Sequence[Path] = ()
+    executor: str | None = None
 
 
 def resolve(home: Home, order: Order, note: Note = lambda text: None) -> Order:
     """Check the workflow's name and the plugin files against the store, so that a mistake starts no host.
 
-    Raises ``NotFound`` with the closest names, or the error of the plugin that should give the workflow.
+    Raises ``NotFound`` with the closest names, or the error of the plugin that should give the workflow or
+    the executor.
     """
     from symphony.plugins import catalog, lookup  # not read where a host is asked that knows them
 
@@ -60,7 +65,9 @@ def resolve(home: Home, order: Order, note: Note = lambda text: None) -> Order:
             raise lookup.error_of(state)
     states = [*catalog.survey(home, note=note), *files]
     paths = [state.candidate.file for state in files if state.candidate and state.candidate.file]
-    return Order(lookup.workflow(order.workflow, states), order.inputs, order.text, paths)
+    if order.executor is not None:
+        lookup.check_executor(order.executor, states)
+    return order._replace(workflow=lookup.workflow(order.workflow, states), plugins=paths)
 
 
 def submit(connection: Connection, order: Order) -> str:
@@ -76,6 +83,7 @@ def submitted(connection: Connection, order: Order) -> dict[str, Any]:
         "text": dict(order.text),
         "cwd": str(Path.cwd()),
         "plugins": [str(path) for path in order.plugins],
+        **({} if order.executor is None else {"executor": order.executor}),
     }
     try:
         answer: dict[str, Any] = connection.request("workflows.run", params)

@@ -6,11 +6,11 @@ Decides nothing itself: without a policy, steps start in the order they became r
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 DECISION_LIMIT: Final = 0.050
 """A policy that takes longer (seconds) is bypassed for that decision."""
@@ -20,8 +20,8 @@ DECISION_LIMIT: Final = 0.050
 class ReadyStep:
     """A step whose arguments are all known and that waits for a slot.
 
-    ``kind`` is "async" or "thread" and says which slots it needs, ``ready`` is the time it became ready
-    (seconds since the epoch), ``deps`` the keys of the steps whose results it takes.
+    ``kind`` is the executor's name ("async", "thread", …) and says which slots it needs, ``ready`` is the
+    time it became ready (seconds since the epoch), ``deps`` the keys of the steps whose results it takes.
     """
 
     run: str
@@ -37,10 +37,11 @@ class ReadyStep:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Slots that are free now."""
+    """Slots that are free now; ``further`` of executors beside the event loop and threads, by their names."""
 
     asynchronous: int
     threads: int
+    further: Mapping[str, int] = field(default_factory=dict)
 
 
 class Policy(Protocol):

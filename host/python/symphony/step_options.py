@@ -23,6 +23,7 @@ class StepOptions:
     version: str | None = None
     backoff: float = 1.0
     idempotent: bool = True
+    executor: str | None = None
 
     @property
     def retry_policy(self) -> dict[str, Any]:
@@ -46,7 +47,8 @@ class StepOptions:
         _check_number(step, "backoff", made.backoff)
         if made.timeout is not None:
             _check_number(step, "timeout", made.timeout, positive=True)
-        for name, kind in (("cache", bool), ("idempotent", bool), ("model", str), ("version", str)):
+        kinds = {"cache": bool, "idempotent": bool, "model": str, "version": str, "executor": str}
+        for name, kind in kinds.items():
             value = getattr(made, name)
             if value is not None and not isinstance(value, kind):
                 raise InvalidInput(

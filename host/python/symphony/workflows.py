@@ -41,7 +41,17 @@ class Step(Generic[P, R]):
         signature = inspect.signature(fn)
         if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
             raise InvalidInput(f"step {self.name!r} is a generator", hint="return a list instead of yielding")
+        if options.executor == "async" and not self.is_async:
+            raise InvalidInput(
+                f"step {self.name!r} is not async: on the event loop it would hold up all others",
+                hint='executor="thread"',
+            )
         if options.model is not None:
+            if options.executor == "process":
+                raise InvalidInput(
+                    f"step {self.name!r} leases model {options.model!r}, which cannot leave the interpreter",
+                    hint='executor="thread"',
+                )
             if "model" not in signature.parameters:
                 raise InvalidInput(
                     f"step {self.name!r} leases model {options.model!r} but has no parameter 'model'",
@@ -183,6 +193,7 @@ def step(
     version: str | None = None,
     backoff: float = 1.0,
     idempotent: bool = True,
+    executor: str | None = None,
 ) -> StepDecorator: ...
 
 
@@ -206,6 +217,10 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     idempotent:
         False where executing it once more does harm: when a death interrupts it, the run waits until a person
         retries it (``symphony runs retry``) or skips it.
+    executor:
+        Where it runs: ``"async"`` (the interpreter's loop, as async steps do anyway), ``"thread"`` (as others
+        do), ``"process"`` (a process of its own, without the Pit; what it makes of one that dies is a failure
+        of the step alone) or one that a plugin gives, by ``name`` or ``plugin.name``.
 
     Raises
     ------

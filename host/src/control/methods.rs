@@ -97,7 +97,7 @@ async fn run(host: &Rc<Host>, fields: &Fields) -> Result<Json> {
     fields.str("workflow")?;
     host.home.admits()?;
     let run = host.ids.make().map_err(|error| Failure::unavailable(format!("no random numbers: {error}")))?;
-    let given = ["workflow", "inputs", "text", "cwd", "plugins"];
+    let given = ["workflow", "inputs", "text", "cwd", "plugins", "executor"];
     let begun = Object::default().field("run", run.as_str());
     let given = given.iter().filter_map(|name| Some((*name, fields.json(name)?)));
     let parameters = given.fold(begun, |object, (name, value)| object.raw(name, &value)).finish();

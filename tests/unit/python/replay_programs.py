@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 import symphony
-from symphony.engine.executor import Executor
+from symphony.engine.dispatcher import Dispatcher
 from symphony.engine.models import NoModels
 from symphony.engine.run import Run
 from tests.unit.python.virtual_world import EPOCH, MemoryLog, PickleCodec, VirtualLoop
@@ -134,7 +134,7 @@ async def _attempt(
     def clock() -> float:
         return world.log.clock() / 1_000_000
 
-    executor = Executor(PickleCodec(), NoModels(), report=lambda line: None, clock=clock)
+    dispatcher = Dispatcher(PickleCodec(), NoModels(), report=lambda line: None, clock=clock)
     run = TracedRun(
         "run-7",
         interpret,
@@ -142,7 +142,7 @@ async def _attempt(
         name="programs.interpret",
         log=world.log,
         codec=PickleCodec(),
-        launcher=executor,
+        launcher=dispatcher,
         started=EPOCH * 1_000_000,
         report=lambda line: None,
         clock=clock,
@@ -165,7 +165,7 @@ async def _attempt(
         world.error = error
     with contextlib.suppress(asyncio.CancelledError):  # the run ended before it had caught up
         await person
-    await executor.close()
+    await dispatcher.close()
 
 
 # The steps of the programs. Their names are what the operations' numbers choose from.

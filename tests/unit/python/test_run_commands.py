@@ -147,7 +147,7 @@ def test_a_pause_reaches_steps_that_wait_for_a_slot_or_for_their_next_attempt() 
         run.commands.unpause(0)
 
     log = MemoryLog()
-    result = virtual_result_of(many, {}, log, meanwhile(act), async_slots=1)
+    result = virtual_result_of(many, {}, log, meanwhile(act), slots={"async": 1})
     assert result.value == ["f", 0, 1, 2]
     assert log.started.count(("flaky#0", 2)) == 1, "its attempts are counted on"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import symphony
-from symphony.engine.executor import Executor
+from symphony.engine.dispatcher import Dispatcher
 from symphony.engine.models import NoModels
 from symphony.engine.run import Run
 from symphony.engine.run_log import Attempts, LogRecord
@@ -185,7 +185,7 @@ async def driven(
     reported: list[str] = []
     limit = executor.pop("limit", 20)
     models = executor.pop("models", NoModels())
-    executing = Executor(PickleCodec(), models, **{"report": reported.append, **executor})
+    executing = Dispatcher(PickleCodec(), models, **{"report": reported.append, **executor})
     clock = executor.get("clock", lambda: asyncio.get_running_loop().time() + EPOCH)
     run = Run(
         "run-1",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FLAGS: Final = ("--json", "--detach")
-_VALUED: Final = ("--home", "--plugin", "--input")
+_VALUED: Final = ("--home", "--plugin", "--input", "--executor")
 
 
 def quick_run(arguments: Sequence[str]) -> int | None:
@@ -46,8 +46,16 @@ def quick_run(arguments: Sequence[str]) -> int | None:
     def command() -> int:
         from symphony.cli.run import start
 
-        source = next(iter(given.get("--input", ())), None)
-        start(state, words[1], words[2:], source, "--detach" in given, plugins=given.get("--plugin", ()))
+        source, executor = (next(iter(given.get(name, ())), None) for name in ("--input", "--executor"))
+        start(
+            state,
+            words[1],
+            words[2:],
+            source,
+            "--detach" in given,
+            plugins=given.get("--plugin", ()),
+            executor=executor,
+        )
         return 0
 
     return ended(state, command)

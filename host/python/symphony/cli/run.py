@@ -49,6 +49,7 @@ def start(
     here: bool = False,
     settings: Sequence[str] = (),
     plugins: Sequence[str] = (),
+    executor: str | None = None,
 ) -> None:
     """Run a workflow and print its result, or only its id; ends as ``finish`` does."""
     if here and detach:
@@ -61,7 +62,7 @@ def start(
     for name in text:
         if name in inputs:
             raise InvalidInput(f"input {name!r} is given twice, by --input and by {name}=VALUE")
-    order = Order(workflow, inputs, text, [absolute(path) for path in plugins])
+    order = Order(workflow, inputs, text, [absolute(path) for path in plugins], executor)
     check = functools.partial(running.resolve, home, order, note)
     if here or "." not in workflow:
         order = check()  # a short name is looked up where the plugins of this command line are known

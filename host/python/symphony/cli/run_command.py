@@ -30,6 +30,7 @@ def _workflow_names(context: click.Context, _parameter: click.Parameter, incompl
     symphony run tools.report --plugin tools.py --input report.json
     symphony run conductor.index path=. --detach
     symphony run tools.report --plugin tools.py --no-isolation
+    symphony run tools.report --plugin tools.py --executor process
     """,
 )
 @click.argument("workflow", shell_complete=_workflow_names)
@@ -45,6 +46,7 @@ def _workflow_names(context: click.Context, _parameter: click.Parameter, incompl
 @click.option(
     "--plugin", "plugins", metavar="FILE", multiple=True, help="Use a file as a plugin (repeatable)."
 )
+@click.option("--executor", metavar="NAME", help="Where steps run that name no executor, such as process.")
 @pass_state
 def command(
     state: State,
@@ -55,6 +57,7 @@ def command(
     here: bool,
     settings: tuple[str, ...],
     plugins: tuple[str, ...],
+    executor: str | None,
 ) -> None:
     """Run a workflow and wait for its result.
 
@@ -62,4 +65,4 @@ def command(
     signature: text as it stands, everything else as JSON. Ctrl-C cancels the run, a second one stops waiting.
     A run that asks for an input goes on waiting for it when this command ends, with exit code 10.
     """
-    start(state, workflow, values, source, detach, here, settings, plugins)
+    start(state, workflow, values, source, detach, here, settings, plugins, executor)

@@ -15,9 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from symphony import pit_access
+from symphony.engine.dispatcher import Dispatcher
 from symphony.engine.durability import Durability
-from symphony.engine.executor import Executor
 from symphony.engine.models import ModelPool
+from symphony.engine.plugin_life import PluginLives
 from symphony.engine.quarantine import quarantine_result
 from symphony.engine.run import Run
 from symphony.engine.run_end import RunResult
@@ -108,25 +110,33 @@ class Engine:
         self._codec = codec
         self._notify = notify
         self.models = ModelPool(pit.pool_manager, log_line)
-        self._executor = Executor(codec, self.models, progress=self._progress, report=log_line, vitals=vitals)
-        self._executor.care.suspect({(run, key): deaths for run, key, deaths in suspects})
+        self._dispatcher = Dispatcher(
+            codec, self.models, progress=self._progress, report=log_line, vitals=vitals
+        )
+        self._dispatcher.care.suspect({(run, key): deaths for run, key, deaths in suspects})
         self._quarantined: Final = {str(step["run"]): step for step in quarantined}
         self._runs: dict[str, Run] = {}
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._blocked: dict[str, SymphonyError] = {}
         self._pending_progress: dict[tuple[str, str], dict[str, Any]] = {}
         self._stopping = False
+        self._lives = PluginLives(plugins.home, pit_access.pit, log_line)
         pit.serve_callouts(asyncio.get_running_loop(), self.models.answer)
         self.take_over_plugins()
         self.models.watch(health_interval)
 
     def take_over_plugins(self) -> None:
-        """Make the models and the policy of the loaded plugins known."""
+        """Make known what the loaded plugins give."""
         for model in self._plugins.models.values():
             self.models.register(
                 model.name, model.provider, model.plugin, model.memory, model.instances, **model.terms
             )
-        self._executor.policy = self._plugins.conductor
+        plugins = self._plugins
+        self._dispatcher.take_over(plugins.executors, plugins.middleware, plugins.sources, plugins.conductor)
+
+    async def tell_plugins(self) -> None:
+        """Tell plugins that were loaded that the interpreter has started."""
+        await self._lives.start(self._plugins.lives)
 
     @property
     def live(self) -> list[str]:
@@ -141,6 +151,7 @@ class Engine:
         text: Mapping[str, str],
         cwd: Path,
         files: list[Path],
+        executor: str | None = None,
     ) -> str:
         """Record and begin a run, and answer the workflow's full name. A known run id is only answered again.
 
@@ -149,7 +160,7 @@ class Engine:
         InvalidInput
             An input is wrong; nothing is recorded then.
         NotFound, PluginBroken
-            There is no such workflow, or its plugin does not load.
+            There is no such workflow or executor, or its plugin does not load.
         HostUnavailable
             The interpreter is stopping.
         """
@@ -165,7 +176,10 @@ class Engine:
             await asyncio.to_thread(self._plugins.reload)
         if files or misconfigured:
             self.take_over_plugins()
+            await self.tell_plugins()
         registered = self._plugins.find_workflow(workflow)
+        if executor is not None:
+            self._dispatcher.lanes.find(executor, {}, "the run")
         if registered.file is not None and registered.file not in files:
             raise NotFound(  # of a file that another run was started with
                 f"there is no workflow {workflow!r}", hint=f"--plugin {registered.file}"
@@ -176,7 +190,8 @@ class Engine:
         require_secrets(restore_inputs(registered.workflow, _decoded(self._codec, encoded)))
         if self._info(run_id) is not None:  # asked for twice while the file was loaded
             return registered.name
-        self._tracker.accept_run(run_id, json.dumps(_info(registered, cwd)).encode(), encoded)
+        about = _info(registered, cwd, executor, self._dispatcher.lanes.givers(), files)
+        self._tracker.accept_run(run_id, json.dumps(about).encode(), encoded)
         self._begin(run_id, registered)
         await self._durability.settled()
         return registered.name
@@ -232,9 +247,12 @@ class Engine:
             self._record_end(run_id, quarantine_result(self._quarantined[run_id], info["steps"]))
             return str(about["workflow"])
         file = about["plugin"].get("file")
-        if file is not None:
-            await asyncio.to_thread(self._plugins.load_file, Path(file))
+        files = about.get("files", [] if file is None else [file])
+        for each in files:
+            await asyncio.to_thread(self._plugins.load_file, Path(each))
+        if files:
             self.take_over_plugins()
+            await self.tell_plugins()
         registered = self._plugins.find_workflow(about["workflow"])
         self._live_info(run_id)  # it may have been cancelled while the file was loaded
         if run_id not in self._runs:
@@ -388,20 +406,25 @@ class Engine:
     async def stop(self, drain: float) -> None:
         """Accept nothing more, let running steps finish for some seconds, then let go of everything."""
         self._stopping = True
-        await self._executor.drain(drain)
+        await self._dispatcher.drain(drain)
         for run in list(self._runs.values()):
             run.abandon()
-        await self._executor.close()
+        await self._dispatcher.close()
+        await self._lives.stop()
         await self.models.unload_all()
 
     def join_threads(self, seconds: float) -> None:
         """After ``stop``: wait for the threads of steps, but not longer than so many seconds."""
-        self._executor.join(seconds)
+        self._dispatcher.join(seconds)
 
     # Driving runs.
 
     def _begin(self, run_id: str, registered: RegisteredWorkflow) -> None:
         info = self._tracker.run_info(run_id)
+        about = json.loads(info["info"])
+        executor, givers = about.get("executor"), about.get("executors", {})
+        if executor is not None:
+            self._dispatcher.lanes.find(executor, givers, f"run {run_id}")
         inputs = restore_inputs(registered.workflow, _decoded(self._codec, bytes(info["inputs"])))
         require_secrets(inputs)
         run = Run(
@@ -411,11 +434,13 @@ class Engine:
             name=registered.name,
             log=self._log_of(run_id),
             codec=self._codec,
-            launcher=self._executor,
+            launcher=self._dispatcher,
             started=int(info["accepted"]),
-            cwd=str(json.loads(info["info"])["cwd"]),
+            cwd=str(about["cwd"]),
             plugin=registered.plugin,
-            vitals=self._executor.vitals,
+            executor=executor,
+            givers=givers,
+            vitals=self._dispatcher.vitals,
             report=lambda line: log_line(f"run {run_id}: {line}"),
         )
         self._blocked.pop(run_id, None)
@@ -505,11 +530,11 @@ class Engine:
             "message": message,
         }
         with suppress(RuntimeError):  # the loop has closed: the interpreter is going away
-            self._executor.loop.call_soon_threadsafe(self._keep_progress, (call.run, call.key), report)
+            self._dispatcher.loop.call_soon_threadsafe(self._keep_progress, (call.run, call.key), report)
 
     def _keep_progress(self, place: tuple[str, str], report: dict[str, Any]) -> None:
         if not self._pending_progress:
-            self._executor.loop.call_later(_PROGRESS_DELAY, self._send_progress)
+            self._dispatcher.loop.call_later(_PROGRESS_DELAY, self._send_progress)
         self._pending_progress[place] = report
 
     def _send_progress(self) -> None:
@@ -523,8 +548,15 @@ def _decoded(codec: Codec, encoded: bytes) -> dict[str, Any]:
     return dict(inputs)
 
 
-def _info(registered: RegisteredWorkflow, cwd: Path) -> dict[str, Any]:
+def _info(
+    registered: RegisteredWorkflow,
+    cwd: Path,
+    executor: str | None,
+    givers: Mapping[str, str],
+    files: Iterable[Path],
+) -> dict[str, Any]:
     """The first record of a run: with it, any later interpreter can take it up, or say what is missing."""
+    more: dict[str, Any] = {"executor": executor, "executors": givers, "files": [str(file) for file in files]}
     if registered.file is not None:
         plugin = {"name": registered.plugin, "file": str(registered.file), "sha256": registered.sha256}
     else:
@@ -537,4 +569,5 @@ def _info(registered: RegisteredWorkflow, cwd: Path) -> dict[str, Any]:
         "cwd": str(cwd),
         "started": datetime.fromtimestamp(time.time(), UTC).isoformat(),
         "hashes": HASHES,
+        **{name: value for name, value in more.items() if value},
     }

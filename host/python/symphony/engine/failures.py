@@ -67,6 +67,13 @@ def decode_failure(codec: Codec, encoded: bytes) -> tuple[Exception, str]:
     return StepFailed(f"{name}: {message}" if message else name, type=name, traceback=text), text
 
 
+def failure_summary(codec: Codec, encoded: bytes) -> tuple[str, str]:
+    """The class of the exception, and class and message in one line."""
+    record: Any = codec.decode(encoded)
+    name, _, message, _ = record
+    return name, f"{name}: {message}"
+
+
 def _known(name: str) -> type[Exception] | None:
     kind = getattr(builtins, name, None) or getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _NEVER):

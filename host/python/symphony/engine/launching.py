@@ -1,4 +1,4 @@
-"""What passes between a run and the executor: a step to execute, and its outcome."""
+"""What passes between a run and the dispatcher: a step to execute, and its outcome."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from symphony.engine.run_log import RunLog
     from symphony.scheduling import ReadyStep
@@ -31,8 +31,9 @@ class StepCall:
 
     ``arguments`` decodes fresh arguments; ``on_done`` is told the outcome, ``on_broken`` that none can be had
     (the log cannot be written). ``attempt`` counts from 1, ``not_before`` is a wall-clock deadline in
-    seconds. ``on_retry`` takes the place of another attempt, while the run is paused. The fields from
-    ``stopped`` on are the executor's own.
+    seconds. ``on_retry`` takes the place of another attempt, while the run is paused. ``executor`` is the
+    run's, for steps that name none, ``givers`` the plugins of the run's executors. The fields from
+    ``stopped`` on are the dispatcher's own.
     """
 
     run: str
@@ -48,6 +49,8 @@ class StepCall:
     attempt: int
     not_before: float
     plugin: str = ""
+    executor: str | None = None
+    givers: Mapping[str, str] = field(default_factory=dict)
     on_retry: Callable[[], None] | None = None
     stopped: bool = False
     task: asyncio.Task[None] | None = None

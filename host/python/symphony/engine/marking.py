@@ -27,17 +27,21 @@ P = ParamSpec("P")
 _step: Final[ContextVar[int]] = ContextVar("symphony_step_number", default=0)
 
 
-def _begin(vitals: Vitals, call: StepCall) -> int:
+def begin(vitals: Vitals, call: StepCall) -> int:
+    """From now on the step is in flight; gives its number."""
     limit = call.step.options.timeout or 0.0
-    step = vitals.begin(call.run, call.workflow, call.plugin, call.step.name, call.attempt, limit, call.key)
-    _step.set(step)
-    return step
+    return vitals.begin(call.run, call.workflow, call.plugin, call.step.name, call.attempt, limit, call.key)
+
+
+def is_marked() -> bool:
+    """Whether this task is a step's, so that the thread is marked whenever it is resumed."""
+    return _step.get() != 0
 
 
 @types.coroutine
-def marked(vitals: Vitals, call: StepCall, body: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+def marked(vitals: Vitals, step: int, body: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     """Await ``body``; the thread is marked each time it is resumed, and only until it waits."""
-    step = _begin(vitals, call)
+    _step.set(step)
     resume: Callable[[Any], Any] = body.send
     value: Any = None
     try:
@@ -60,19 +64,17 @@ def marked(vitals: Vitals, call: StepCall, body: Coroutine[Any, Any, T]) -> Gene
                 resume, value = body.throw, error
     finally:
         value = None  # an error's traceback holds this frame
-        vitals.end(step)
         _step.set(0)
 
 
-def marked_call(vitals: Vitals, call: StepCall, body: Callable[[], T]) -> T:
+def marked_call(vitals: Vitals, step: int, body: Callable[[], T]) -> T:
     """Call ``body`` in this thread, marked."""
-    step = _begin(vitals, call)
+    _step.set(step)
     vitals.enter(step)
     try:
         return body()
     finally:
         vitals.leave()
-        vitals.end(step)
 
 
 class HelperThreads(concurrent.futures.ThreadPoolExecutor):

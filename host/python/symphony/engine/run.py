@@ -15,6 +15,7 @@ import time
 from collections import deque
 from contextvars import Context
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from symphony.engine.alarm import Alarm
@@ -40,7 +41,7 @@ from symphony.engine.run_match import check_leftovers, matching_handle, unknown_
 from symphony.errors import WorkflowEffect, WorkflowError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from symphony._host import Vitals
     from symphony.engine.handles import Handle
@@ -71,6 +72,8 @@ class Run:
         started: int,
         cwd: str = "/",
         plugin: str = "",
+        executor: str | None = None,
+        givers: Mapping[str, str] = MappingProxyType({}),
         vitals: Vitals | None = None,
         report: Callable[[str], None],
         clock: Callable[[], float] = time.time,
@@ -79,6 +82,8 @@ class Run:
         self.name: Final = name
         self.cwd: Final = cwd
         self.plugin: Final = plugin
+        self.executor: Final = executor
+        self._givers = givers
         self.workflow: Final = workflow
         self.counts: Final = StepCounts()
         self.done: Final[asyncio.Future[RunResult]] = asyncio.get_running_loop().create_future()
@@ -185,6 +190,8 @@ class Run:
             attempt=earlier.failed + 1,
             not_before=earlier.retry_at / 1_000_000,
             plugin=self.plugin,
+            executor=self.executor,
+            givers=self._givers,
         )
         self._under_way[handle] = call
         return call

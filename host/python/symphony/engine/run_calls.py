@@ -9,7 +9,7 @@ from symphony.engine.failures import decode_failure
 from symphony.engine.handles import Arguments, Handle
 from symphony.engine.run_log import FAILED, SKIPPED
 from symphony.engine.run_loop import WorkflowTask, running_run_loop
-from symphony.errors import UpstreamFailed, WorkflowEffect, WorkflowError
+from symphony.errors import TypeMissing, UpstreamFailed, WorkflowEffect, WorkflowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,6 +106,8 @@ class RunCalls:
             return
         try:
             value = handle.step.coerce_result(self._codec.decode(encoded))
+        except TypeMissing:  # nobody can say what the workflow would do; the run waits for the plugin
+            raise
         except Exception as mismatch:  # not what the return hint says: the step's failure, the same on replay
             self._fail(handle, mismatch, "")
             return

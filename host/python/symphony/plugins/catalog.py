@@ -54,7 +54,7 @@ class PluginState:
         counts = Counter(item["kind"] for item in self.contributions)
         parts = [
             f"{counts[kind]} {kind}{'s' if counts[kind] > 1 else ''}"
-            for kind in ("workflow", "model", "component")
+            for kind in ("workflow", "model", "component", "type", "executor")
             if counts[kind]
         ]
         return ", ".join([*parts, *(["conductor"] if counts["conductor"] else [])])
@@ -164,7 +164,9 @@ def conflicts(states: list[PluginState]) -> list[PluginState]:
     for state in states:
         if state.status == "active":
             given = [
-                (i["kind"], i["name"]) for i in state.contributions if i["kind"] in ("workflow", "model")
+                (i["kind"], i["name"])
+                for i in state.contributions
+                if i["kind"] in ("workflow", "model", "type")
             ]
             taken = next((key for key in given if key in owners), None)
             if taken:

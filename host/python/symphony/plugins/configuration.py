@@ -46,6 +46,7 @@ class PluginConfig(Mapping[str, Any]):
         self.plugin: Final = plugin
         self._words = dict(words)
         self._file = file
+        self._given = dict(table)
         self._table = dict(table)
         for key, text in words.items():
             inner, *parts = key.split(".")
@@ -82,6 +83,10 @@ class PluginConfig(Mapping[str, Any]):
         except (TypeError, ValueError) as error:  # what the class itself says about them
             raise InvalidInput(f"{self._file}: {PLUGINS}{self.plugin}: {error}") from error
         return made
+
+    def plain(self) -> dict[str, Any]:
+        """What the constructor takes beside the name, as values that cross to another process."""
+        return {"table": self._given, "words": self._words, "file": self._file}
 
     def place(self, key: str) -> str:
         """Where a setting was given, for an error."""

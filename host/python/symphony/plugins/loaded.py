@@ -12,6 +12,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from symphony.engine.lane import RegisteredExecutor
+from symphony.engine.plugin_life import PluginLife
 from symphony.errors import Conflict
 from symphony.home import Home
 from symphony.plugins import catalog
@@ -20,12 +22,15 @@ from symphony.plugins.loading import Contributions, collect, import_modules, own
 from symphony.plugins.lookup import error_for, error_of, unknown_workflow
 from symphony.plugins.names import prefix
 from symphony.plugins.problem import Problem
+from symphony.plugins.source import PluginSource
+from symphony.values.registry import adopt_types, withdraw_types
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from symphony.engine.middleware import Middleware
     from symphony.plugins.catalog import PluginState
     from symphony.plugins.discovery import Candidate
     from symphony.scheduling import Policy
@@ -61,6 +66,8 @@ class RegisteredModel:
 class _Loaded:
     candidate: Candidate
     found: Contributions
+    source: PluginSource
+    life: PluginLife
     sha256: str | None = None
 
 
@@ -106,6 +113,14 @@ class PluginHost:
         self.models: dict[str, RegisteredModel] = {}
         self.components: list[Path] = []
         self.conductor: Policy | None = None
+        self.executors: list[RegisteredExecutor] = []
+        self.middleware: list[tuple[str, Middleware]] = []
+        self.sources: dict[str, PluginSource] = {}
+        self.lives: list[PluginLife] = []
+
+    @property
+    def home(self) -> Path:
+        return self._home.path
 
     def load_all(self) -> None:
         """Load every active plugin of the catalog.
@@ -131,6 +146,8 @@ class PluginHost:
                 loaded = self._loaded_or_new(state)
                 if loaded is not None:
                     plugins[state.name] = loaded
+            for name in self._plugins.keys() - plugins.keys():
+                withdraw_types(name)
             self._plugins = plugins
             self._publish()
 
@@ -151,7 +168,12 @@ class PluginHost:
             config = Configuration(self._home.path, self._settings).of(candidate.name)
             with self._importing(candidate.name):
                 modules = import_modules(candidate)
-                return _Loaded(candidate, collect(candidate.name, modules, config=config), sha256)
+                found = collect(candidate.name, modules, config=config)
+            if candidate.file is not None:
+                self._refuse_taken(candidate, found)
+            adopt_types(candidate.name, found.types.items.values())
+            source = PluginSource(candidate, config, bool(found.types.items))
+            return _Loaded(candidate, found, source, PluginLife(candidate.name, found.life), sha256)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -187,25 +209,21 @@ class PluginHost:
             if loaded is None:
                 problem = self.problems.pop(name)
                 raise error_for(f"plugin file {file}", problem)
-            self._refuse_taken(name, loaded)
             self._files[name] = loaded
             self._publish()
             return name
 
-    def _refuse_taken(self, name: str, loaded: _Loaded) -> None:
-        for workflow in loaded.found.workflows.items:
-            taken = self.workflows.get(f"{prefix(name)}.{workflow}")
+    def _refuse_taken(self, candidate: Candidate, found: Contributions) -> None:
+        for workflow in found.workflows.items:
+            taken = self.workflows.get(f"{prefix(candidate.name)}.{workflow}")
             if taken and taken.file is None:
                 raise Conflict(
-                    f"{loaded.candidate.file} gives {taken.name}, which {taken.plugin} gives already",
-                    hint="rename the file",
+                    f"it gives {taken.name}, which {taken.plugin} gives already", hint="rename the file"
                 )
-        for model in loaded.found.models.items:
+        for model in found.models.items:
             owner = self.models.get(model)
             if owner and owner.plugin in self._plugins:
-                raise Conflict(
-                    f"{loaded.candidate.file} gives the model {model}, which {owner.plugin} gives already"
-                )
+                raise Conflict(f"it gives the model {model}, which {owner.plugin} gives already")
 
     def _publish(self) -> None:
         """Put all contributions together, in order; the dictionaries are replaced, never changed in place."""
@@ -213,7 +231,10 @@ class PluginHost:
         models: dict[str, RegisteredModel] = {}
         components: list[Path] = []
         conductor = None
-        for loaded in [*self._plugins.values(), *self._files.values()]:
+        executors: list[RegisteredExecutor] = []
+        middleware: list[tuple[str, Middleware]] = []
+        everything = [*self._plugins.values(), *self._files.values()]
+        for loaded in everything:
             plugin, version = loaded.candidate.name, loaded.candidate.version
             for name, workflow in loaded.found.workflows.items.items():
                 full = f"{prefix(plugin)}.{name}"
@@ -224,10 +245,17 @@ class PluginHost:
                 models[name] = RegisteredModel(
                     name, plugin, model.provider, model.memory, model.instances, model.terms
                 )
+            for name, offered in loaded.found.executors.items.items():
+                full = f"{prefix(plugin)}.{name}"
+                executors.append(RegisteredExecutor(full, plugin, offered.executor, offered.slots))
+            middleware += [(plugin, each) for each in loaded.found.middleware]
             components.extend(loaded.found.components.items)
             conductor = conductor if conductor is not None else loaded.found.conductor
         self.workflows, self.models, self.components = workflows, models, components
         self.conductor = conductor
+        self.executors, self.middleware = executors, middleware
+        self.sources = {loaded.candidate.name: loaded.source for loaded in everything}
+        self.lives = [loaded.life for loaded in everything]
 
     def find_workflow(self, name: str) -> RegisteredWorkflow:
         """The workflow of this full name, id, or short name (the first plugin in order that has it).

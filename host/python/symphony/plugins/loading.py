@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from dataclasses import dataclass, field
@@ -18,20 +19,28 @@ from typing import TYPE_CHECKING, Any, Final
 import pluggy
 
 from symphony import hookspecs
-from symphony.errors import Incompatible, InvalidInput
+from symphony.errors import Conflict, Incompatible, InvalidInput
 from symphony.hookspecs import HOOKS
 from symphony.plugins.discovery import Candidate, roots
 from symphony.plugins.names import did_you_mean
 from symphony.plugins.problem import Problem
-from symphony.plugins.registry import ComponentRegistry, ModelRegistry, WorkflowRegistry
+from symphony.plugins.registry import (
+    ComponentRegistry,
+    ExecutorRegistry,
+    ModelRegistry,
+    TypeRegistry,
+    WorkflowRegistry,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Container, Sequence
     from types import ModuleType, TracebackType
 
+    from symphony.engine.middleware import Middleware
     from symphony.plugins.configuration import PluginConfig
 
 REGISTER: Final = "register_"
+LIFE: Final = ("interpreter_started", "interpreter_stopping")
 
 
 class WrongSetting(InvalidInput):
@@ -46,7 +55,11 @@ class Contributions:
     workflows: WorkflowRegistry = field(default_factory=WorkflowRegistry)
     models: ModelRegistry = field(default_factory=ModelRegistry)
     components: ComponentRegistry = field(default_factory=ComponentRegistry)
+    types: TypeRegistry = field(default_factory=TypeRegistry)
+    executors: ExecutorRegistry = field(default_factory=ExecutorRegistry)
     conductor: Any = None
+    middleware: list[Middleware] = field(default_factory=list)
+    life: dict[str, list[Callable[..., Any]]] = field(default_factory=dict)
 
 
 def import_modules(candidate: Candidate) -> list[ModuleType]:
@@ -77,27 +90,51 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def collect(name: str, modules: Sequence[ModuleType], *, config: PluginConfig | None = None) -> Contributions:
-    """Check a plugin's hooks and call them. Without ``config``, as the probe does: those named register_*."""
+def collect(
+    name: str,
+    modules: Sequence[ModuleType],
+    *,
+    config: PluginConfig | None = None,
+    only: Container[str] = HOOKS,
+) -> Contributions:
+    """Check a plugin's hooks and call them, or ``only`` some.
+
+    Without ``config``, as in the probe, those named register_*: only where it is to be used is a plugin
+    configured and asked for what it does there.
+    """
     manager = pluggy.PluginManager("symphony")
     manager.add_hookspecs(hookspecs)
     for module in modules:
         manager.register(module, f"{name}:{module.__name__}")
     _refuse_unknown_hooks(manager, modules)
     implemented = [hook for hook in HOOKS if getattr(manager.hook, hook).get_hookimpls()]
-    found = Contributions(implemented)
+    found = Contributions(implemented, types=TypeRegistry(name))
     if config is not None:
         _configure(manager, config)
     for hook in HOOKS:
-        if hook.startswith(REGISTER):
+        if hook.startswith(REGISTER) and hook in only:
             getattr(manager.hook, hook)(registry=getattr(found, hook.removeprefix(REGISTER)))
-    if config is not None:
+    if config is not None and "conductor" in only:
         found.conductor = manager.hook.conductor()
         if found.conductor is not None and not callable(getattr(found.conductor, "order", None)):
             raise InvalidInput(
                 f"conductor() returned a {type(found.conductor).__name__} without order(ready, free)"
             )
+    if config is not None and "step_middleware" in only:
+        found.middleware = [_checked_middleware(each) for each in reversed(manager.hook.step_middleware())]
+    for hook in LIFE:
+        found.life[hook] = [impl.function for impl in getattr(manager.hook, hook).get_hookimpls()]
     return found
+
+
+def _checked_middleware(middleware: Any) -> Middleware:
+    if not inspect.iscoroutinefunction(middleware):
+        raise InvalidInput(
+            f"step_middleware() returned a {type(middleware).__name__}, not an async function",
+            hint="async def middleware(call, next): return await next(call)",
+        )
+    checked: Middleware = middleware
+    return checked
 
 
 def _configure(manager: pluggy.PluginManager, config: PluginConfig) -> None:
@@ -150,6 +187,8 @@ def problem_of(error: BaseException, own: Sequence[Path]) -> Problem:
         return Problem("setting", str(error), None, error.hint)
     if isinstance(error, Incompatible):
         return Problem("abi", str(error), at, error.hint)
+    if isinstance(error, Conflict):
+        return Problem("conflict", str(error), at, error.hint)
     if isinstance(error, SyntaxError):
         at = f"{error.filename}:{error.lineno}" if error.filename and error.lineno else at
         return Problem("raised", f"{type(error).__name__}: {error.msg}", at, "mend the file")

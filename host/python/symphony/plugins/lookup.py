@@ -50,6 +50,29 @@ def workflow(name: str, states: Sequence[PluginState]) -> str:
     )
 
 
+def check_executor(name: str, states: Sequence[PluginState]) -> None:
+    """Raise ``NotFound`` with the closest names for an executor that nothing gives, ``Refused`` for one of a
+    plugin that is disabled.
+    """
+    from symphony.engine.core_executors import SLOTS
+
+    def given(state: PluginState) -> list[str]:
+        full = [item["name"] for item in state.contributions if item["kind"] == "executor"]
+        return [*full, *(each.partition(".")[2] for each in full)]
+
+    known = [*SLOTS, *(each for state in states if state.status == "active" for each in given(state))]
+    if name in known:
+        return
+    for state in states:
+        if state.status == "disabled" and name in given(state):
+            raise Refused(
+                f"plugin {state.name} of executor {name!r} is disabled",
+                hint=f"symphony plugins enable {state.name}",
+            )
+    otherwise = f"known: {', '.join(sorted(set(known)))}"
+    raise NotFound(f"there is no executor {name!r}", hint=did_you_mean(name, known, otherwise))
+
+
 def plugin(name: str, states: Sequence[PluginState]) -> PluginState:
     """The plugin of this name in any spelling, also without its ``symphony-``. Raises ``NotFound``."""
     wanted = canonical(name)

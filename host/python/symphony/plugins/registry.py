@@ -5,6 +5,7 @@ They belong to one plugin and are thrown away when any of its hooks fails. They 
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,10 @@ from symphony.plugins.names import FILE_STEM
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
+    from symphony.executors import Executor
+    from symphony.values.registry import Registered
     from symphony.workflows import Workflow
 
 
@@ -107,6 +111,76 @@ class ModelRegistry:
             "failure_threshold": failure_threshold,
         }
         self.items[name] = OfferedModel(provider, memory, instances, terms)
+
+
+class TypeRegistry:
+    """Collects the classes of one plugin whose values cross the bridge."""
+
+    def __init__(self, plugin: str = "") -> None:
+        self.items: dict[str, Registered] = {}
+        self._plugin = plugin
+
+    def add(
+        self,
+        kind: type,
+        /,
+        *more: type,
+        encode: Callable[[Any], Any] | None = None,
+        decode: Callable[[Any], Any] | None = None,
+        name: str = "",
+    ) -> None:
+        """Add classes, as ``symphony.register_types`` takes them; see ``hookspecs.register_types``.
+
+        Raises ``InvalidInput`` for a class without fields or codec and for one that was added before,
+        ``Conflict`` for one that crosses by itself and for a name that is taken.
+        """
+        from symphony.values.registry import described
+
+        for registered in described((kind, *more), encode, decode, name, self._plugin):
+            same = [known for known in self.items.values() if known.kind is registered.kind]
+            if same or registered.name in self.items:
+                raise InvalidInput(f"registry.add: the type {registered.name!r} was added twice")
+            self.items[registered.name] = registered
+
+
+@dataclass(frozen=True)
+class OfferedExecutor:
+    """An executor as it was added, with its slots at that moment."""
+
+    executor: Executor
+    slots: int
+
+
+class ExecutorRegistry:
+    """Collects executors of one plugin."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, OfferedExecutor] = {}
+
+    def add(self, name: str, executor: Executor) -> None:
+        """Add one executor under ``name``; see ``hookspecs.register_executors``.
+
+        Raises ``InvalidInput`` for an object that is none, and for a name that was added before.
+        """
+        if not isinstance(name, str) or not FILE_STEM.match(name):
+            raise InvalidInput(
+                f"registry.add: {name!r} cannot be an executor's name",
+                hint="letters, digits, '_' and '-' only",
+            )
+        if name in self.items:
+            raise InvalidInput(f"registry.add: the executor {name!r} was added twice")
+        for method in ("submit", "close"):
+            if not inspect.iscoroutinefunction(getattr(executor, method, None)):
+                raise InvalidInput(
+                    f"registry.add: executor {name!r} has no async method {method!r}",
+                    hint="see symphony.executors.Executor",
+                )
+        slots = getattr(executor, "slots", None)
+        if isinstance(slots, bool) or not isinstance(slots, int) or slots < 1:
+            raise InvalidInput(
+                f"registry.add: slots of executor {name!r}: expected a number of at least 1, got {slots!r}"
+            )
+        self.items[name] = OfferedExecutor(executor, slots)
 
 
 class ComponentRegistry:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from symphony.errors import TypeMissing
 from symphony.values.families import family_of
 from symphony.values.records import Record
 from symphony.values.registry import registered_kind, registered_name
@@ -24,7 +25,15 @@ from symphony.values.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from symphony.values.registry import Registered
+
 _SCALARS = (str, int, float, bytes)
+_NATIVE = frozenset(
+    (
+        *(bool, int, float, str, bytes, bytearray, memoryview, type(None), object),
+        *(list, tuple, dict, set, frozenset),
+    )
+)
 
 
 def _zone(value: datetime | time) -> Any:
@@ -122,7 +131,7 @@ def reduce(value: Any) -> tuple[str, Any, Any] | None:
         return exact[0], plain, plain[1] if kind is Record else None
     registered = registered_kind(kind)
     if registered is not None and registered.encode is not None:
-        return "typed", (registered.name, registered.encode(value)), None
+        return "typed", _typed(registered, value), None
     name = kind.__qualname__ if registered is None else registered.name
     if issubclass(kind, Enum):
         return _reduce_enum(name, kind, value)
@@ -131,6 +140,30 @@ def reduce(value: Any) -> tuple[str, Any, Any] | None:
         fields = family.take(value)
         return "record", (name, fields), tuple(fields.values()) if issubclass(kind, tuple) else fields
     return _reduce_array(kind, value)
+
+
+def crosses_anyway(kind: type) -> bool:
+    """Whether values of a class need no codec, and would not be given to one."""
+    numpy = sys.modules.get("numpy")
+    return kind in _EXACT or kind in _NATIVE or (numpy is not None and kind is numpy.ndarray)
+
+
+def _typed(registered: Registered, value: Any) -> tuple[Any, ...]:
+    """Name and plain value, and the plugin that gave the codec, where its name does not say so."""
+    assert registered.encode is not None  # asked by the caller
+    plain, plugin = registered.encode(value), registered.plugin
+    if not plugin or registered.name.startswith(f"{plugin}:"):
+        return registered.name, plain
+    return registered.name, plain, plugin
+
+
+def _untyped(name: str, plain: Any, plugin: str = "") -> Any:
+    if registered_name(name) is None and (plugin := plugin or name.rpartition(":")[0]):
+        raise TypeMissing(
+            f"a recorded value is of the type {name}, whose plugin {plugin} is not loaded",
+            hint=f"symphony plugins info {plugin}; enable or install it",
+        )
+    return _revive_record(Record(name, {"value": plain}))
 
 
 def _reduce_enum(name: str, kind: type, value: Any) -> tuple[str, Any, Any]:
@@ -163,14 +196,17 @@ def _content(numpy: Any, array: Any, order: Any) -> Any:
 
 
 def revive(name: str, plain: Any) -> Any:
-    """The object that ``reduce`` was given; ValueError for a name of another version."""
+    """The object that ``reduce`` was given.
+
+    Raises ``ValueError`` for a name of another version, ``TypeMissing`` where a plugin has the codec.
+    """
     known = _REVIVE.get(name)
     if known is not None:
         return known(plain)
     if name == "record":
         return _revive_record(Record(plain[0], plain[1]))
     if name == "typed":
-        return _revive_record(Record(plain[0], {"value": plain[1]}))
+        return _untyped(*plain)
     if name in ("ndarray", "numpy_scalar"):
         return _revive_array(name, plain)
     raise ValueError(f"the encoded value holds an unknown extension {name!r}")

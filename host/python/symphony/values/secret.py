@@ -100,6 +100,11 @@ class _Vault:
         self._kept: dict[str, str] = {}
         self._forms: dict[str, str] = {}
         self._tell: Tell | None = None
+        self._ask: Callable[[str], str] | None = None
+
+    def ask(self, ask: Callable[[str], str]) -> None:
+        """From now on values are not read here: another process has them."""
+        self._ask = ask
 
     def own_process(self, tell: Tell) -> None:
         """This process is Symphony's: a value that is read leaves its environment, ``tell`` gets it."""
@@ -120,6 +125,8 @@ class _Vault:
             return value
 
     def _found(self, source: str) -> str:
+        if self._ask is not None:
+            return self._ask(source)
         if source.startswith(_FILE):
             path = source.removeprefix(_FILE)
             try:
@@ -151,6 +158,7 @@ class _Vault:
 
 _vault: Final = _Vault()
 own_process = _vault.own_process
+ask_for_secrets = _vault.ask
 redact = _vault.redact
 
 

@@ -299,7 +299,7 @@ def test_limits_hold() -> None:
     async def many() -> int:
         return len(await symphony.gather(busy.map(range(20))))
 
-    assert virtual_result_of(many, {}, MemoryLog(), async_slots=3).value == 20
+    assert virtual_result_of(many, {}, MemoryLog(), slots={"async": 3}).value == 20
     assert most == 3
 
 
@@ -327,7 +327,9 @@ def started_with(policy: Any) -> tuple[list[str], list[str]]:
         return sum(await symphony.gather(work.map(range(3))))
 
     log, lines = MemoryLog(), list[str]()
-    assert virtual_result_of(three, {}, log, policy=policy, async_slots=1, report=lines.append).value == 3
+    assert (
+        virtual_result_of(three, {}, log, policy=policy, slots={"async": 1}, report=lines.append).value == 3
+    )
     return [key for key, _ in log.started], lines
 
 

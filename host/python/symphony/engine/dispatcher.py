@@ -1,4 +1,4 @@
-"""Executes steps on the interpreter's own loop and in threads: slots, attempts, timeouts, backoff.
+"""Dispatches steps to their executors: slots, order, attempts, backoff, outcomes.
 
 Knows nothing of workflows, only of single steps; what an outcome means for a run is the run's business.
 """
@@ -6,26 +6,32 @@ Knows nothing of workflows, only of single steps; what an outcome means for a ru
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import os
 import time
-from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
-from symphony.engine.attempt import ASYNC, THREAD, Attempt
+from symphony.engine.attempt import Attempt
 from symphony.engine.care import Care
+from symphony.engine.core_executors import ASYNC, SLOTS, THREAD
+from symphony.engine.failures import failure_summary
+from symphony.engine.lanes import Lanes
 from symphony.engine.launching import Outcome, StepCall
 from symphony.engine.marking import HelperThreads, mark_tasks
+from symphony.engine.middleware import chain
 from symphony.engine.run_log import FAILED, pack
 from symphony.engine.step_cache import StepCache
+from symphony.errors import SymphonyError
 from symphony.scheduling import Policy, ReadyStep, Resources, decide
-from symphony.values.secret import redact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from symphony._host import Vitals
+    from symphony.engine.lane import Lane, RegisteredExecutor
+    from symphony.engine.middleware import Chain, Middleware
     from symphony.engine.models import Models
+    from symphony.plugins.source import PluginSource
     from symphony.values.codec import Codec
 
 # An encoded result of this size is written by a thread, so that the loop stays responsive.
@@ -34,12 +40,11 @@ _LARGE: Final = 256 * 1024
 Progress = Callable[[StepCall, float, float, str], None]
 
 
-def _kind(call: StepCall) -> str:
-    return ASYNC if call.step.is_async else THREAD
-
-
-class Executor:
+class Dispatcher:
     """All steps of one interpreter.
+
+    ``through`` is what an attempt goes through: the middleware of plugins, or nothing. ``sources`` are the
+    plugins that are loaded.
 
     Parameters
     ----------
@@ -55,6 +60,8 @@ class Executor:
         The wall clock in seconds, for backoff deadlines.
     vitals:
         Where the host sees which steps are in flight; None: nobody watches.
+    slots:
+        Of the core's executors, by name, where it is not to be as they have it.
     """
 
     def __init__(
@@ -66,8 +73,7 @@ class Executor:
         progress: Progress = lambda call, done, total, message: None,
         report: Callable[[str], None] = print,
         clock: Callable[[], float] = time.time,
-        async_slots: int = 100,
-        threads: int | None = None,
+        slots: Mapping[str, int] = SLOTS,
         vitals: Vitals | None = None,
     ) -> None:
         self.policy = policy
@@ -79,14 +85,13 @@ class Executor:
         self._report = report
         self._clock = clock
         self.loop = asyncio.get_running_loop()
-        thread_slots = threads or min(32, (os.cpu_count() or 1) + 4)
-        self.pool = concurrent.futures.ThreadPoolExecutor(thread_slots, thread_name_prefix="step")
+        self.through: Chain = chain([])
+        self.sources: Mapping[str, PluginSource] = {}
+        self.lanes = Lanes(slots, self.loop, report)
         self.care = Care(self.loop, self._dispatch)
         if vitals is not None:
             self.loop.set_default_executor(HelperThreads(vitals))
             mark_tasks(vitals, self.loop)
-        self._free = {ASYNC: async_slots, THREAD: thread_slots}
-        self._queues: dict[str, deque[StepCall]] = {ASYNC: deque(), THREAD: deque()}
         self._cache = StepCache(codec)
         self._running: set[asyncio.Task[None]] = set()
         self._paused = False
@@ -125,13 +130,11 @@ class Executor:
             task.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=1.0)
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        await self.lanes.close()
 
     def join(self, seconds: float) -> None:
         """After ``close``: wait for the threads of steps, but not longer than so many seconds."""
-        deadline = time.monotonic() + seconds
-        for thread in list(self.pool._threads):
-            thread.join(max(deadline - time.monotonic(), 0.0))
+        self.lanes.join(seconds)
 
     # Slots and order.
 
@@ -141,20 +144,39 @@ class Executor:
         self._dispatch()
 
     def _queue(self, call: StepCall) -> None:
-        kind = _kind(call)
+        if call.stopped:
+            return
+        try:
+            lane = self.lanes.of(call)
+        except SymphonyError as error:
+            self.loop.call_soon(call.on_broken, error)
+            return
         call.ready = ReadyStep(
             call.run,
             call.workflow,
             call.key,
             call.step.name,
-            kind,
+            lane.name,
             call.step.options.model,
             call.attempt,
             self._clock(),
             tuple(call.deps),
         )
-        self._queues[kind].append(call)
+        lane.queue.append(call)
         self._unordered = True
+
+    def take_over(
+        self,
+        executors: Iterable[RegisteredExecutor],
+        middleware: Sequence[tuple[str, Middleware]],
+        sources: Mapping[str, PluginSource],
+        policy: Policy | None,
+    ) -> None:
+        """Use what the loaded plugins give from now on. A step under way ends where it began."""
+        self.policy, self.through, self.sources = policy, chain(middleware), sources
+        for call in self.lanes.take_over(executors):
+            self._queue(call)
+        self._dispatch_soon()
 
     def _dispatch_soon(self) -> None:
         """A slot is free. Not at once: the run's turn comes first, and may make more steps ready."""
@@ -166,63 +188,72 @@ class Executor:
         self._dispatching = False
         if self._paused or self.care.holds:
             return
-        suspect = self.care.choose(call for queue in self._queues.values() for call in queue)
+        suspect = self.care.choose(self.lanes.waiting())
         if suspect is not None:
-            kind = _kind(suspect)
-            self._queues[kind].remove(suspect)
-            self._start(suspect, kind)
+            lane = self.lanes.of(suspect)
+            lane.queue.remove(suspect)
+            self._start(suspect, lane)
             return
         if self.policy is not None and self._unordered and self.loop.time() >= self._next_decision:
             self._order(self.policy)
-        for kind, queue in self._queues.items():
-            while queue and self._free[kind]:
+        for lane in self.lanes:
+            queue = lane.queue
+            while queue and lane.free:
                 call = queue.popleft()
                 if not call.stopped:
-                    self._start(call, kind)
+                    self._start(call, lane)
 
     def _order(self, policy: Policy) -> None:
-        waiting = [call for queue in self._queues.values() for call in queue if not call.stopped]
+        waiting = [call for call in self.lanes.waiting() if not call.stopped]
         if len(waiting) < 2:
             return
         began = time.perf_counter()
         calls = {call.ready: call for call in waiting if call.ready is not None}
-        ordered = decide(policy, list(calls), Resources(self._free[ASYNC], self._free[THREAD]), self._report)
-        for queue in self._queues.values():
-            queue.clear()
+        free = {lane.name: lane.free for lane in self.lanes}
+        resources = Resources(free.pop(ASYNC), free.pop(THREAD), free)
+        ordered = decide(policy, list(calls), resources, self._report)
+        for lane in self.lanes:
+            lane.queue.clear()
         for step in ordered:
-            self._queues[step.kind].append(calls[step])
+            self.lanes.of(calls[step]).queue.append(calls[step])
         self._unordered = False
         # With thousands of ready steps a decision costs milliseconds: it may take a tenth of the loop's time.
         self._next_decision = self.loop.time() + 10 * (time.perf_counter() - began)
 
-    def _start(self, call: StepCall, kind: str) -> None:
-        self._free[kind] -= 1
+    def _start(self, call: StepCall, lane: Lane) -> None:
+        lane.free -= 1
+        attempt = Attempt(self, call, lane)
         # A context of its own: nothing of the workflow, of other steps or of the engine is visible in a step.
-        call.task = self.loop.create_task(self._attempt(call, kind), context=Context())
-        self._running.add(call.task)
-        call.task.add_done_callback(self._running.discard)
+        task = call.task = self.loop.create_task(self._attempt(attempt), context=Context())
+        self._running.add(task)
 
-    def release(self, call: StepCall, kind: str) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            attempt.release()  # one that was cancelled before it began has not done so itself
+
+        task.add_done_callback(ended)
+
+    def release(self, call: StepCall, lane: Lane) -> None:
         """The slot of a call is free again."""
-        self._free[kind] += 1
+        lane.returned()
         self.care.ended(call)
-        if any(self._queues.values()):
+        if self.lanes.has_waiting:
             self._dispatch_soon()
 
     # Attempts.
 
-    async def _attempt(self, call: StepCall, kind: str) -> None:
-        attempt = Attempt(self, call, kind)
+    async def _attempt(self, attempt: Attempt) -> None:
+        call = attempt.call
         began = time.perf_counter()
         try:
             call.log.start_step(call.key, call.step.name, call.attempt, call.deps)
             if call.step.options.cache:
-                outcome = await self._cache.outcome(call, attempt.run)
+                outcome = await self._cache.outcome(call, attempt.outcome)
             else:
-                outcome = await attempt.run()
+                outcome = await attempt.outcome()
             if call.stopped or self.closing:
                 return
-            if attempt.error is not None and self._try_again(call, attempt.error):
+            if outcome.state == FAILED and self._try_again(call, outcome.encoded):
                 return
             outcome = await self._packed(call, outcome)
             self._observe(call, time.perf_counter() - began, outcome.state != FAILED)
@@ -234,14 +265,13 @@ class Executor:
         finally:
             attempt.release()
 
-    def _try_again(self, call: StepCall, error: BaseException) -> bool:
+    def _try_again(self, call: StepCall, failure: bytes) -> bool:
         """Whether there is another attempt; then it waits for its time."""
         options = call.step.options
         if not options.retries:
             return False
-        kind = type(error).__name__
-        failure = redact(f"{kind}: {error}")[:500]
-        retry_at = call.log.decide_retry(call.key, call.attempt, kind, options.retry_policy, failure)
+        kind, text = failure_summary(self.codec, failure)
+        retry_at = call.log.decide_retry(call.key, call.attempt, kind, options.retry_policy, text[:500])
         if retry_at is None:
             return False
         call.not_before = retry_at / 1_000_000

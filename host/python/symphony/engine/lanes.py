@@ -1,0 +1,133 @@
+"""All executors by name, the core's and those of plugins, each with its slots and its waiting steps."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from symphony.engine import core_executors
+from symphony.engine.core_executors import ASYNC, THREAD, OnThreads
+from symphony.engine.lane import CORE, Lane, RegisteredExecutor
+from symphony.errors import NotFound
+from symphony.plugins.loading import collect
+from symphony.plugins.names import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from symphony.engine.launching import StepCall
+
+
+class Lanes:
+    """The executors that steps can run on.
+
+    Parameters
+    ----------
+    slots:
+        Of the core's executors, by name.
+    report:
+        Called with a line where one does not close.
+    """
+
+    def __init__(
+        self, slots: Mapping[str, int], loop: asyncio.AbstractEventLoop, report: Callable[[str], None]
+    ) -> None:
+        self._report = report
+        self._loop = loop
+        core = collect(CORE, [core_executors], only=("register_executors",)).executors.items
+        self._core: Final = {
+            name: Lane(RegisteredExecutor(name, CORE, offered.executor, slots.get(name, offered.slots)))
+            for name, offered in core.items()
+        }
+        self._plugins: dict[str, Lane] = {}
+        self._names: dict[str, Lane] = dict(self._core)
+        self._closing: set[asyncio.Task[None]] = set()
+        self._async, self._thread = self._core[ASYNC], self._core[THREAD]
+
+    def __iter__(self) -> Iterator[Lane]:
+        return chain(self._core.values(), self._plugins.values())
+
+    def waiting(self) -> Iterator[StepCall]:
+        """The steps that wait for a slot."""
+        return (call for lane in self for call in lane.queue)
+
+    @property
+    def has_waiting(self) -> bool:
+        return any(lane.queue for lane in self)
+
+    def of(self, call: StepCall) -> Lane:
+        """Where a step runs: where it says, else where its run says, else on the loop or in a thread.
+
+        One that leases a model stays in this process unless it says otherwise.
+
+        Raises
+        ------
+        NotFound
+            There is no such executor; the hint says which plugin to install, or the closest name.
+        """
+        options = call.step.options
+        name = options.executor
+        if name is None and options.model is None:
+            name = call.executor
+        if name is None:
+            return self._async if call.step.is_async else self._thread
+        return self.find(name, call.givers, f"step {call.key}")
+
+    def find(self, name: str, givers: Mapping[str, str], who: str) -> Lane:
+        """The executor of this name; ``givers`` are the plugins that gave the run's executors once."""
+        lane = self._names.get(name)
+        if lane is not None:
+            return lane
+        giver = givers.get(name)
+        if giver is None:
+            known = did_you_mean(name, self._names, f"known: {', '.join(sorted(self._names))}")
+            raise NotFound(f"{who} is to run on the executor {name!r}, which nothing gives", hint=known)
+        raise NotFound(
+            f"{who} is to run on the executor {name!r} of plugin {giver}, which is not loaded",
+            hint=f"symphony plugins install {giver}, or see symphony plugins info {giver}",
+        )
+
+    def givers(self) -> dict[str, str]:
+        """The plugin of each name that is not the core's."""
+        found = {name: lane.registered.plugin for name, lane in self._names.items()}
+        return {name: plugin for name, plugin in found.items() if plugin != CORE}
+
+    def take_over(self, executors: Iterable[RegisteredExecutor]) -> list[StepCall]:
+        """These are all that plugins give now; the answer are the steps that waited for those that go."""
+        plugins: dict[str, Lane] = {}
+        for registered in executors:
+            lane = self._plugins.get(registered.name)
+            known = lane is not None and lane.registered.executor is registered.executor
+            plugins[registered.name] = lane if known and lane is not None else Lane(registered)
+        names: dict[str, Lane] = {}
+        for name, lane in plugins.items():
+            names[name] = lane
+            names.setdefault(name.partition(".")[2], lane)
+        left: list[StepCall] = []
+        for lane in self._plugins.values():
+            if plugins.get(lane.name) is not lane:
+                left += lane.queue
+                lane.queue.clear()
+                self._retire(lane)
+        self._plugins, self._names = plugins, names | self._core
+        return left
+
+    def _retire(self, lane: Lane) -> None:
+        def close() -> None:
+            task = self._loop.create_task(lane.close(self._report))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+        lane.closing = close
+        if lane.free == lane.registered.slots:
+            close()
+
+    async def close(self) -> None:
+        """Close all executors, at once."""
+        await asyncio.gather(*[lane.close(self._report) for lane in self], *self._closing)
+
+    def join(self, seconds: float) -> None:
+        """After ``close``: wait for threads of steps, but not longer than so many seconds."""
+        if isinstance(self._thread.registered.executor, OnThreads):
+            self._thread.registered.executor.join(seconds)
