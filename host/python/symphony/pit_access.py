@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from symphony.core_components import core_components
 from symphony.engine.run_loop import running_run_loop
+from symphony.engine.step_context import current_step
 from symphony.errors import PitUnavailable, WorkflowEffect
 from symphony.home import Home, resolve_home
 from symphony.settings import load_settings
@@ -92,6 +93,10 @@ def is_open() -> bool:
 
 def _opened() -> OpenPit:
     if _current is None:
+        if current_step.get() is not None:
+            raise PitUnavailable(
+                "a step that runs in another process has no Pit", hint="give it what it needs as arguments"
+            )
         raise PitUnavailable(
             "no Pit is open in this process", hint="steps have one; elsewhere call symphony.open_pit() first"
         )
