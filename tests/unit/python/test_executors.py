@@ -62,6 +62,7 @@ class Deaf(Inline):
     """Goes on for a minute, whoever cancels it."""
 
     slots = 1
+    told = 0
 
     async def submit(self, task: StepTask) -> Outcome:
         if task.name == "deaf":
@@ -70,16 +71,21 @@ class Deaf(Inline):
                 try:
                     await asyncio.sleep(left)
                 except asyncio.CancelledError:
-                    continue
+                    self.told += 1
         return await super().submit(task)
 
 
 def given(**executors: Any) -> Any:
     """What takes these executors over as those of a plugin ``symphony-toolbox``, once a run has begun."""
-    registered = [
-        RegisteredExecutor(f"toolbox.{name}", "symphony-toolbox", executor, executor.slots)
-        for name, executor in executors.items()
-    ]
+    return taken_over(
+        [
+            RegisteredExecutor(f"toolbox.{name}", "symphony-toolbox", executor, executor.slots)
+            for name, executor in executors.items()
+        ]
+    )
+
+
+def taken_over(registered: list[RegisteredExecutor]) -> Any:
     return lambda run: run._launcher.take_over(registered, [], {}, None)
 
 
@@ -126,7 +132,7 @@ def test_the_cores_names_are_its_own_and_the_first_plugin_has_a_short_one() -> N
         RegisteredExecutor("toolbox.inline", "toolbox", first_inline, 1),
         RegisteredExecutor("other.inline", "other", second, 1),
     ]
-    virtual_result_of(three, {}, MemoryLog(), lambda run: run._launcher.take_over(registered, [], {}, None))
+    virtual_result_of(three, {}, MemoryLog(), taken_over(registered))
     assert (own.ran, first_inline.ran, second.ran) == (["theirs 1"], ["first 1"], [])
 
 
@@ -202,8 +208,10 @@ def test_an_executor_that_is_deaf_to_cancellation_holds_up_its_slot_and_nobody_e
             return str(error)
         return "heard"
 
-    result = virtual_result_of(main, {}, MemoryLog(), given(deaf=Deaf()))
+    executor = Deaf()
+    result = virtual_result_of(main, {}, MemoryLog(), given(deaf=executor))
     assert result.value == "step 'deaf' took longer than 1 s"
+    assert executor.told == 1
     assert (round(times["elsewhere"]), round(times["waiting"])) == (1, 60)
 
 
@@ -291,7 +299,7 @@ def test_a_step_that_is_stopped_before_it_begins_keeps_no_slot() -> None:
         return number
 
     @symphony.workflow
-    async def many() -> list[int]:
+    async def many() -> Any:
         return await symphony.gather(work.map(range(3)))
 
     def during(run: Any) -> None:

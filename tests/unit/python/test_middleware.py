@@ -49,7 +49,11 @@ async def sums() -> list[Any]:
 def test_without_middleware_nothing_is_in_between() -> None:
     assert chain([]) is Attempt.submitted
     ways: list[Any] = []
-    virtual_result_of(sums, {}, MemoryLog(), lambda run: ways.append(run._launcher.through))
+
+    def look(run: Any) -> None:
+        ways.append(run._launcher.through)
+
+    virtual_result_of(sums, {}, MemoryLog(), look)
     assert ways == [Attempt.submitted]
 
 
