@@ -13,7 +13,12 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from symphony.plugins.registry import ComponentRegistry, ModelRegistry, WorkflowRegistry
+    from symphony.plugins.registry import (
+        CommandRegistry,
+        ComponentRegistry,
+        ModelRegistry,
+        WorkflowRegistry,
+    )
     from symphony.scheduling import Policy
 
 _marker = pluggy.HookspecMarker("symphony")
@@ -108,6 +113,40 @@ def register_components(registry: ComponentRegistry) -> None:
     >>> @hookimpl
     ... def register_components(registry):
     ...     registry.add(Path(__file__).with_name("libacme_vectors.so"))
+    """
+
+
+@hookspec(since=1)
+def register_commands(registry: CommandRegistry) -> None:
+    """Add commands to the command line ``symphony``.
+
+    Called once in the probe, which stores name and help, once in the managed interpreter, and once in the
+    process of each command. Since API 1.
+
+    ``symphony NAME ...`` runs the command in a process of its own, with the terminal attached and without a
+    Pit; its exit code is that of ``symphony``. The full name ``plugin.name`` always works. The short name is
+    that of a core command first, then of the plugin that is first in order. A file plugin has no commands.
+
+    Parameters
+    ----------
+    registry:
+        ``registry.add(command)`` takes a command or group of click. Its context's ``obj`` is a
+        ``symphony.Host`` for the home of the command line, not connected before it is used. ``--json``,
+        ``--home`` and ``--traceback`` are understood by every command; an error of ``symphony.errors`` is
+        shown with its hint, as one JSON document with ``--json``, and ends the command with its exit code. A
+        command that has more to say as JSON declares an option ``--json`` of its own. Raises ``InvalidInput``
+        for anything else, a name that cannot be typed, and a name that was added before.
+
+    Example
+    -------
+    >>> @click.command(help="Count the files of a folder.")
+    ... @click.argument("folder")
+    ... @click.pass_obj
+    ... def census(host, folder):
+    ...     click.echo(host.run("geo.count", path=folder).value)
+    >>> @hookimpl
+    ... def register_commands(registry):
+    ...     registry.add(census)
     """
 
 

@@ -23,7 +23,7 @@ from symphony.hookspecs import HOOKS
 from symphony.plugins.discovery import Candidate, roots
 from symphony.plugins.names import did_you_mean
 from symphony.plugins.problem import Problem
-from symphony.plugins.registry import ComponentRegistry, ModelRegistry, WorkflowRegistry
+from symphony.plugins.registry import CommandRegistry, ComponentRegistry, ModelRegistry, WorkflowRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,7 @@ class Contributions:
     workflows: WorkflowRegistry = field(default_factory=WorkflowRegistry)
     models: ModelRegistry = field(default_factory=ModelRegistry)
     components: ComponentRegistry = field(default_factory=ComponentRegistry)
+    commands: CommandRegistry = field(default_factory=CommandRegistry)
     conductor: Any = None
 
 
