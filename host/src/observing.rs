@@ -69,13 +69,20 @@ impl Following {
         Self { reader: Reader::new(pit), from, known: Known::default() }
     }
 
-    /// What happened since the last call, at most so much, and how much was left out for lack of room.
+    /// What happened since the last call, about so much at most, and how much was left out for lack of room. What is of one
+    /// record stays together.
     pub fn take(&mut self, most: usize) -> Result<(Vec<Happening>, u64)> {
         if self.known.told.is_empty() {
             let (known, from) = (&mut self.known, self.from);
             self.reader.poll(|record| known.read(&record, from))?;
         }
-        let told = self.known.told.drain(..most.min(self.known.told.len())).collect();
+        let waiting = &self.known.told;
+        let mut count = most.min(waiting.len());
+        while count > 0 && waiting.get(count).is_some_and(|next| next.position == waiting[count - 1].position)
+        {
+            count += 1;
+        }
+        let told = self.known.told.drain(..count).collect();
         Ok((told, std::mem::take(&mut self.known.lost)))
     }
 }

@@ -20,7 +20,7 @@ impl RunEvents {
         Self(Mutex::new(Following::new(&home.join("pit"), start)))
     }
 
-    /// At most `most` events since the last call, and how many were lost since there were too many of them.
+    /// About `most` events since the last call, and how many were lost since there were too many of them.
     fn take<'py>(&self, py: Python<'py>, most: usize) -> PyResult<(Bound<'py, PyList>, u64)> {
         let taken = py.detach(|| self.0.lock().unwrap_or_else(PoisonError::into_inner).take(most));
         let (told, lost) = taken.map_err(|error| errors::from_load(py, &error.into()))?;

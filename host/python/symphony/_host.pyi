@@ -87,7 +87,7 @@ class RunEvents:
         ],
         int,
     ]:
-        """At most so many events since the last call, and how many were lost since there were too many.
+        """About so many events since the last call, and how many were lost since there were too many.
 
         Each is (hook, position, time), (run, workflow), (key, name, attempt) of a step, state, the time when
         that began which ends, the record of a failure. Times in microseconds since the epoch.

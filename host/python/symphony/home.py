@@ -87,6 +87,10 @@ class Home:
         return self.path / "plugins.cache"
 
     @property
+    def observers(self) -> Path:
+        return self.path / "observers"
+
+    @property
     def plugins_commands(self) -> Path:
         return self.path / "plugins.commands"
 

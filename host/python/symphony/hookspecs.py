@@ -13,6 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from symphony.observing.events import RunEvent, StepEvent
     from symphony.plugins.registry import (
         CommandRegistry,
         ComponentRegistry,
@@ -147,6 +148,100 @@ def register_commands(registry: CommandRegistry) -> None:
     >>> @hookimpl
     ... def register_commands(registry):
     ...     registry.add(census)
+    """
+
+
+@hookspec(since=1)
+def run_started(run: RunEvent) -> None:
+    """Observe that a run was accepted.
+
+    Called in the managed interpreter, after the run was recorded, for each run of the home, whatever plugin
+    it is of; plain functions on a thread of the plugin's own, coroutines on an event loop of that thread. No
+    step waits for it: the events come from the log, some milliseconds after they were recorded, up to a
+    quarter of a second where nothing happened before. One plugin gets all its events one after the other, in
+    the order of the log. Since API 1.
+
+    Each event is told at least once. Where the plugin is in the log is kept in the home: after a death, a
+    restart, or a time in which it was not loaded, it goes on where it was, as far as the log goes back; it
+    begins with what happens after it was loaded first. An event comes a second time only if the interpreter
+    died while the plugin was being told of it; then its ``position`` is the same. Of a plugin that is more
+    than 65,536 events behind, further ones are lost: the host's log and ``symphony plugins info`` say how
+    many. What it raises harms nothing and is told there, too.
+
+    Parameters
+    ----------
+    run:
+        A ``symphony.RunEvent``: ``id``, ``workflow``, ``status``, ``time``, ``position``.
+
+    Example
+    -------
+    >>> @hookimpl
+    ... def run_started(run):
+    ...     print(run.time, run.workflow, run.id)
+    """
+
+
+@hookspec(since=1)
+def run_finished(run: RunEvent) -> None:
+    """Observe that a run has ended.
+
+    Called as ``run_started`` is, after the end was recorded. A run that waits, or that cannot go on, has not
+    ended. Since API 1.
+
+    Parameters
+    ----------
+    run:
+        A ``symphony.RunEvent``, with ``status`` ``completed``, ``failed`` or ``cancelled``, the ``seconds``
+        since it was accepted and, of a failed run, the ``error``: its ``type`` and ``message``.
+
+    Example
+    -------
+    >>> @hookimpl
+    ... async def run_finished(run):
+    ...     if run.error:
+    ...         await notify(f"{run.workflow} failed: {run.error.message}")
+    """
+
+
+@hookspec(since=1)
+def step_started(step: StepEvent) -> None:
+    """Observe that an attempt of a step begins.
+
+    Called as ``run_started`` is, for each attempt: also for one that begins again after a death. A step whose
+    result comes from the cache does not start. Since API 1.
+
+    Parameters
+    ----------
+    step:
+        A ``symphony.StepEvent``: ``run``, ``workflow``, ``key``, ``name``, ``attempt``, ``state``, ``time``,
+        ``position``.
+
+    Example
+    -------
+    >>> @hookimpl
+    ... def step_started(step):
+    ...     print(step.run, step.key, step.attempt)
+    """
+
+
+@hookspec(since=1)
+def step_finished(step: StepEvent) -> None:
+    """Observe that a step has its outcome.
+
+    Called as ``run_started`` is, once for each step, after the outcome was recorded; not for an attempt that
+    failed and is repeated. A step that is stopped together with its run has no outcome. Since API 1.
+
+    Parameters
+    ----------
+    step:
+        A ``symphony.StepEvent``, with ``state`` ``completed``, ``failed``, ``cached``, ``skipped`` or
+        ``cancelled``, the ``seconds`` of its last attempt and, of a failed step, the ``error``.
+
+    Example
+    -------
+    >>> @hookimpl
+    ... def step_finished(step):
+    ...     durations.labels(step.name, step.state).observe(step.seconds or 0.0)
     """
 
 
