@@ -97,13 +97,16 @@ impl Step {
         self.attempt == 0
     }
 
+    /// A plugin's import, or one of its hooks: of no run.
     pub const fn is_import(&self) -> bool {
         self.run.is_empty()
     }
 
     pub fn describe(&self) -> String {
         if self.is_import() {
-            return format!("the import of plugin {}", self.plugin);
+            let what =
+                if self.name.is_empty() { "the import".to_owned() } else { format!("hook {}", self.name) };
+            return format!("{what} of plugin {}", self.plugin);
         }
         let what = if self.is_workflow() { "the workflow".to_owned() } else { format!("step {}", self.key) };
         format!("{what} of run {} ({})", self.run, self.workflow)

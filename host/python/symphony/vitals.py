@@ -52,14 +52,22 @@ class WatchedInterpreter:
     @contextmanager
     def importing(self, plugin: str) -> Iterator[None]:
         """Whatever happens to the process meanwhile is this plugin's doing."""
-        number = self.vitals.begin("", "", plugin, "", 0, 0.0, "")
+        try:
+            with self.calling(plugin, ""):
+                yield
+        finally:
+            self.catch_crashes()
+
+    @contextmanager
+    def calling(self, plugin: str, hook: str) -> Iterator[None]:
+        """Whatever this thread does meanwhile, in a hook of a plugin, is the plugin's doing."""
+        number = self.vitals.begin("", "", plugin, hook, 0, 0.0, "")
         self.vitals.enter(number)
         try:
             yield
         finally:
             self.vitals.leave()
             self.vitals.end(number)
-            self.catch_crashes()
 
     def catch_crashes(self) -> None:
         """Be the one who handles deadly signals, whatever a plugin's native code has put in place."""
