@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from symphony.cli.command import Group
+from symphony.cli.command import Group, spelled_out
 from symphony.cli.failure import ended, show_failure, show_usage
 from symphony.cli.state import State
 from symphony.errors import SymphonyError
@@ -60,7 +60,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     if "_SYMPHONY_COMPLETE" in os.environ:
         ROOT.main(list(arguments), prog_name="symphony")  # answers the shell and ends the process
-    before_separator = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
+    arguments = spelled_out(arguments)
+    before_separator = arguments[: arguments.index("--")] if "--" in arguments else arguments
     state = State(json="--json" in before_separator, traceback="--traceback" in before_separator)
     return ended(state, lambda: _invoke(arguments, state))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from symphony.cli.command import Group, State, pass_state
+from symphony.cli.command import Group, State, no_probe_option, pass_state
 from symphony.cli.output import note, print_json, table
 from symphony.plugins import catalog
 
@@ -18,10 +18,11 @@ command = Group("workflows", help="List the workflows that plugins add.", exampl
     symphony workflows list --json
     """,
 )
+@no_probe_option
 @pass_state
-def list_workflows(state: State) -> None:
+def list_workflows(state: State, no_probe: bool) -> None:
     """List all workflows with their inputs."""
-    states = catalog.survey(state.home, note=note)
+    states = catalog.survey(state.home, probe=not no_probe, note=note)
     rows = catalog.workflows(states)
     if state.json:
         print_json(rows)

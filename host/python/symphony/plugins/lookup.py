@@ -41,6 +41,8 @@ def workflow(name: str, states: Sequence[PluginState]) -> str:
     disabled = next(
         (s for s in states if s.status == "disabled" and _asked(name) in (s.name, prefix(s.name))), None
     )
+    if disabled and disabled.problem:
+        raise error_of(disabled)
     if disabled:
         hint = f"symphony plugins enable {disabled.name}"
         raise Refused(f"plugin {disabled.name} of workflow {name!r} is disabled", hint=hint)
@@ -70,7 +72,7 @@ def unknown_workflow(name: str, known: Iterable[str], problems: dict[str, Proble
     """The error for a workflow name that no working plugin gives."""
     asked = _asked(name)
     for plugin, problem in problems.items():
-        if asked and asked in (plugin, prefix(plugin)) and problem.code != "changed":
+        if asked and asked in (plugin, prefix(plugin)) and problem.status != "active":
             return error_for(
                 f"plugin {plugin} of workflow {name!r}", problem, f"symphony plugins info {plugin}"
             )
@@ -93,6 +95,8 @@ def error_for(what: str, problem: Problem, hint: str = "") -> SymphonyError:
         "conflict": Conflict,
         "missing": NotFound,
         "quarantined": Quarantined,
+        "changed": Refused,
+        "disabled": Refused,
     }
     kind = kinds.get(problem.status, PluginBroken)
     return kind(f"{what}: {problem.message}{where(problem)}", hint=problem.hint or hint)
