@@ -30,7 +30,10 @@ def list_workflows(state: State, no_probe: bool) -> None:
     table(
         ["NAME", "INPUTS", "SUMMARY"], [[row["name"], _inputs(row["inputs"]), row["summary"]] for row in rows]
     )
-    if not rows:
+    unprobed = [plugin.name for plugin in states if plugin.problem and plugin.problem.code == "unprobed"]
+    if unprobed:
+        note(f"not probed yet: {', '.join(unprobed)}")
+    elif not rows:
         note("no workflows: symphony plugins install symphony-conductor")
     broken = [plugin.name for plugin in states if plugin.needs_attention]
     if broken:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from symphony.errors import HostUnavailable
@@ -20,7 +20,6 @@ from symphony.plugins.probe_result import ProbeResult
 
 if TYPE_CHECKING:
     from symphony.home import Home
-    from symphony.plugins.record import Record
 
 SCHEMA: Final = 2
 PARTS: Final = ("plugins", "files")
@@ -65,14 +64,24 @@ def peek(home: Home, candidate: Candidate) -> ProbeResult | None:
     return _valid(_read(home).get(candidate.target), candidate)
 
 
-def files_digest(home: Home, candidate: Candidate, record: Record) -> str:
-    """The digest of a plugin's files as they are; they are read where time, size or RECORD changed."""
-    known = _read(home, "files").get(candidate.target, {})
-    if known.get("fingerprint") == candidate.fingerprint and isinstance(known.get("digest"), str):
-        return str(known["digest"])
-    digest = record.actual().digest()
-    _store(home, {candidate.target: {"fingerprint": candidate.fingerprint, "digest": digest}}, "files")
-    return digest
+def files_digests(home: Home, candidates: Iterable[Candidate]) -> dict[str, str]:
+    """The digest of each plugin's files as they are; they are read where time, size or RECORD changed."""
+    stored = _read(home, "files")
+    known: dict[str, str] = {}
+    fresh: dict[str, dict[str, Any] | None] = {}
+    for candidate in candidates:
+        entry = stored.get(candidate.target, {})
+        if entry.get("fingerprint") == candidate.fingerprint and isinstance(entry.get("digest"), str):
+            known[candidate.name] = entry["digest"]
+        elif candidate.record is not None:
+            known[candidate.name] = candidate.record.actual().digest()
+            fresh[candidate.target] = {
+                "fingerprint": candidate.fingerprint,
+                "digest": known[candidate.name],
+            }
+    if fresh:
+        _store(home, fresh, "files")
+    return known
 
 
 def forget(home: Home, *targets: str) -> None:

@@ -7,7 +7,7 @@ It imports no plugin.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from symphony.plugins import cache, discovery, lock, policy, quarantine, selection, wish
@@ -37,6 +37,7 @@ class Rules:
     locks: dict[str, Locked]
     policy: Policy
     banned: dict[str, Problem]
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,14 @@ def survey(
     """
     home.check()
     chosen = selection.current() if selected is None else selected
-    rules = Rules(wish.read(home), lock.read(home), policy.read(home), quarantine.problems(home))
-    found = discovery.installed(chosen)
+    found, locks = discovery.installed(chosen), lock.read(home)
+    rules = Rules(
+        wish.read(home),
+        locks,
+        policy.read(home),
+        quarantine.problems(home),
+        cache.files_digests(home, [found[name] for name in sorted(found.keys() & locks.keys())]),
+    )
     wished = {name for name, wanted in rules.wishes.items() if wanted.requirement}
     names = sorted(
         {name for name in found.keys() | rules.banned.keys() | wished if chosen.takes(name)},
@@ -161,14 +168,15 @@ def _before_probe(home: Home, name: str, candidate: Candidate | None, rules: Rul
     if banned is not None:
         result = cache.peek(home, candidate)
         return replace(state, status=banned.status, problem=banned, result=result)
-    problem_found = _changed(home, candidate, rules.locks.get(name)) or judge(candidate)
+    problem_found = _changed(candidate, rules) or judge(candidate)
     if problem_found:
         return replace(state, status=problem_found.status, problem=problem_found)
     return state
 
 
-def _changed(home: Home, candidate: Candidate, locked: Locked | None) -> Problem | None:
+def _changed(candidate: Candidate, rules: Rules) -> Problem | None:
     """What the lock has to say against the files that are there."""
+    locked = rules.locks.get(candidate.name)
     if locked is None or locked.record is None:
         return None
     name, record = candidate.name, candidate.record
@@ -177,7 +185,7 @@ def _changed(home: Home, candidate: Candidate, locked: Locked | None) -> Problem
         told = f"an editable install took the place of {locked.version}, which plugins.lock has"
     elif candidate.version != locked.version:
         told = f"version {candidate.version} took the place of {locked.version}, which plugins.lock has"
-    elif cache.files_digest(home, candidate, record) != locked.record:
+    elif rules.digests[name] != locked.record:
         differing = record.differing(record.actual())
         at = str(record.root / differing[0]) if differing else None
         return Problem("changed", "its files are not those in plugins.lock", at, hint)

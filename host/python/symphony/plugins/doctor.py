@@ -104,9 +104,12 @@ def _of_plugin(state: PluginState) -> Fault:
     }
     do = commands.get(state.status, f"symphony plugins disable {state.name}")
     at = f" (at {problem.at})" if problem.at else ""
-    hint = f"; {problem.hint}" if problem.hint and problem.hint != do else ""
+    if problem.hint.startswith("symphony "):
+        do = problem.hint
+    elif problem.hint:
+        do = f"{problem.hint}; or: {do}"
     what = f"{state.status}: {problem.message}{at}"
-    return Fault(state.name, what, f"{do}{hint}", state.status, safe=state.status == "missing")
+    return Fault(state.name, what, do, state.status, safe=state.status == "missing")
 
 
 def _lock_faults(home: Home) -> list[Fault]:

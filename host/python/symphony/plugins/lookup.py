@@ -16,7 +16,7 @@ from symphony.errors import (
     Refused,
     SymphonyError,
 )
-from symphony.plugins import catalog
+from symphony.plugins import catalog, selection
 from symphony.plugins.names import canonical, did_you_mean, prefix
 
 if TYPE_CHECKING:
@@ -76,9 +76,11 @@ def unknown_workflow(name: str, known: Iterable[str], problems: dict[str, Proble
             return error_for(
                 f"plugin {plugin} of workflow {name!r}", problem, f"symphony plugins info {plugin}"
             )
-    return NotFound(
-        f"there is no workflow {name!r}", hint=did_you_mean(name, known, "symphony workflows list")
-    )
+    hint = did_you_mean(name, known, "symphony workflows list")
+    chosen = selection.current()
+    if not chosen.everything:
+        hint = f"{hint} (only plugins that {selection.VARIABLE}={chosen.text()} takes are there)"
+    return NotFound(f"there is no workflow {name!r}", hint=hint)
 
 
 def error_of(state: PluginState) -> SymphonyError:

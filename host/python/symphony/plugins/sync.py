@@ -73,6 +73,7 @@ def plan(home: Home) -> list[Step]:
     """What ``sync`` would do, one step for each wish, sorted by name. Installs and executes nothing."""
     home.check()
     rules, locks, found = policy.read(home), lock.read(home), discovery.installed()
+    digests = cache.files_digests(home, [found[name] for name in sorted(found.keys() & locks.keys())])
     steps = []
     for name, wanted in sorted(wish.read(home).items()):
         if wanted.requirement is None:
@@ -86,7 +87,7 @@ def plan(home: Home) -> list[Step]:
         elif locked is None:
             action, reason = "lock", "it is not in plugins.lock yet"
             version = candidate.version
-        elif _differs(home, candidate, locked):
+        elif _differs(candidate, locked, digests.get(name)):
             action, reason = "reinstall", "its files are not those in plugins.lock"
         elif version is None:
             action, reason = "reinstall", f"{locked.version} is not what is wished for any more"
@@ -109,12 +110,10 @@ def _locked_version(requirement: str, locked: Locked | None) -> str | None:
     return locked.version if fits else None
 
 
-def _differs(home: Home, candidate: discovery.Candidate, locked: Locked) -> bool:
+def _differs(candidate: discovery.Candidate, locked: Locked, digest: str | None) -> bool:
     if locked.record is None:
         return False
-    if candidate.record is None or candidate.version != locked.version:
-        return True
-    return cache.files_digest(home, candidate, candidate.record) != locked.record
+    return candidate.version != locked.version or digest != locked.record
 
 
 def sync(

@@ -43,19 +43,23 @@ def command(state: State, no_probe: bool) -> None:
         [[plugin.name, plugin.version, plugin.status, plugin.adds()] for plugin in plugins],
         status=2,
     )
+    chosen = selection.current()
+    if not chosen.everything:
+        note(f"only those that {selection.VARIABLE}={chosen.text()} takes")
+    unprobed = [plugin.name for plugin in plugins if plugin.problem and plugin.problem.code == "unprobed"]
+    if unprobed:
+        note(f"not probed yet: {', '.join(unprobed)}")
     note(summary(plugins))
 
 
 def summary(plugins: list[PluginState]) -> str:
     """The line below the table."""
-    chosen = selection.current()
-    left_out = "" if chosen.everything else f" of {selection.VARIABLE}={chosen.text()}"
-    if not plugins and left_out:
-        return f"no plugins{left_out}"
+    if not plugins and not selection.current().everything:
+        return "no plugins"
     if not plugins:
         return "no plugins; get the Conductor: symphony plugins install symphony-conductor"
     sick = [plugin.name for plugin in plugins if plugin.needs_attention]
-    total = counted(len(plugins), "plugin") + left_out
+    total = counted(len(plugins), "plugin")
     if not sick:
         return total
     return f"{total}, {len(sick)} need{'s' if len(sick) == 1 else ''} attention: symphony plugins doctor"
