@@ -263,7 +263,7 @@ def _selection() -> list[str]:
 def _same_settings(client: Client, home: Home, wanted: Sequence[str], status: dict[str, Any]) -> None:
     theirs = list(status.get("settings") or [])
     running = f"the host of {home.path} runs already (pid {status.get('pid')})"
-    chosen, ours = ([word for word in words if word.startswith("plugins=")] for words in (theirs, wanted))
+    chosen, ours = ([word for word in words if word.startswith("select=")] for words in (theirs, wanted))
     if chosen != ours:
         # Both ways: a workflow that is not found, or found where it should not be, would tell nobody why.
         client.close()

@@ -147,8 +147,8 @@ class Interpreter:
             raise Incompatible(f"the host belongs to {prefix}, this interpreter to {sys.prefix}")
         chosen = load_settings(Path(home), settings or [])
         watched = self._watched
-        if chosen.plugins is not None and watched is not None:
-            os.environ[VARIABLE] = chosen.plugins
+        if chosen.select is not None and watched is not None:
+            os.environ[VARIABLE] = chosen.select
         if watched is None:  # the process is somebody else's
             plugins = PluginHost(Path(home), enabled=not no_plugins)
         else:

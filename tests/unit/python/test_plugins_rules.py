@@ -68,8 +68,8 @@ class TestSelection:
         assert selection.read("a,nix,-nie").unknown(["symphony-a"]) == ["nie", "nix"]
 
     def test_it_is_a_matter_of_one_start_and_not_of_the_settings_file(self, home: Home) -> None:
-        assert load_settings(home.path, ["plugins=-a,1"]).plugins == "-a,1"
-        (home.path / "config.toml").write_text('[host]\nplugins = "a"\n')
+        assert load_settings(home.path, ["select=-a,1"]).select == "-a,1"
+        (home.path / "config.toml").write_text('[host]\nselect = "a"\n')
         with pytest.raises(InvalidInput, match="for one start of a host only") as error:
             load_settings(home.path)
         assert error.value.hint == "for good: symphony plugins disable NAME"

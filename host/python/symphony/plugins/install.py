@@ -78,7 +78,8 @@ def install_one(
     with tempfile.TemporaryDirectory(prefix="symphony-backup-") as folder:
         backup = Backup(name, Path(folder))
         note(f"installing {name} {version}")
-        installer.install(item.install, allow_build=allow_build, fresh=same and (fresh or item.is_file))
+        again, alone = same and (fresh or item.is_file), not item.facts.requires
+        installer.install(item.install, allow_build=allow_build, fresh=again, alone=alone)
         taken = _taken_up(home, name)
         wish.change(home, name, requirement=item.requirement, enabled=True)
         state = lookup.plugin(name, catalog.survey(home, retry=[name], selected=discovery.ALL, note=note))
@@ -139,17 +140,17 @@ def uninstall(home: Home, names: Sequence[str], note: Note = lambda text: None) 
         PluginState(name, found[name].version if name in found else "", "active", True, found.get(name))
         for name in sorted(wishes.keys() | found.keys())
     ]
-    states = [lookup.plugin(name, known) for name in names]
-    installer = Installer(IndexOptions()) if any(state.candidate for state in states) else None
+    states = list({state.name: state for state in (lookup.plugin(name, known) for name in names)}.values())
+    there = [state.name for state in states if state.candidate]
+    if there:
+        note(f"removing {', '.join(there)}")
+        Installer(IndexOptions()).uninstall(*there)
     for state in states:
-        if state.candidate and installer:
-            note(f"removing {state.name} {state.version}")
-            installer.uninstall(state.name)
         if state.name in wishes:
             wish.remove(home, state.name)
         lock.put(home, state.name, None)
         quarantine.lift(home, state.name)
-        cache.forget(home, state.name)
+    cache.forget(home, *(state.name for state in states))
     return [state.name for state in states]
 
 

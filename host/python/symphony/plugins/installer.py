@@ -144,17 +144,21 @@ class Installer:
         quiet = [] if self._uv else ["--no-compile"]
         self._call([*self._pip("install"), *where, *quiet, *self._index(), spec], spec)
 
-    def install(self, *specs: str, allow_build: bool = False, fresh: bool = False) -> None:
-        """Install for good. ``fresh`` replaces the same version where it is installed already."""
+    def install(
+        self, *specs: str, allow_build: bool = False, fresh: bool = False, alone: bool = False
+    ) -> None:
+        """Install for good. ``fresh`` replaces the same version, of what needs nothing if ``alone``."""
         binary = [] if allow_build else ["--only-binary", ":all:"]
         told = ", ".join(specs)
         if fresh:
             again = ["--reinstall" if self._uv else "--force-reinstall", "--no-deps"]
             self._call([*self._pip("install"), *again, *binary, *self._index(), *specs], told)
+        if fresh and alone:
+            return
         self._call([*self._pip("install"), *binary, *self._index(), *specs], told)
 
-    def uninstall(self, dist: str) -> None:
-        self._call([*self._pip("uninstall"), *([] if self._uv else ["--yes"]), dist], dist)
+    def uninstall(self, *dists: str) -> None:
+        self._call([*self._pip("uninstall"), *([] if self._uv else ["--yes"]), *dists], ", ".join(dists))
 
     def _pip(self, verb: str) -> list[str]:
         if self._uv:

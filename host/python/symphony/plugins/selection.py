@@ -15,7 +15,7 @@ from symphony.errors import InvalidInput
 from symphony.plugins.names import FILE_STEM, canonical, prefix
 
 VARIABLE: Final = "SYMPHONY_PLUGINS"
-SETTING: Final = "plugins"
+SETTING: Final = "select"
 
 
 @dataclass(frozen=True)
