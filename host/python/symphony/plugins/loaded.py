@@ -63,6 +63,14 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True)
+class RegisteredObservers:
+    """A plugin's functions by the hook that they observe by; ``own`` is where its code lies."""
+
+    hooks: dict[str, list[Callable[[Any], Any]]]
+    own: list[Path]
+
+
+@dataclass(frozen=True)
 class _Loaded:
     candidate: Candidate
     found: Contributions
@@ -117,6 +125,9 @@ class PluginHost:
         self.middleware: list[tuple[str, Middleware]] = []
         self.sources: dict[str, PluginSource] = {}
         self.lives: list[PluginLife] = []
+        self.observers: dict[str, RegisteredObservers] = {}
+        self.published: Callable[[], None] = lambda: None
+        """Called whenever the contributions above have changed."""
 
     @property
     def home(self) -> Path:
@@ -133,13 +144,13 @@ class PluginHost:
     def reload(self) -> None:
         """Read the catalog again: load what is new, drop what is gone or disabled.
 
-        A loaded plugin whose files changed stays as it is, with a problem ``changed`` that says so: Python
+        A loaded plugin whose files changed stays as it is, with a problem ``stale`` that says so: Python
         cannot unload it. File plugins are read again by ``load_file``.
         """
         with self._lock:
             states = catalog.survey(self._home) if self._enabled else []
             self.problems = {
-                state.name: state.problem for state in states if state.problem and state.needs_attention
+                state.name: state.problem for state in states if state.problem and state.status != "active"
             }
             plugins: dict[str, _Loaded] = {}
             for state in states:
@@ -159,7 +170,7 @@ class PluginHost:
             return self._load(state.candidate)
         if loaded.candidate.fingerprint != state.candidate.fingerprint:
             self.problems[state.name] = Problem(
-                "changed", "its files changed since it was loaded", hint="symphony host stop, then run again"
+                "stale", "its files changed since it was loaded", hint="symphony host restart"
             )
         return loaded
 
@@ -196,7 +207,7 @@ class PluginHost:
         """
         with self._lock:
             state = catalog.file_state(self._home, path)
-            if state.problem and state.needs_attention:
+            if state.problem and state.status != "active":
                 raise error_of(state)
             assert state.candidate is not None
             assert state.candidate.file is not None
@@ -256,6 +267,12 @@ class PluginHost:
         self.executors, self.middleware = executors, middleware
         self.sources = {loaded.candidate.name: loaded.source for loaded in everything}
         self.lives = [loaded.life for loaded in everything]
+        self.observers = {
+            loaded.candidate.name: RegisteredObservers(loaded.found.observers, own_roots(loaded.candidate))
+            for loaded in everything
+            if loaded.found.observers
+        }
+        self.published()
 
     def find_workflow(self, name: str) -> RegisteredWorkflow:
         """The workflow of this full name, id, or short name (the first plugin in order that has it).

@@ -21,10 +21,12 @@ import pluggy
 from symphony import hookspecs
 from symphony.errors import Conflict, Incompatible, InvalidInput
 from symphony.hookspecs import HOOKS
+from symphony.observing.events import OBSERVING
 from symphony.plugins.discovery import Candidate, roots
 from symphony.plugins.names import did_you_mean
 from symphony.plugins.problem import Problem
 from symphony.plugins.registry import (
+    CommandRegistry,
     ComponentRegistry,
     ExecutorRegistry,
     ModelRegistry,
@@ -57,6 +59,8 @@ class Contributions:
     components: ComponentRegistry = field(default_factory=ComponentRegistry)
     types: TypeRegistry = field(default_factory=TypeRegistry)
     executors: ExecutorRegistry = field(default_factory=ExecutorRegistry)
+    commands: CommandRegistry = field(default_factory=CommandRegistry)
+    observers: dict[str, list[Callable[[Any], Any]]] = field(default_factory=dict)
     conductor: Any = None
     middleware: list[Middleware] = field(default_factory=list)
     life: dict[str, list[Callable[..., Any]]] = field(default_factory=dict)
@@ -114,6 +118,7 @@ def collect(
     for hook in HOOKS:
         if hook.startswith(REGISTER) and hook in only:
             getattr(manager.hook, hook)(registry=getattr(found, hook.removeprefix(REGISTER)))
+    found.observers = {hook: _functions(manager, hook) for hook in OBSERVING if hook in implemented}
     if config is not None and "conductor" in only:
         found.conductor = manager.hook.conductor()
         if found.conductor is not None and not callable(getattr(found.conductor, "order", None)):
@@ -145,6 +150,19 @@ def _configure(manager: pluggy.PluginManager, config: PluginConfig) -> None:
         manager.hook.configure(config=config)
     except InvalidInput as error:
         raise WrongSetting(str(error), hint=error.hint) from error
+
+
+def _functions(manager: pluggy.PluginManager, hook: str) -> list[Callable[[Any], Any]]:
+    """The plugin's own functions: one that raises must not keep the event from the others."""
+    found: list[Callable[[Any], Any]] = []
+    for impl in getattr(manager.hook, hook).get_hookimpls():
+        function: Callable[..., Any] = impl.function
+        found.append(function if impl.argnames else _without_arguments(function))
+    return found
+
+
+def _without_arguments(function: Callable[[], Any]) -> Callable[[Any], Any]:
+    return lambda _event: function()
 
 
 def _refuse_unknown_hooks(manager: pluggy.PluginManager, modules: Sequence[ModuleType]) -> None:
