@@ -12,7 +12,7 @@ from symphony.engine.launching import Outcome
 if TYPE_CHECKING:
     import asyncio
     import concurrent.futures
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["Executor", "Outcome", "StepTask", "execute"]
 
@@ -42,8 +42,8 @@ class StepTask(Protocol):
     @property
     def is_async(self) -> bool: ...
 
-    async def run_here(self) -> Outcome:
-        """Run an async step on this loop; it has the Pit. Raises ``InvalidInput`` for any other."""
+    def run_here(self) -> Awaitable[Outcome]:
+        """Awaited, run an async step on this loop; it has the Pit. Raises ``InvalidInput`` for any other."""
         ...
 
     def run_blocking(self) -> Outcome:

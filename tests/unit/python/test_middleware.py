@@ -214,3 +214,39 @@ def test_its_result_is_recorded_by_value_like_a_steps() -> None:
     error, _ = failure_of(sums, unfit)
     assert str(error) == "result of add: expected int, got str ('text')"
     assert not isinstance(error, StepFailed)
+
+
+def test_a_watched_step_is_in_flight_once_and_its_thread_and_its_middleware_are_marked() -> None:
+    seen: list[str] = []
+
+    class Marks:
+        def begin(self, run: str, workflow: str, plugin: str, name: str, *more: Any) -> int:
+            seen.append(f"begin {name}")
+            return 7
+
+        def enter(self, step: int) -> None:
+            seen.append(f"enter {step}")
+
+        def leave(self) -> None:
+            seen.append("leave")
+
+        def end(self, step: int) -> None:
+            seen.append(f"end {step}")
+
+    async def noting(call: StepInvocation, next: Next) -> Any:
+        seen.append("before")
+        return await next(call)
+
+    @symphony.step
+    def threaded() -> None:
+        seen.append("in thread")
+
+    @symphony.workflow
+    async def main() -> None:
+        await threaded()
+
+    result_of(main, {}, MemoryLog(), through(noting), vitals=Marks())
+    assert seen[:3] == ["begin threaded", "enter 7", "before"]
+    assert seen.count("begin threaded") == seen.count("end 7") == 1
+    assert seen[-1] == "end 7"
+    assert seen.count("enter 7") == seen.count("leave") == 3

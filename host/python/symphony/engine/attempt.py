@@ -20,7 +20,7 @@ from symphony.values.secret import redact, refuse_values
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Coroutine
 
     from symphony._host import Vitals
     from symphony.engine.dispatcher import Dispatcher
@@ -148,7 +148,7 @@ class Attempt:
 
     # For executors.
 
-    async def run_here(self) -> Outcome:
+    def run_here(self) -> Awaitable[Outcome]:
         if not self.is_async:
             raise InvalidInput(
                 f"step {self.name!r} is not async: it would hold up the event loop",
@@ -156,8 +156,8 @@ class Attempt:
             )
         vitals = self.vitals
         if vitals is None or is_marked():
-            return await self._body()
-        return await marked(vitals, self.begun(vitals), self._body())
+            return self._body()
+        return marked(vitals, self.begun(vitals), self._body())
 
     def run_blocking(self) -> Outcome:
         vitals = self.vitals

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from symphony.engine import core_executors
@@ -41,12 +40,13 @@ class Lanes:
             for name, offered in core.items()
         }
         self._plugins: dict[str, Lane] = {}
+        self._all = tuple(self._core.values())
         self._names: dict[str, Lane] = dict(self._core)
         self._closing: set[asyncio.Task[None]] = set()
         self._async, self._thread = self._core[ASYNC], self._core[THREAD]
 
     def __iter__(self) -> Iterator[Lane]:
-        return chain(self._core.values(), self._plugins.values())
+        return iter(self._all)
 
     def waiting(self) -> Iterator[StepCall]:
         """The steps that wait for a slot."""
@@ -54,7 +54,10 @@ class Lanes:
 
     @property
     def has_waiting(self) -> bool:
-        return any(lane.queue for lane in self)
+        for lane in self._all:  # noqa: SIM110  # a generator costs three times as much, for each step
+            if lane.queue:
+                return True
+        return False
 
     def of(self, call: StepCall) -> Lane:
         """Where a step runs: where it says, else where its run says, else on the loop or in a thread.
@@ -111,6 +114,7 @@ class Lanes:
                 lane.queue.clear()
                 self._retire(lane)
         self._plugins, self._names = plugins, names | self._core
+        self._all = (*self._core.values(), *plugins.values())
         return left
 
     def _retire(self, lane: Lane) -> None:
