@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SCALARS = (str, int, float, bytes)
 _NATIVE = frozenset(
     (
-        *(bool, int, float, str, bytes, bytearray, memoryview, type(None), object),
+        *(bool, int, float, str, bytes, bytearray, memoryview, type(None)),
         *(list, tuple, dict, set, frozenset),
     )
 )
