@@ -54,7 +54,7 @@ def _nothing_registered() -> Iterator[None]:
         withdraw_types(plugin)
 
 
-@pytest.mark.parametrize("name", ["", "shop.Money"])
+@pytest.mark.parametrize("name", ["", "till.Money"])
 def test_a_value_comes_back_as_its_class_or_names_the_plugin_that_is_gone(name: str) -> None:
     codec = native_codec()
     adopt_types("symphony-shop", offered("symphony-shop", name=name).items.values())
@@ -84,15 +84,15 @@ def test_a_class_with_fields_comes_back_without_a_hint_and_else_as_a_record() ->
 def test_another_plugins_class_or_name_is_refused_and_nothing_is_registered() -> None:
     late = TypeRegistry("other")
     late.add(Point)
-    late.add(complex_like(), encode=str, decode=int, name="shop.Money")
-    adopt_types("symphony-shop", offered("symphony-shop", name="shop.Money").items.values())
+    late.add(complex_like(), encode=str, decode=int, name="till.Money")
+    adopt_types("symphony-shop", offered("symphony-shop", name="till.Money").items.values())
     with pytest.raises(Conflict, match="plugin symphony-shop registers the class Money already"):
         adopt_types("other", offered("other").items.values())
-    taken = r"'shop.Money' already stands for .* by plugin symphony-shop"
+    taken = r"'till.Money' already stands for .* by plugin symphony-shop"
     with pytest.raises(Conflict, match=taken):
         adopt_types("other", late.items.values())
     with pytest.raises(Conflict, match=taken):
-        TypeRegistry("other").add(complex_like(), encode=str, decode=int, name="shop.Money")
+        TypeRegistry("other").add(complex_like(), encode=str, decode=int, name="till.Money")
     assert registered_kind(Point) is None
     adopt_types("symphony-shop", [])
     adopt_types("other", offered("other").items.values())
