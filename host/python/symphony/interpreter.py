@@ -165,6 +165,9 @@ class Interpreter:
                 Path(home), enabled=not no_plugins, importing=watched.importing, settings=words
             )
         plugins.load_all()
+        for name, problem in plugins.problems.items():
+            if problem.code == "setting":  # which no list shows: the probe knows no settings
+                log_line(f"plugin {name} is not loaded: {problem.message}")
         libraries = [str(path) for path in plugins.components]
         ears = None if notify is None else (notify[0], notify[1])
         pit = open_pit(home, libraries, notify=ears, settings=chosen)

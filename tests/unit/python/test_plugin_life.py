@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ never = threading.Event()
 @pytest.fixture(autouse=True)
 def _nothing_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told.clear()
+    never.clear()
     monkeypatch.setattr(plugin_life, "LIMITS", {STARTED: 0.05, STOPPING: 0.05})
 
 
@@ -106,5 +106,3 @@ def test_what_fails_or_hangs_is_reported_by_name_and_holds_up_nobody(
     assert lines == [f"plugin symphony-bad: interpreter_stopping {reason}"]
     assert told == ["bare"] * 3
     never.set()
-    time.sleep(0)
-    never.clear()

@@ -89,7 +89,7 @@ class OnProcesses:
 
     async def submit(self, task: StepTask) -> Outcome:
         packed = task.pack()
-        process = self._idle.pop() if self._idle else StepProcess()
+        process = self._next()
         self._busy.add(process)
         try:
             outcome = await asyncio.wrap_future(
@@ -104,10 +104,20 @@ class OnProcesses:
         finally:
             self._busy.discard(process)
 
+    def _next(self) -> StepProcess:
+        while self._idle:
+            process = self._idle.pop()
+            if process.lives:
+                return process
+        return StepProcess()
+
     async def close(self) -> None:
-        for process in [*self._idle, *self._busy]:
+        processes = [*self._idle, *self._busy]
+        for process in processes:
             process.kill()
         self._threads.close()
+        for process in processes:
+            await asyncio.to_thread(process.wait)
 
 
 @hookimpl

@@ -8,6 +8,7 @@ interpreter's output goes; the value of a secret it gets from the interpreter, w
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import socket
@@ -61,20 +62,36 @@ class StepProcess:
                 else:
                     connection.send_bytes(codec.encode(_value_of(*content)))
         except (EOFError, OSError) as error:
-            raise ProcessDied(f"the process of the step ended: {self._end()}") from error
+            end = self._end()
+            self._close()
+            raise ProcessDied(f"the process of the step ended: {end}") from error
+
+    @property
+    def lives(self) -> bool:
+        """Whether it can take a step."""
+        return not self._killed and (self._process is None or self._process.poll() is None)
 
     def kill(self) -> None:
-        """End it, whatever it does; the step that it executes fails."""
+        """End it, whatever it does; the step that it executes fails. It is not waited for."""
         with self._lock:
             self._killed = True
-            if self._process is None or self._socket is None:
-                return
-            self._process.kill()
-            with suppress(OSError):  # a child of the step may hold the other end open
-                self._socket.shutdown(socket.SHUT_RDWR)
+            if self._process is not None and self._socket is not None:
+                self._process.kill()
+                with suppress(OSError):  # a child of the step may hold the other end open
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def wait(self) -> None:
+        """After ``kill``: until it is gone."""
+        if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_END)
+            self._close()
+
+    def _close(self) -> None:
+        if self._socket is not None:
             self._socket.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def _connected(self) -> Connection:
         with self._lock:
@@ -85,6 +102,7 @@ class StepProcess:
                 with there:
                     self._process = _start(there.fileno())
                 self._connection = Connection(os.dup(self._socket.fileno()))
+                self._connection.send_bytes(native_codec().encode(sys.path))
             return self._connection
 
     def _end(self) -> str:
@@ -103,12 +121,10 @@ class StepProcess:
 
 
 def _start(descriptor: int) -> subprocess.Popen[bytes]:
-    path = os.pathsep.join(folder for folder in sys.path if folder)
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "symphony.engine.step_process", str(descriptor)],
         stdin=subprocess.DEVNULL,
         pass_fds=(descriptor,),
-        env={**os.environ, "PYTHONPATH": path},
     )
 
 
@@ -143,6 +159,8 @@ def _serve(connection: Connection) -> None:
             raise InvalidInput(text)
         return str(text)
 
+    path: Any = codec.decode(connection.recv_bytes())
+    sys.path[:] = path
     while True:
         outcome = execute_packed(connection.recv_bytes(), report, reveal)
         send(_OUTCOME, outcome.state, outcome.encoded)
@@ -154,6 +172,7 @@ def main() -> None:
 
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
+    faulthandler.enable()
     # Ctrl-C is for the client. A handler and not SIG_IGN, which child processes of steps would inherit.
     signal.signal(signal.SIGINT, lambda _signal, _frame: None)
     _host.watch_parent(descriptor)
