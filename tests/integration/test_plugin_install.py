@@ -183,16 +183,20 @@ def test_a_plugin_broken_by_plain_pip_harms_nothing_and_can_be_removed(
     assert environment.statuses() == {"toy-good": "active"}
 
 
-def test_a_second_plugin_with_the_same_workflow_is_in_conflict(
+def test_a_newcomer_is_told_what_it_lacks_and_one_without_any_name_is_removed(
     environment: Environment, tmp_path: Path
 ) -> None:
     environment("plugins", "install", str(write_wheel(tmp_path, "toy-good", source_of("good"))))
     code, document, _ = environment(
         "plugins", "install", str(write_wheel(tmp_path, "toy-later", source_of("other")))
     )
+    assert (code, document["plugins"][0]["problem"]["code"]) == (0, "name_taken")
+    code, document, _ = environment(
+        "plugins", "install", str(write_wheel(tmp_path, "symphony-toy-good", source_of("other")))
+    )
     assert (code, document["error"]["type"]) == (6, "Conflict")
-    assert "model toy is already given by toy-good" in document["error"]["message"]
-    assert environment.statuses() == {"toy-good": "active"}
+    assert "the names toy-good.* are those of toy-good" in document["error"]["message"]
+    assert environment.statuses() == {"toy-good": "active", "toy-later": "active"}
 
 
 def test_an_index_that_does_not_answer_has_its_own_exit_code(environment: Environment) -> None:

@@ -107,7 +107,7 @@ class Engine:
         self._plugins = plugins
         self._codec = codec
         self._notify = notify
-        self.models = ModelPool(pit.pool_manager, log_line)
+        self.models = ModelPool(pit.pool_manager, log_line, plugins.model_name)
         self._executor = Executor(codec, self.models, progress=self._progress, report=log_line, vitals=vitals)
         self._executor.care.suspect({(run, key): deaths for run, key, deaths in suspects})
         self._quarantined: Final = {str(step["run"]): step for step in quarantined}
@@ -126,6 +126,7 @@ class Engine:
             self.models.register(
                 model.name, model.provider, model.plugin, model.memory, model.instances, **model.terms
             )
+        self.models.keep(self._plugins.models)
         self._executor.policy = self._plugins.conductor
 
     @property
@@ -162,11 +163,7 @@ class Engine:
             await asyncio.to_thread(self._plugins.load_file, file)
         if files:
             self.take_over_plugins()
-        registered = self._plugins.find_workflow(workflow)
-        if registered.file is not None and registered.file not in files:
-            raise NotFound(  # of a file that another run was started with
-                f"there is no workflow {workflow!r}", hint=f"--plugin {registered.file}"
-            )
+        registered = self._plugins.find_workflow(workflow, files)
         bound = bind_inputs(registered.workflow, inputs, text, cwd)
         encoded = self._codec.encode(bound)
         # What cannot come back is refused now, as is a secret that cannot be read.
@@ -232,7 +229,8 @@ class Engine:
         if file is not None:
             await asyncio.to_thread(self._plugins.load_file, Path(file))
             self.take_over_plugins()
-        registered = self._plugins.find_workflow(about["workflow"])
+        files = [] if file is None else [Path(file)]
+        registered = self._plugins.find_workflow(about["workflow"], files)
         self._live_info(run_id)  # it may have been cancelled while the file was loaded
         if run_id not in self._runs:
             self._begin(run_id, registered)

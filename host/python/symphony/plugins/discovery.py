@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import math
 import sys
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
@@ -29,7 +30,10 @@ GROUP: Final = "symphony"
 
 @dataclass(frozen=True)
 class Candidate:
-    """One plugin that was found. ``file`` is set for a file plugin, ``modules`` for a distribution."""
+    """One plugin that was found. ``file`` is set for a file plugin, ``modules`` for a distribution.
+
+    ``installed`` is when its metadata was put there, in seconds since 1970.
+    """
 
     name: str
     version: str
@@ -38,6 +42,7 @@ class Candidate:
     requires_python: str = ""
     requires: tuple[str, ...] = ()
     file: Path | None = None
+    installed: float = math.inf
 
     @property
     def target(self) -> str:
@@ -88,7 +93,17 @@ def _candidate(name: str, dist: Distribution) -> Candidate:
         fingerprint,
         requires_python=str(dist.metadata.json.get("requires_python", "")),
         requires=tuple(dist.requires or ()),
+        installed=_installed(dist),
     )
+
+
+def _installed(dist: Distribution) -> float:
+    # The folder's own time: its files keep the times that an installer's cache gave them.
+    folder = getattr(dist, "_path", None)
+    try:
+        return folder.stat().st_mtime if isinstance(folder, Path) else math.inf
+    except OSError:
+        return math.inf
 
 
 def modules_of(entries: Iterable[EntryPoint]) -> tuple[str, ...]:

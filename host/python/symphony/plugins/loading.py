@@ -26,7 +26,7 @@ from symphony.plugins.problem import Problem
 from symphony.plugins.registry import ComponentRegistry, ModelRegistry, WorkflowRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from types import ModuleType, TracebackType
 
 REGISTER: Final = "register_"
@@ -41,6 +41,10 @@ class Contributions:
     models: ModelRegistry = field(default_factory=ModelRegistry)
     components: ComponentRegistry = field(default_factory=ComponentRegistry)
     conductor: Any = None
+
+    def named(self) -> dict[str, Collection[str]]:
+        """The names that it gives, by kind; components have theirs in their libraries."""
+        return {"workflow": self.workflows.items, "model": self.models.items}
 
 
 def import_modules(candidate: Candidate) -> list[ModuleType]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 INCOMPATIBLE: Final = frozenset({"api", "python", "host", "metadata", "abi"})
-NOTES: Final = frozenset({"noise"})
+NOTES: Final = frozenset({"noise", "name_taken"})
 
 
 @dataclass(frozen=True)
