@@ -96,6 +96,7 @@ class TestCommon:
             ("plugins", "uninstall"),
             ("plugins", "enable"),
             ("plugins", "disable"),
+            ("plugins", "prefer"),
             ("pit",),
             ("pit", "list"),
             ("pit", "show"),

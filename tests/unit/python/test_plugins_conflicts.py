@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from symphony.cli import main
 from symphony.core_components import core_components
-from symphony.errors import Conflict
+from symphony.errors import Conflict, InvalidInput
 from symphony.home import Home
 from symphony.plugins import PluginHost, catalog, lookup, wish
 from symphony.plugins.namespace import Rank
@@ -191,3 +193,89 @@ def test_two_files_may_give_the_same_and_answer_only_to_their_own_runs(home: Hom
 def test_the_time_of_installation_is_that_of_its_metadata(home: Home, add: Callable[..., Path]) -> None:
     info = add("toy", source_of("other"))
     assert survey(home)["toy"].rank == Rank(installed=info.stat().st_mtime, name="toy")
+
+
+CONDUCTS = (
+    source_of("other")
+    + """
+class Policy:
+    def order(self, ready, free):
+        return ready
+@symphony.hookimpl
+def conductor():
+    return Policy()
+"""
+)
+
+
+def test_prefer_settles_who_is_meant_and_is_taken_back(
+    home: Home, add: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> tuple[int, Any, str]:
+        code = main(["--home", str(home.path), "plugins", "prefer", *arguments])
+        printed = capsys.readouterr()
+        return code, json.loads(printed.out) if "--json" in arguments else printed.out, printed.err
+
+    add("toy-a", CONDUCTS)
+    add("symphony-b", CONDUCTS)
+    home.plugins_toml.write_text("# mine\n")
+    assert run()[1].splitlines() == [
+        "KIND       NAME       PLUGIN  ALSO GIVEN BY",
+        "conductor  conductor  toy-a   symphony-b",
+        "model      toy        toy-a   symphony-b",
+    ]
+    assert run("model:toy", "B")[1] == "model toy is that of symphony-b (also given by toy-a)\n"
+    assert run("conductor", "b", "--json")[:2] == (
+        0,
+        {
+            "prefer": {"model:toy": "symphony-b", "conductor": "symphony-b"},
+            "names": [
+                {"kind": "conductor", "name": "conductor", "plugin": "symphony-b", "others": ["toy-a"]}
+            ],
+        },
+    )
+    assert home.plugins_toml.read_text() == (
+        '# mine\n\n[prefer]\n"model:toy" = "symphony-b"\nconductor = "symphony-b"\n'
+    )
+    host = PluginHost(home.path)
+    host.load_all()
+    assert type(host.conductor).__module__ == "symphony_b"
+    assert run("toy", "toy-a")[1] == "model toy is that of toy-a (also given by symphony-b)\n"
+    assert wish.preferences(home) == {"conductor": "symphony-b", "toy": "toy-a"}
+    assert run("conductor", "--unset")[1] == "conductor is that of toy-a (also given by symphony-b)\n"
+    host.reload()
+    assert type(host.conductor).__module__ == "toy_a"
+
+    for arguments, code, message, hint in (
+        (("toy", "toy-c"), 3, "there is no plugin 'toy-c'", "did you mean toy-a?"),
+        (("model:toi", "toy-a"), 3, "toy-a gives no model 'toi'", "did you mean model:toy?"),
+        (("workflow:toy", "toy-a"), 3, "toy-a gives no workflow 'toy'", ""),
+        (("modl:toy", "toy-a"), 2, "there is no kind 'modl'", "did you mean model?"),
+        (("model:", "toy-a"), 2, "'model:' names nothing", ""),
+        (("conductor", "--unset"), 3, "prefers no plugin for 'conductor'", "symphony plugins prefer shows"),
+        (("toi", "--unset"), 3, "prefers no plugin for 'toi'", "did you mean toy?"),
+        (("toy",), 2, "Missing argument 'PLUGIN'", "--help"),
+        (("--unset",), 2, "--unset needs a WHAT", "--help"),
+        (("toy", "toy-a", "--unset"), 2, "--unset takes no PLUGIN", "--help"),
+    ):
+        exited, document, _ = run(*arguments, "--json")
+        assert (exited, document["error"]["exit"]) == (code, code)
+        assert message in document["error"]["message"]
+        assert hint in document["error"]["hint"]
+    assert wish.preferences(home) == {"toy": "toy-a"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[prefer]\n"modl:toy" = "a"\n', "there is no kind 'modl'"),
+        ("[prefer]\nmap = 1\n", r"\[prefer\] map: expected the name of a plugin, got 1"),
+        ("[prefer]\nsmall.fast = 'a'\n", r"\[prefer\] small: expected the name of a plugin"),
+        ("prefer = 'a'\n", "prefer: expected a table"),
+        ("[preferred]\n", "unknown key 'preferred'"),
+    ],
+)
+def test_a_mistake_in_the_choices_is_named(home: Home, text: str, message: str) -> None:
+    home.plugins_toml.write_text(text)
+    with pytest.raises(InvalidInput, match=message):
+        catalog.survey(home)

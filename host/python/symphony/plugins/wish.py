@@ -19,7 +19,7 @@ from symphony.plugins.names import canonical, did_you_mean
 from symphony.plugins.namespace import PREFERABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tomlkit import TOMLDocument
 
@@ -142,15 +142,18 @@ def remove(home: Home, name: str) -> None:
     _edit(home, edit)
 
 
-def prefer(home: Home, what: str, plugin: str | None) -> None:
-    """Let a plugin have a short name, ``kind:name`` or ``conductor``; None forgets who was to have it."""
+def prefer(home: Home, what: str, plugin: str | None, *, instead_of: Iterable[str] = ()) -> None:
+    """Let a plugin have a short name, ``kind:name`` or ``conductor``; None forgets who was to have it.
+
+    ``instead_of`` are further keys that say something about the same name, and go.
+    """
 
     def edit(document: TOMLDocument) -> None:
         import tomlkit
 
-        if plugin is None:
-            document.get("prefer", {}).pop(what, None)
-        else:
+        for key in [what] if plugin is None else [key for key in instead_of if key != what]:
+            document.get("prefer", {}).pop(key, None)
+        if plugin is not None:
             document.setdefault("prefer", tomlkit.table())[what] = plugin
 
     _edit(home, edit)
