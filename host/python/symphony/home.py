@@ -79,6 +79,10 @@ class Home:
         return self.path / "plugins.toml"
 
     @property
+    def trusted_toml(self) -> Path:
+        return self.path / "trusted.toml"
+
+    @property
     def plugin_deaths(self) -> Path:
         return self.path / "plugin_deaths.json"
 

@@ -58,7 +58,7 @@ def resolve(home: Home, order: Order, note: Note = lambda text: None) -> Order:
     prefer = wish.preferences(home)
     states = catalog.with_files(catalog.survey(home, note=note), files, prefer)
     for state in states:
-        if state.candidate and state.candidate.file and state.problem and state.needs_attention:
+        if state.candidate and state.candidate.file and state.problem and state.status != "active":
             raise lookup.error_of(state)
     paths = [state.candidate.file for state in files if state.candidate and state.candidate.file]
     found = lookup.workflow(order.workflow, states, prefer)

@@ -97,6 +97,7 @@ class TestCommon:
             ("plugins", "enable"),
             ("plugins", "disable"),
             ("plugins", "prefer"),
+            ("plugins", "trust"),
             ("pit",),
             ("pit", "list"),
             ("pit", "show"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from symphony.cli.command import Group, State, pass_state
 from symphony.cli.output import note, print_json, table
-from symphony.plugins import catalog
+from symphony.plugins import catalog, local
 
 command = Group("workflows", help="List the workflows that plugins add.", examples="symphony workflows list")
 
@@ -21,7 +21,7 @@ command = Group("workflows", help="List the workflows that plugins add.", exampl
 @pass_state
 def list_workflows(state: State) -> None:
     """List all workflows with their inputs."""
-    states = catalog.survey(state.home, note=note)
+    states = local.with_local(state.home, catalog.survey(state.home, note=note), note)
     rows = catalog.workflows(states)
     if state.json:
         print_json(rows)

@@ -31,6 +31,7 @@ from symphony.errors import (
     PitIO,
     PitNotFound,
     Quarantined,
+    Refused,
     SymphonyError,
     WorkflowChanged,
 )
@@ -188,8 +189,10 @@ class Engine:
         await self._take_up(self._tracker.live_runs())
 
     async def resume_blocked(self) -> None:
-        """Try again to take up the runs whose plugin was quarantined."""
-        waiting = [run_id for run_id, error in self._blocked.items() if isinstance(error, Quarantined)]
+        """Try again to take up the runs whose plugin was quarantined, or not to be used."""
+        waiting = [
+            run_id for run_id, error in self._blocked.items() if isinstance(error, Quarantined | Refused)
+        ]
         await self._take_up(waiting)
         for run_id in waiting:
             if run_id not in self._blocked:

@@ -10,8 +10,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from symphony.plugins import cache, discovery, quarantine, wish
+from symphony.plugins import cache, discovery, quarantine, trust, wish
 from symphony.plugins.compatibility import judge
+from symphony.plugins.discovery import LOCAL_FILE
 from symphony.plugins.names import canonical, prefix
 from symphony.plugins.namespace import (
     CORE,
@@ -141,6 +142,9 @@ def survey(
 def file_state(home: Home, path: Path, note: Callable[[str], None] = lambda text: None) -> PluginState:
     """The state of one file plugin, probed where it is new or changed."""
     candidate = discovery.file_candidate(path)
+    untrusted = trust.problem(home, candidate)
+    if untrusted:
+        return PluginState(candidate.name, "", untrusted.status, True, candidate, problem=untrusted)
     banned = quarantine.problems(home).get(candidate.name)
     state = _before_probe(home, candidate.name, candidate, Wish(), banned)
     if state.status != "active":
@@ -160,7 +164,9 @@ def with_files(
 
 
 def file_conflict(file: PluginState, states: Iterable[PluginState]) -> Problem | None:
-    """Why a file plugin cannot have the names ``stem.*``."""
+    """Why a file plugin cannot have the names ``stem.*``; the working folder's has those it has."""
+    if file.candidate and file.candidate.file and file.candidate.file.name == LOCAL_FILE:
+        return None
     holder = prefix_holder([s.name for s in states if _holds(s)], canonical(prefix(file.name)))
     if holder is None or file.status != "active":
         return None

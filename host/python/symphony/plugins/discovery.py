@@ -12,7 +12,7 @@ import importlib.util
 import json
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,19 +20,23 @@ from typing import TYPE_CHECKING, Final
 from symphony.errors import InvalidInput, NotFound
 from symphony.home import absolute
 from symphony.plugins.names import canonical
+from symphony.plugins.namespace import LOCAL
 from symphony.plugins.registry import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 GROUP: Final = "symphony"
+LOCAL_FILE: Final = "symphony_plugins.py"
+"""The plugin file that is looked for in the working folder; its name as a plugin is ``local``."""
 
 
 @dataclass(frozen=True)
 class Candidate:
     """One plugin that was found. ``file`` is set for a file plugin, ``modules`` for a distribution.
 
-    ``installed`` is when its metadata was put there, in seconds since 1970.
+    ``installed`` is when its metadata was put there, in seconds since 1970. ``content`` is what a file had
+    when it was looked at: that is what gets checked and executed, whatever it has later.
     """
 
     name: str
@@ -43,6 +47,12 @@ class Candidate:
     requires: tuple[str, ...] = ()
     file: Path | None = None
     installed: float = math.inf
+    content: bytes = field(default=b"", repr=False, compare=False)
+
+    @property
+    def sha256(self) -> str:
+        """Of a file's content."""
+        return hashlib.sha256(self.content).hexdigest()
 
     @property
     def target(self) -> str:
@@ -75,8 +85,16 @@ def file_candidate(path: Path) -> Candidate:
     path = absolute(path)
     if not path.is_file():
         raise InvalidInput(f"there is no plugin file {path}")
-    check_name(path.stem, str(path))
-    return Candidate(path.stem, "", (), sources_fingerprint([path]), file=path)
+    name = path.stem
+    if path.name == LOCAL_FILE:
+        name, path = LOCAL, real_folder(path)
+    check_name(name, str(path))
+    return Candidate(name, "", (), sources_fingerprint([path]), file=path, content=path.read_bytes())
+
+
+def real_folder(path: Path) -> Path:
+    """The path by its folder's real name, so that one file is trusted once."""
+    return path.parent.resolve() / path.name
 
 
 def _candidate(name: str, dist: Distribution) -> Candidate:

@@ -6,7 +6,6 @@ all the same is named as broken, and the rest works. It starts no run and loads 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from symphony.errors import PluginBroken
 from symphony.home import Home
-from symphony.plugins import catalog, wish
+from symphony.plugins import catalog, trust, wish
 from symphony.plugins.loading import Contributions, collect, import_modules, own_roots, problem_of
 from symphony.plugins.lookup import error_of, unknown_workflow, where
 from symphony.plugins.names import canonical
@@ -146,6 +145,11 @@ class PluginHost:
                 if loaded is not None:
                     plugins[state.name] = loaded
             self._plugins = plugins
+            self._files = {
+                name: loaded
+                for name, loaded in self._files.items()
+                if trust.problem(self._home, loaded.candidate) is None
+            }
             self._publish()
 
     def _loaded_or_new(self, state: PluginState) -> _Loaded | None:
@@ -190,12 +194,12 @@ class PluginHost:
         """
         with self._lock:
             state = catalog.with_files(self._states, [catalog.file_state(self._home, path)], self._prefer)[-1]
-            if state.problem and state.needs_attention:
+            if state.problem and state.status != "active":
                 raise error_of(state)
             assert state.candidate is not None
             assert state.candidate.file is not None
             name, file = state.name, state.candidate.file
-            sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+            sha256 = state.candidate.sha256
             known = self._files.get(name)
             if known and known.sha256 == sha256 and known.candidate.file == file:
                 return name

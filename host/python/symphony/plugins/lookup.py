@@ -40,6 +40,8 @@ def workflow(name: str, states: Sequence[PluginState], prefer: Mapping[str, str]
     disabled = next(
         (s for s in states if s.status == "disabled" and _asked(name) in (s.name, prefix(s.name))), None
     )
+    if disabled and disabled.problem:
+        raise error_of(disabled)
     if disabled:
         hint = f"symphony plugins enable {disabled.name}"
         raise Refused(f"plugin {disabled.name} of workflow {name!r} is disabled", hint=hint)
@@ -94,6 +96,7 @@ def error_for(what: str, problem: Problem, hint: str = "") -> SymphonyError:
         "conflict": Conflict,
         "missing": NotFound,
         "quarantined": Quarantined,
+        "disabled": Refused,
     }
     kind = kinds.get(problem.status, PluginBroken)
     return kind(f"{what}: {problem.message}{where(problem)}", hint=problem.hint or hint)

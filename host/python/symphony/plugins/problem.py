@@ -7,6 +7,8 @@ from typing import Any, Final
 
 INCOMPATIBLE: Final = frozenset({"api", "python", "host", "metadata", "abi"})
 NOTES: Final = frozenset({"noise", "name_taken"})
+# What keeps it out on purpose.
+DISABLED: Final = frozenset({"untrusted"})
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Problem:
             return "active"
         if self.code in INCOMPATIBLE:
             return "incompatible"
+        if self.code in DISABLED:
+            return "disabled"
         return self.code if self.code in ("conflict", "missing", "quarantined") else "broken"
 
     def json(self) -> dict[str, Any]:

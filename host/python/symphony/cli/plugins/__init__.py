@@ -12,6 +12,7 @@ command = Group(
         "install": ("plugins.install", "Install plugins, after a look at what they are."),
         "list": ("plugins.list", "List plugins, their status and what they add."),
         "prefer": ("plugins.prefer", "Choose whose a name is that several plugins give."),
+        "trust": ("plugins.trust", "Let the symphony_plugins.py of a folder run."),
         "uninstall": ("plugins.uninstall", "Remove plugins from this environment."),
     },
     examples="""

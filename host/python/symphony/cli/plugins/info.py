@@ -10,7 +10,7 @@ import click
 
 from symphony.cli.command import Command, State, pass_state
 from symphony.cli.output import note, print_json
-from symphony.plugins import catalog, lookup
+from symphony.plugins import catalog, local, lookup
 from symphony.plugins.namespace import KINDS, UNORDERED, Offer
 
 if TYPE_CHECKING:
@@ -22,16 +22,19 @@ if TYPE_CHECKING:
 @pass_state
 def command(state: State, name: str) -> None:
     """Show one plugin: what it adds, or what is wrong and where. Probes it again if it failed."""
-    everyone = catalog.survey(state.home, note=note)
+    everyone = local.with_local(state.home, catalog.survey(state.home, note=note), note)
     known = lookup.plugin(name, everyone)
     if known.status == "broken":
-        everyone = catalog.survey(state.home, retry=[known.name], note=note)
+        again = catalog.survey(state.home, retry=[known.name], note=note)
+        everyone = local.with_local(state.home, again, lambda text: None)
         known = lookup.plugin(known.name, everyone)
     if state.json:
         print_json(known.json())
         return
     click.echo(f"{known.name} {known.version}".rstrip())
     click.echo(f"  status     {known.status}")
+    if known.candidate and known.candidate.file:
+        click.echo(f"  file       {known.candidate.file}")
     if known.requirement:
         click.echo(f"  installed  {known.requirement}")
     click.echo(f"  order      {known.order} of {len(everyone)}{_why(known)}")

@@ -9,7 +9,7 @@ import click
 
 from symphony.cli.command import Command, State, pass_state
 from symphony.cli.output import counted, note, print_json, table
-from symphony.plugins import catalog
+from symphony.plugins import catalog, local
 
 if TYPE_CHECKING:
     from symphony.plugins.catalog import PluginState
@@ -28,7 +28,10 @@ ABI = [1, 0]
 @pass_state
 def command(state: State) -> None:
     """List plugins, their status and what they add."""
-    plugins = sorted(catalog.survey(state.home, note=note), key=lambda plugin: plugin.name)
+    plugins = sorted(
+        local.with_local(state.home, catalog.survey(state.home, note=note), note),
+        key=lambda plugin: plugin.name,
+    )
     if state.json:
         print_json({"schema": 1, "host": host_facts(), "plugins": [plugin.json() for plugin in plugins]})
         return
