@@ -41,6 +41,9 @@ def command(state: State) -> None:
         status=2,
     )
     note(summary(plugins))
+    without = [plugin.name for plugin in plugins if plugin.notes]
+    if without:
+        note(f"short names that others have, too: symphony plugins info {without[0]}, or: plugins prefer")
 
 
 def summary(plugins: list[PluginState]) -> str:
