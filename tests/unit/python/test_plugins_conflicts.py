@@ -181,8 +181,8 @@ def test_two_files_may_give_the_same_and_answer_only_to_their_own_runs(home: Hom
     for file in files:
         file.write_text(source_of("good"))
         host.load_file(file)
-    assert [host.find_workflow("doubled", [file]).file for file in files] == files
-    assert host.find_workflow("doubled", files).name == "first.doubled"
+    assert [host.find_workflow("doubled", [file.stem]).file for file in files] == files
+    assert host.find_workflow("doubled").name == "first.doubled"
     assert list(host.models) == ["toy", "second.toy"]
     (tmp_path / "host.py").write_text(source_of("good"))
     with pytest.raises(Conflict, match=r"its names host\.\* are Symphony's own") as refused:

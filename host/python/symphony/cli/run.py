@@ -71,6 +71,7 @@ def start(
     check = functools.partial(running.resolve, home, order, note)
     if here or "." not in workflow:
         order = check()  # a short name is looked up where the plugins of this command line are known
+        check = functools.partial(running.resolve, home, order, note)
     connect: Connect = functools.partial(
         client.connect_or_start, home, settings=settings, note=note, check=check
     )

@@ -160,11 +160,10 @@ class Engine:
             return str(json.loads(known["info"])["workflow"])
         if self._stopping:
             raise HostUnavailable("the interpreter is stopping", hint="try again")
-        for file in files:
-            await asyncio.to_thread(self._plugins.load_file, file)
+        loaded = [await asyncio.to_thread(self._plugins.load_file, file) for file in files]
         if files:
             self.take_over_plugins()
-        registered = self._plugins.find_workflow(workflow, files)
+        registered = self._plugins.find_workflow(workflow, loaded)
         bound = bind_inputs(registered.workflow, inputs, text, cwd)
         encoded = self._codec.encode(bound)
         # What cannot come back is refused now, as is a secret that cannot be read.
@@ -229,11 +228,11 @@ class Engine:
             self._record_end(run_id, quarantine_result(self._quarantined[run_id], info["steps"]))
             return str(about["workflow"])
         file = about["plugin"].get("file")
+        loaded = []
         if file is not None:
-            await asyncio.to_thread(self._plugins.load_file, Path(file))
+            loaded.append(await asyncio.to_thread(self._plugins.load_file, Path(file)))
             self.take_over_plugins()
-        files = [] if file is None else [Path(file)]
-        registered = self._plugins.find_workflow(about["workflow"], files)
+        registered = self._plugins.find_workflow(about["workflow"], loaded)
         self._live_info(run_id)  # it may have been cancelled while the file was loaded
         if run_id not in self._runs:
             self._begin(run_id, registered)

@@ -249,13 +249,13 @@ class PluginHost:
         first = sorted(everyone, key=lambda loaded: canonical(loaded.name) != chosen)
         return next((one.found.conductor for one in first if one.found.conductor is not None), None)
 
-    def find_workflow(self, name: str, files: Collection[Path] | None = None) -> RegisteredWorkflow:
+    def find_workflow(self, name: str, files: Collection[str] | None = None) -> RegisteredWorkflow:
         """The workflow that a full name, an id or a short name means.
 
         Parameters
         ----------
         files:
-            The file plugins that count; all by default.
+            The names of the file plugins that count; all by default.
 
         Raises
         ------
@@ -265,7 +265,7 @@ class PluginHost:
             The plugin of that prefix is broken.
         """
         known = self.workflows.values()
-        hidden = {one.plugin for one in known if files is not None and one.file and one.file not in files}
+        hidden = {one.plugin for one in known if files is not None and one.file and one.plugin not in files}
         found = self.names.find("workflow", name, hidden=hidden)
         if found is None:
             names = [one.name for one in known if one.plugin not in hidden]

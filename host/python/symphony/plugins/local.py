@@ -39,11 +39,13 @@ def with_local(home: Home, states: Sequence[PluginState], note: Callable[[str], 
 
 
 def for_run(home: Home, workflow: str, note: Callable[[str], None]) -> list[Path]:
-    """The file, for a run that is started here; a broken one harms only runs of its own workflows."""
+    """The file, for a run that is started here; one that cannot be used harms only runs of its workflows."""
+    if workflow.startswith((f"{LOCAL}.", f"{LOCAL}:")):
+        return [Path(LOCAL_FILE).absolute()]  # if need be, the run is refused with the reason
     found = state(home, note)
     if found is None or found.candidate is None or found.candidate.file is None:
         return []
-    if found.status == "active" or workflow.startswith((f"{LOCAL}.", f"{LOCAL}:")):
+    if found.status == "active":
         return [found.candidate.file]
     reason = found.problem.message if found.problem else found.status
     note(f"{LOCAL_FILE} here was left out: {reason} (symphony plugins info {LOCAL})")

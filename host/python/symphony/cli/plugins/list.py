@@ -43,7 +43,7 @@ def command(state: State) -> None:
     note(summary(plugins))
     without = [plugin.name for plugin in plugins if plugin.notes]
     if without:
-        note(f"short names that others have, too: symphony plugins info {without[0]}, or: plugins prefer")
+        note(f"without a short name that another has: symphony plugins info {without[0]}")
 
 
 def summary(plugins: list[PluginState]) -> str:
