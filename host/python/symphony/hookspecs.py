@@ -87,7 +87,7 @@ def register_components(registry: ComponentRegistry) -> None:
 
 @hookspec(firstresult=True)
 def conductor() -> Policy | None:
-    """Give the scheduling policy; the first plugin that returns one wins, in the order of ``plugins.toml``.
+    """Give the scheduling policy; the first plugin in order that returns one wins, or the user's choice.
 
     Called once when the managed interpreter loads the plugin, never in a step's path. Since API 1.
 

@@ -13,6 +13,7 @@ from symphony.cli import main
 from symphony.core_components import core_components
 from symphony.errors import Conflict, InvalidInput
 from symphony.home import Home
+from symphony.pit_access import open_pit
 from symphony.plugins import PluginHost, catalog, lookup, wish
 from symphony.plugins.namespace import Rank
 from symphony.running import Order, resolve
@@ -178,12 +179,18 @@ def test_a_component_that_is_there_already_is_a_conflict(home: Home, add: Callab
 def test_two_files_may_give_the_same_and_answer_only_to_their_own_runs(home: Home, tmp_path: Path) -> None:
     host = PluginHost(home.path)
     files = [tmp_path / "first.py", tmp_path / "second.py"]
+    spare = '    registry.add("spare", Provider(), memory=1, backup="toy")\n'
     for file in files:
-        file.write_text(source_of("good"))
+        file.write_text(source_of("good") + spare)
         host.load_file(file)
     assert [host.find_workflow("doubled", [file.stem]).file for file in files] == files
     assert host.find_workflow("doubled").name == "first.doubled"
-    assert list(host.models) == ["toy", "second.toy"]
+    assert {name: model.terms["backup"] for name, model in host.models.items()} == {
+        "toy": "",
+        "spare": "toy",
+        "second.toy": "",
+        "second.spare": "second.toy",
+    }
     (tmp_path / "host.py").write_text(source_of("good"))
     with pytest.raises(Conflict, match=r"its names host\.\* are Symphony's own") as refused:
         host.load_file(tmp_path / "host.py")
@@ -193,6 +200,35 @@ def test_two_files_may_give_the_same_and_answer_only_to_their_own_runs(home: Hom
 def test_the_time_of_installation_is_that_of_its_metadata(home: Home, add: Callable[..., Path]) -> None:
     info = add("toy", source_of("other"))
     assert survey(home)["toy"].rank == Rank(installed=info.stat().st_mtime, name="toy")
+
+
+def test_a_distribution_may_spell_its_name_as_it_likes(home: Home, add: Callable[..., Path]) -> None:
+    add("Symphony_Geo_Tools", source_of("good"))
+    state = survey(home)["symphony-geo-tools"]
+    assert [item["name"] for item in state.contributions] == ["geo-tools.doubled", "toy"]
+    host = PluginHost(home.path)
+    host.load_all()
+    for name in ("geo-tools.doubled", "Geo_Tools.doubled", "Symphony_Geo_Tools:doubled", "doubled"):
+        assert host.find_workflow(name).name == "geo-tools.doubled"
+    assert host.model_name("geo_tools.toy") == "toy"
+    wish.prefer(home, "model:toy", "SYMPHONY.geo_tools")
+    assert catalog.namespace([state], wish.preferences(home)).preferred("model", "toy")
+
+
+def test_a_component_has_a_full_name_too(
+    home: Home, add: Callable[..., Path], operations_library: str
+) -> None:
+    add("symphony-geo", NATIVE.format(library=operations_library))
+    state = survey(home)["symphony-geo"]
+    assert [(offer.full, offer.id) for offer in state.offers] == [("geo.operations", "test.operations")]
+    host = PluginHost(home.path)
+    host.load_all()
+    names = ("geo.operations", "symphony-geo:operations", "operations", "test.operations")
+    assert {host.component_id(name) for name in names} == {"test.operations"}
+    assert host.component_id("pool_manager") == "symphony.pool_manager"
+    with open_pit(home.path, [str(path) for path in host.components]) as pit:
+        pit.ids = host.component_ids()
+        assert pit["geo.operations"] is pit["test.operations"]
 
 
 CONDUCTS = (
