@@ -14,7 +14,8 @@ from symphony.core_components import core_components
 from symphony.errors import Conflict, InvalidInput
 from symphony.home import Home
 from symphony.pit_access import open_pit
-from symphony.plugins import PluginHost, catalog, lookup, wish
+from symphony.plugins import PluginHost, catalog, conflicts, lookup, wish
+from symphony.plugins.names import canonical
 from symphony.plugins.namespace import Rank
 from symphony.running import Order, resolve
 from tests.fixtures.wheel_writer import source_of, unpack, write_wheel
@@ -44,7 +45,7 @@ def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
 
     def install(name: str, source: str) -> Path:
         unpack(write_wheel(tmp_path / "wheels", name, source), site)
-        info = site / f"{name.replace('-', '_')}-1.0.dist-info"
+        info = site / f"{canonical(name).replace('-', '_')}-1.0.dist-info"
         later = began + 10 * len(list(site.glob("*.dist-info")))
         os.utime(info, (later, later))
         return info
@@ -203,7 +204,7 @@ def test_the_time_of_installation_is_that_of_its_metadata(home: Home, add: Calla
 
 
 def test_a_distribution_may_spell_its_name_as_it_likes(home: Home, add: Callable[..., Path]) -> None:
-    add("Symphony_Geo_Tools", source_of("good"))
+    add("Symphony.Geo_Tools", source_of("good"))
     state = survey(home)["symphony-geo-tools"]
     assert [item["name"] for item in state.contributions] == ["geo-tools.doubled", "toy"]
     host = PluginHost(home.path)
@@ -212,7 +213,7 @@ def test_a_distribution_may_spell_its_name_as_it_likes(home: Home, add: Callable
         assert host.find_workflow(name).name == "geo-tools.doubled"
     assert host.model_name("geo_tools.toy") == "toy"
     wish.prefer(home, "model:toy", "SYMPHONY.geo_tools")
-    assert catalog.namespace([state], wish.preferences(home)).preferred("model", "toy")
+    assert conflicts.namespace([state], wish.preferences(home)).preferred("model", "toy")
 
 
 def test_a_component_has_a_full_name_too(

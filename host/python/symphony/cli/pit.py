@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from symphony import client
-from symphony.cli.command import Group, State, pass_state
+from symphony.cli.command import Group, State, no_probe_option, pass_state
 from symphony.cli.output import note, print_json, table
 from symphony.core_components import core_components
 from symphony.errors import InvalidInput, NotFound
 from symphony.home import absolute
-from symphony.plugins import catalog, prober, wish
+from symphony.plugins import catalog, conflicts, prober, wish
 from symphony.plugins.names import did_you_mean
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ command = Group(
 )
 
 
-def components(home: Home) -> tuple[list[dict[str, Any]], Namespace]:
+def components(home: Home, *, probe: bool = True) -> tuple[list[dict[str, Any]], Namespace]:
     """Describe the core components and those of active plugins, each in a child process, and their names."""
     found = prober.describe([str(path) for path in core_components()])
-    plugins = catalog.survey(home, note=note)
+    plugins = catalog.survey(home, probe=probe, note=note)
     for plugin in plugins:
         if plugin.status == "active":
             found += [item["description"] for item in plugin.contributions if item["kind"] == "component"]
@@ -48,7 +48,7 @@ def components(home: Home) -> tuple[list[dict[str, Any]], Namespace]:
     described = sorted(
         (item for item in found if not item.get("problem")), key=lambda item: str(item["name"])
     )
-    return described, catalog.namespace(plugins, wish.preferences(home))
+    return described, conflicts.namespace(plugins, wish.preferences(home))
 
 
 def find(name: str, known: list[dict[str, Any]], names: Namespace) -> dict[str, Any]:
@@ -69,10 +69,11 @@ def find(name: str, known: list[dict[str, Any]], names: Namespace) -> dict[str, 
     symphony pit list --json
     """,
 )
+@no_probe_option
 @pass_state
-def list_components(state: State) -> None:
+def list_components(state: State, no_probe: bool) -> None:
     """List the components."""
-    found, _ = components(state.home)
+    found, _ = components(state.home, probe=not no_probe)
     if state.json:
         print_json(found)
         return

@@ -6,38 +6,53 @@ It imports no plugin.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from symphony.plugins import cache, discovery, quarantine, trust, wish
-from symphony.plugins.compatibility import judge
-from symphony.plugins.discovery import LOCAL_FILE
-from symphony.plugins.names import canonical, prefix
-from symphony.plugins.namespace import (
-    CORE,
-    KINDS,
-    NONE,
-    RESERVED,
-    UNORDERED,
-    Namespace,
-    Offer,
-    Rank,
-    core_names,
-    prefix_holder,
+from symphony.plugins import (
+    cache,
+    commands,
+    conflicts,
+    discovery,
+    lock,
+    policy,
+    quarantine,
+    selection,
+    trust,
+    wish,
 )
+from symphony.plugins.compatibility import judge
+from symphony.plugins.namespace import KINDS, UNORDERED, Offer, Rank
 from symphony.plugins.problem import Problem
 from symphony.plugins.wish import Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from symphony.home import Home
     from symphony.plugins.discovery import Candidate
+    from symphony.plugins.lock import Locked
+    from symphony.plugins.policy import Policy
     from symphony.plugins.probe_result import ProbeResult
+    from symphony.plugins.selection import Selection
+
 
 UNPLACED: Final = Rank()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """All that is judged before anything of a plugin runs."""
+
+    wishes: dict[str, Wish]
+    locks: dict[str, Locked]
+    policy: Policy
+    banned: dict[str, Problem]
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,12 +97,12 @@ class PluginState:
 
     def adds(self) -> str:
         """The last column of the table: what it adds, or what is wrong."""
-        if self.problem and self.needs_attention:
+        if self.problem and self.status != "active":
             return self.problem.message
         counts = Counter(item["kind"] for item in self.contributions)
         parts = [
             f"{counts[kind]} {kind}{'s' if counts[kind] > 1 else ''}"
-            for kind in ("workflow", "model", "component")
+            for kind in ("workflow", "model", "component", "command")
             if counts[kind]
         ]
         return ", ".join([*parts, *(["conductor"] if counts["conductor"] else [])])
@@ -116,78 +131,88 @@ class PluginState:
 
 
 def survey(
-    home: Home, *, retry: Iterable[str] = (), note: Callable[[str], None] = lambda text: None
+    home: Home,
+    *,
+    retry: Iterable[str] = (),
+    probe: bool = True,
+    selected: Selection | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> list[PluginState]:
     """Every plugin in its order (see ``Rank``); probes what was never probed.
 
-    ``retry`` names plugins whose failed probe is to be repeated.
+    ``retry`` names plugins whose failed probe is to be repeated; without ``probe`` nothing is executed.
+    ``selected`` takes the place of what ``SYMPHONY_PLUGINS`` says.
     """
     home.check()
-    wishes, found, banned = wish.read(home), discovery.installed(), quarantine.problems(home)
+    chosen = selection.current() if selected is None else selected
+    found, locks = discovery.installed(chosen), lock.read(home)
+    rules = Rules(
+        wish.read(home),
+        locks,
+        policy.read(home),
+        quarantine.problems(home),
+        cache.files_digests(home, [found[name] for name in sorted(found.keys() & locks.keys())]),
+    )
     prefer = wish.preferences(home)
-    names = found.keys() | banned.keys() | {name for name, wanted in wishes.items() if wanted.requirement}
-    states = [
-        _before_probe(home, name, found.get(name), wishes.get(name, Wish()), banned.get(name))
-        for name in names
-    ]
-    states = _one_per_prefix(sorted(states, key=lambda state: state.rank), prefer)
+    wished = {name for name, wanted in rules.wishes.items() if wanted.requirement}
+    names = {name for name in found.keys() | rules.banned.keys() | wished if chosen.takes(name)}
+    states = [_before_probe(home, name, found.get(name), rules) for name in names]
+    states = conflicts.one_per_prefix(sorted(states, key=lambda state: state.rank), prefer)
     runnable = [state.candidate for state in states if state.status == "active" and state.candidate]
     again = set(retry)
-    first = cache.results(home, [c for c in runnable if c.name in again], retry=True, note=note)
-    rest = cache.results(home, [c for c in runnable if c.name not in again], note=note)
+    first = cache.results(home, [c for c in runnable if c.name in again], retry=True, probe=probe, note=note)
+    rest = cache.results(home, [c for c in runnable if c.name not in again], probe=probe, note=note)
     probed = first | rest
-    return judged([_after_probe(state, probed) for state in states], prefer)
+    judged = conflicts.judged([_after_probe(state, probed) for state in states], prefer)
+    commands.keep(home, judged)
+    return judged
 
 
-def file_state(home: Home, path: Path, note: Callable[[str], None] = lambda text: None) -> PluginState:
-    """The state of one file plugin, probed where it is new or changed."""
+def file_state(
+    home: Home, path: Path, note: Callable[[str], None] = lambda text: None, *, probe: bool = True
+) -> PluginState:
+    """The state of one file plugin; ``probe`` probes it where it is new or changed."""
     candidate = discovery.file_candidate(path)
-    untrusted = trust.problem(home, candidate)
-    if untrusted:
-        return PluginState(candidate.name, "", untrusted.status, True, candidate, problem=untrusted)
-    banned = quarantine.problems(home).get(candidate.name)
-    state = _before_probe(home, candidate.name, candidate, Wish(), banned)
+    rules = Rules({}, {}, policy.read(home), quarantine.problems(home))
+    state = _before_probe(home, candidate.name, candidate, rules)
     if state.status != "active":
         return state
-    return _after_probe(state, cache.results(home, [candidate], note=note))
+    return _after_probe(state, cache.results(home, [candidate], probe=probe, note=note))
 
 
-def with_files(
-    states: Sequence[PluginState], files: Sequence[PluginState], prefer: Mapping[str, str] = NONE
-) -> list[PluginState]:
-    """Installed plugins and, last in order, files; one with an installed plugin's names is in conflict."""
-    checked = []
-    for file in files:
-        problem = file_conflict(file, states)
-        checked.append(replace(file, status="conflict", problem=problem) if problem else file)
-    return judged([*states, *checked], prefer)
+def _rank(name: str, candidate: Candidate | None, rules: Rules) -> Rank:
+    order = rules.wishes.get(name, Wish()).order
+    locked = rules.locks.get(name)
+    if locked is not None:
+        since = datetime.fromisoformat(locked.installed).timestamp()
+    else:
+        since = candidate.installed if candidate else math.inf
+    return Rank(UNORDERED if order is None else order, since, name)
 
 
-def file_conflict(file: PluginState, states: Iterable[PluginState]) -> Problem | None:
-    """Why a file plugin cannot have the names ``stem.*``; the working folder's has those it has."""
-    if file.candidate and file.candidate.file and file.candidate.file.name == LOCAL_FILE:
-        return None
-    holder = prefix_holder([s.name for s in states if _holds(s)], canonical(prefix(file.name)))
-    if holder is None or file.status != "active":
-        return None
-    whose = "Symphony's own" if holder == CORE else f"those of the plugin {holder}"
-    return Problem("conflict", f"its names {prefix(file.name)}.* are {whose}", hint="rename the file")
-
-
-def _before_probe(
-    home: Home, name: str, candidate: Candidate | None, wanted: Wish, banned: Problem | None
-) -> PluginState:
-    order = wanted.order if wanted.order is not None else UNORDERED
-    rank = Rank(order, candidate.installed if candidate else UNPLACED.installed, name)
+def _before_probe(home: Home, name: str, candidate: Candidate | None, rules: Rules) -> PluginState:
+    wanted, banned = rules.wishes.get(name, Wish()), rules.banned.get(name)
+    rank = _rank(name, candidate, rules)
     if candidate is None and banned is not None and not wanted.requirement:  # a file
         return PluginState(name, "", banned.status, wanted.enabled, problem=banned, rank=rank)
+    forbidden = rules.policy.judge(name, file=candidate is not None and candidate.file is not None)
     if candidate is None:
-        problem = Problem(
+        missing = Problem(
             "missing",
             "wished for in plugins.toml, but not installed",
-            hint=f"symphony plugins install {name}",
+            hint="symphony plugins sync" if name in rules.locks else f"symphony plugins install {name}",
         )
-        return PluginState(name, "", "missing", wanted.enabled, None, None, problem, wanted.requirement, rank)
+        problem = forbidden or missing
+        return PluginState(
+            name,
+            "",
+            problem.status,
+            wanted.enabled,
+            problem=problem,
+            requirement=wanted.requirement,
+            rank=rank,
+        )
+    forbidden = forbidden or trust.problem(home, candidate)
     state = PluginState(
         name,
         candidate.version,
@@ -197,114 +222,50 @@ def _before_probe(
         requirement=wanted.requirement,
         rank=rank,
     )
-    if not wanted.enabled:
-        return replace(state, status="disabled", result=cache.peek(home, candidate))
+    if not wanted.enabled or forbidden is not None:
+        return replace(state, status="disabled", problem=forbidden, result=cache.peek(home, candidate))
     if banned is not None:
         result = cache.peek(home, candidate)
         return replace(state, status=banned.status, problem=banned, result=result)
-    problem_found = judge(candidate)
+    problem_found = _changed(candidate, rules) or judge(candidate)
     if problem_found:
         return replace(state, status=problem_found.status, problem=problem_found)
     return state
 
 
+def _changed(candidate: Candidate, rules: Rules) -> Problem | None:
+    """What the lock has to say against the files that are there."""
+    locked = rules.locks.get(candidate.name)
+    if locked is None or locked.record is None:
+        return None
+    name, record = candidate.name, candidate.record
+    hint = f"symphony plugins update {name}, or to use it as it is: symphony plugins enable {name}"
+    if record is None:
+        told = f"an editable install took the place of {locked.version}, which plugins.lock has"
+    elif candidate.version != locked.version:
+        told = f"version {candidate.version} took the place of {locked.version}, which plugins.lock has"
+    elif rules.digests[name] != locked.record:
+        differing = record.differing(record.actual())
+        at = str(record.root / differing[0]) if differing else None
+        return Problem("changed", "its files are not those in plugins.lock", at, hint)
+    else:
+        return None
+    return Problem("changed", told, hint=hint)
+
+
 def _after_probe(state: PluginState, probed: dict[str, ProbeResult]) -> PluginState:
     if state.status != "active" or state.candidate is None:
         return state
-    result = probed[state.candidate.target]
+    result = probed.get(state.candidate.target)
+    if result is None:
+        unprobed = Problem("unprobed", "not probed yet", hint=f"symphony plugins info {state.name}")
+        return replace(state, status=unprobed.status, problem=unprobed)
     return replace(
         state,
         result=result,
         problem=result.problem,
         status=result.problem.status if result.problem else "active",
     )
-
-
-def _holds(state: PluginState) -> bool:
-    """Whether the plugin keeps its names from others: also while it is broken, or they would change hands."""
-    return state.candidate is not None and state.enabled and state.status != "conflict"
-
-
-def _one_per_prefix(states: list[PluginState], prefer: Mapping[str, str]) -> list[PluginState]:
-    """Mark who cannot have its full names, before any code of it runs."""
-    holding = {state.name: state for state in states if _holds(state)}
-    checked = []
-    for state in states:
-        wanted = prefix(state.name)
-        holder = prefix_holder(holding, wanted, prefer)
-        if state.status == "active" and (wanted in RESERVED or holder not in (None, state.name)):
-            rival = None if holder is None or wanted in RESERVED else holding[holder]
-            problem = _prefix_problem(state, wanted, rival, prefer)
-            state = replace(state, status="conflict", problem=problem)
-        checked.append(state)
-    return checked
-
-
-def _prefix_problem(
-    state: PluginState, wanted: str, holder: PluginState | None, prefer: Mapping[str, str]
-) -> Problem:
-    if holder is None:
-        message = f"the name {wanted!r} is Symphony's own"
-        return Problem("conflict", message, hint=f"symphony plugins uninstall {state.name}")
-    preferred = canonical(holder.name) in (prefer.get(f"plugin:{wanted}"), prefer.get(wanted))
-    why = "which plugins.toml prefers" if preferred else holder.rank.why_before(state.rank)
-    return Problem(
-        "conflict",
-        f"the names {wanted}.* are those of {holder.name}, {why}",
-        hint=f"symphony plugins prefer plugin:{wanted} {state.name}, or disable {holder.name}",
-    )
-
-
-def judged(states: Sequence[PluginState], prefer: Mapping[str, str] = NONE) -> list[PluginState]:
-    """Mark who gives a component that is there already; tell the others which short names are not theirs."""
-    ids = {f"{CORE}.{name}": "Symphony" for name in core_names("component")} if _native(states) else {}
-    alone = []
-    for state in states:
-        given = [offer.id for offer in state.offers if offer.kind == "component"]
-        taken = next((one for one in given if one in ids), None)
-        if taken:
-            whose = ids[taken]
-            hint = f"symphony plugins disable {state.name if whose == 'Symphony' else whose}"
-            message = f"the component {taken} is given by {whose} already"
-            state = replace(state, status="conflict", problem=Problem("conflict", message, hint=hint))
-        else:
-            ids.update(dict.fromkeys(given, state.name))
-        alone.append(state)
-    names = namespace(alone, prefer)
-    ranks = {state.name: state.rank for state in alone}
-    return [
-        replace(
-            state,
-            order=place,
-            short=frozenset((o.kind, o.name) for o in state.offers if names.shortest(o) == o.name),
-            notes=tuple(_taken(state, names, ranks)),
-        )
-        for place, state in enumerate(alone, 1)
-    ]
-
-
-def _native(states: Iterable[PluginState]) -> bool:
-    return any(offer.kind == "component" for state in states for offer in state.offers)
-
-
-def _taken(state: PluginState, names: Namespace, ranks: Mapping[str, Rank]) -> Iterable[Problem]:
-    for offer in state.offers:
-        found = names.find(offer.kind, offer.name)
-        if found is None or found.full == offer.full:
-            continue
-        what = f"the short name {offer.kind} {offer.name}"
-        if found.plugin == CORE:
-            yield Problem("name_taken", f"{what} is Symphony's own", hint=f"use {offer.full}")
-            continue
-        preferred = names.preferred(offer.kind, offer.name)
-        why = "which plugins.toml prefers" if preferred else ranks[found.plugin].why_before(state.rank)
-        hint = f"use {offer.full}, or: symphony plugins prefer {offer.kind}:{offer.name} {state.name}"
-        yield Problem("name_taken", f"{what} is that of {found.plugin}, {why}", hint=hint)
-
-
-def namespace(states: Iterable[PluginState], prefer: Mapping[str, str] = NONE) -> Namespace:
-    """The names of what active plugins contribute."""
-    return Namespace([offer for state in states for offer in state.offers], prefer)
 
 
 def workflows(states: Iterable[PluginState]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from symphony.errors import Conflict, NotFound
-from symphony.plugins import catalog, lookup, wish
+from symphony.plugins import catalog, conflicts, lookup, wish
 from symphony.plugins.names import canonical, did_you_mean, prefix
 from symphony.plugins.namespace import CONDUCTOR, KINDS, RESERVED, Offer, core_names, prefix_holder
 
@@ -34,7 +34,7 @@ class Choice:
 
 def contested(states: Sequence[PluginState], prefer: Mapping[str, str]) -> list[Choice]:
     """Every name that more than one gives, by kind and name."""
-    names = catalog.namespace(states, prefer)
+    names = conflicts.namespace(states, prefer)
     keys = [*names.contested(), (CONDUCTOR, CONDUCTOR)]
     keys += [("plugin", short) for short in {prefix(state.name) for state in states}]
     found = [choice(kind, name, states, prefer) for kind, name in keys]
@@ -44,7 +44,7 @@ def contested(states: Sequence[PluginState], prefer: Mapping[str, str]) -> list[
 def choice(kind: str, name: str, states: Sequence[PluginState], prefer: Mapping[str, str]) -> Choice | None:
     """What one name means; None where nobody gives it."""
     if kind in KINDS:
-        givers = [offer.plugin for offer in catalog.namespace(states, prefer).rivals(kind, name)]
+        givers = [offer.plugin for offer in conflicts.namespace(states, prefer).rivals(kind, name)]
     elif kind == "plugin":
         holding = [state.name for state in states if state.candidate and state.enabled]
         first = prefix_holder(holding, name, prefer)

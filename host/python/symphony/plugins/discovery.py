@@ -21,7 +21,9 @@ from symphony.errors import InvalidInput, NotFound
 from symphony.home import absolute
 from symphony.plugins.names import canonical
 from symphony.plugins.namespace import LOCAL
+from symphony.plugins.record import Record
 from symphony.plugins.registry import check_name
+from symphony.plugins.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 GROUP: Final = "symphony"
 LOCAL_FILE: Final = "symphony_plugins.py"
 """The plugin file that is looked for in the working folder; its name as a plugin is ``local``."""
+ALL: Final = Selection()
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Candidate:
 
     ``installed`` is when its metadata was put there, in seconds since 1970. ``content`` is what a file had
     when it was looked at: that is what gets checked and executed, whatever it has later.
+    ``record`` has the files of a distribution that an installer copied; an editable one and a file have none.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Candidate:
     requires_python: str = ""
     requires: tuple[str, ...] = ()
     file: Path | None = None
+    record: Record | None = None
     installed: float = math.inf
     content: bytes = field(default=b"", repr=False, compare=False)
 
@@ -60,13 +65,15 @@ class Candidate:
         return str(self.file) if self.file else self.name
 
 
-def installed() -> dict[str, Candidate]:
-    """Every distribution with an entry point in the group, by canonical name."""
+def installed(selection: Selection = ALL) -> dict[str, Candidate]:
+    """Every distribution of the selection with an entry point in the group, by canonical name."""
+    if selection.only == frozenset():
+        return {}
     importlib.invalidate_caches()
     found: dict[str, Candidate] = {}
     for entry in entry_points(group=GROUP):
         name = canonical(entry.dist.name) if entry.dist else ""
-        if entry.dist and name not in found:
+        if entry.dist and name not in found and selection.takes(name):
             found[name] = _candidate(name, entry.dist)
     return found
 
@@ -99,11 +106,9 @@ def real_folder(path: Path) -> Path:
 
 def _candidate(name: str, dist: Distribution) -> Candidate:
     modules = modules_of(dist.entry_points)
-    record = dist.read_text("RECORD")
-    if record is None or _editable(dist):
-        fingerprint = sources_fingerprint(source_files(modules))
-    else:
-        fingerprint = hashlib.sha256(record.encode()).hexdigest()
+    text = dist.read_text("RECORD")
+    record = None if text is None or _editable(dist) else Record.of(text, Path(str(dist.locate_file(""))))
+    fingerprint = record.stamp() if record else sources_fingerprint(source_files(modules))
     return Candidate(
         name,
         dist.version,
@@ -112,6 +117,7 @@ def _candidate(name: str, dist: Distribution) -> Candidate:
         requires_python=str(dist.metadata.json.get("requires_python", "")),
         requires=tuple(dist.requires or ()),
         installed=_installed(dist),
+        record=record,
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from symphony.errors import PluginBroken
 from symphony.home import Home
-from symphony.plugins import catalog, trust, wish
+from symphony.plugins import catalog, conflicts, trust, wish
 from symphony.plugins.loading import Contributions, collect, import_modules, own_roots, problem_of
 from symphony.plugins.lookup import error_of, unknown_workflow, where
 from symphony.plugins.names import canonical
@@ -57,6 +57,14 @@ class RegisteredModel:
     memory: int
     instances: int
     terms: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RegisteredObservers:
+    """A plugin's functions by the hook that they observe by; ``own`` is where its code lies."""
+
+    hooks: dict[str, list[Callable[[Any], Any]]]
+    own: list[Path]
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,9 @@ class PluginHost:
         self.models: dict[str, RegisteredModel] = {}
         self.components: list[Path] = []
         self.conductor: Policy | None = None
+        self.observers: dict[str, RegisteredObservers] = {}
+        self.published: Callable[[], None] = lambda: None
+        """Called whenever the contributions above have changed."""
 
     def load_all(self) -> None:
         """Load every active plugin of the catalog. Raises ``InvalidInput`` for a wrong ``plugins.toml``."""
@@ -130,14 +141,14 @@ class PluginHost:
     def reload(self) -> None:
         """Read the catalog again: load what is new, drop what is gone or disabled.
 
-        A loaded plugin whose files changed stays as it is, with a problem ``changed`` that says so: Python
+        A loaded plugin whose files changed stays as it is, with a problem ``stale`` that says so: Python
         cannot unload it. File plugins are read again by ``load_file``.
         """
         with self._lock:
             states = catalog.survey(self._home) if self._enabled else []
             self._states, self._prefer = states, wish.preferences(self._home)
             self.problems = {
-                state.name: state.problem for state in states if state.problem and state.needs_attention
+                state.name: state.problem for state in states if state.problem and state.status != "active"
             }
             plugins: dict[str, _Loaded] = {}
             for state in states:
@@ -160,7 +171,7 @@ class PluginHost:
             return self._load(state)
         if loaded.candidate.fingerprint != state.candidate.fingerprint:
             self.problems[state.name] = Problem(
-                "changed", "its files changed since it was loaded", hint="symphony host stop, then run again"
+                "stale", "its files changed since it was loaded", hint="symphony host restart"
             )
         return loaded
 
@@ -193,7 +204,8 @@ class PluginHost:
             Its names are those of an installed plugin.
         """
         with self._lock:
-            state = catalog.with_files(self._states, [catalog.file_state(self._home, path)], self._prefer)[-1]
+            file_state = catalog.file_state(self._home, path)
+            state = conflicts.with_files(self._states, [file_state], self._prefer)[-1]
             if state.problem and state.status != "active":
                 raise error_of(state)
             assert state.candidate is not None
@@ -243,6 +255,12 @@ class PluginHost:
         self._model_names = {}
         self.components = _libraries(everyone, names)
         self.conductor = self._first_conductor(everyone)
+        self.observers = {
+            loaded.name: RegisteredObservers(loaded.found.observers, own_roots(loaded.candidate))
+            for loaded in everyone
+            if loaded.found.observers
+        }
+        self.published()
 
     def _first_conductor(self, everyone: Iterable[_Loaded]) -> Policy | None:
         chosen = self._prefer.get(CONDUCTOR)

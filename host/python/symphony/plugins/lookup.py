@@ -16,7 +16,7 @@ from symphony.errors import (
     Refused,
     SymphonyError,
 )
-from symphony.plugins import catalog
+from symphony.plugins import conflicts, selection
 from symphony.plugins.names import canonical, did_you_mean, prefix
 from symphony.plugins.namespace import NONE
 
@@ -33,7 +33,7 @@ def workflow(name: str, states: Sequence[PluginState], prefer: Mapping[str, str]
 
     Raises ``NotFound`` with the closest names, or the error of the plugin that should give it.
     """
-    names = catalog.namespace(states, prefer)
+    names = conflicts.namespace(states, prefer)
     found = names.find("workflow", name)
     if found is not None:
         return found
@@ -73,13 +73,15 @@ def unknown_workflow(name: str, known: Iterable[str], problems: dict[str, Proble
     """The error for a workflow name that no working plugin gives."""
     asked = _asked(name)
     for plugin, problem in problems.items():
-        if asked and asked in (plugin, prefix(plugin)) and problem.code != "changed":
+        if asked and asked in (plugin, prefix(plugin)) and problem.status != "active":
             return error_for(
                 f"plugin {plugin} of workflow {name!r}", problem, f"symphony plugins info {plugin}"
             )
-    return NotFound(
-        f"there is no workflow {name!r}", hint=did_you_mean(name, known, "symphony workflows list")
-    )
+    hint = did_you_mean(name, known, "symphony workflows list")
+    chosen = selection.current()
+    if not chosen.everything:
+        hint = f"{hint} (only plugins that {selection.VARIABLE}={chosen.text()} takes are there)"
+    return NotFound(f"there is no workflow {name!r}", hint=hint)
 
 
 def error_of(state: PluginState) -> SymphonyError:
@@ -96,6 +98,7 @@ def error_for(what: str, problem: Problem, hint: str = "") -> SymphonyError:
         "conflict": Conflict,
         "missing": NotFound,
         "quarantined": Quarantined,
+        "changed": Refused,
         "disabled": Refused,
     }
     kind = kinds.get(problem.status, PluginBroken)

@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 INCOMPATIBLE: Final = frozenset({"api", "python", "host", "metadata", "abi"})
-NOTES: Final = frozenset({"noise", "name_taken"})
+# What leaves the plugin in use: it talks, another has its short name, or the host goes on with the files it
+# has loaded.
+NOTES: Final = frozenset({"name_taken", "noise", "stale"})
 # What keeps it out on purpose.
-DISABLED: Final = frozenset({"untrusted"})
+DISABLED: Final = frozenset({"policy", "unprobed", "untrusted"})
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Problem:
             return "incompatible"
         if self.code in DISABLED:
             return "disabled"
-        return self.code if self.code in ("conflict", "missing", "quarantined") else "broken"
+        return self.code if self.code in ("changed", "conflict", "missing", "quarantined") else "broken"
 
     def json(self) -> dict[str, Any]:
         return asdict(self)

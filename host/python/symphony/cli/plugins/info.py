@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from symphony.cli.command import Command, State, pass_state
-from symphony.cli.output import note, print_json
+from symphony.cli.command import Command, State, no_probe_option, pass_state
+from symphony.cli.output import counted, note, print_json, safe
+from symphony.observing.place import look
 from symphony.plugins import catalog, local, lookup
 from symphony.plugins.namespace import KINDS, UNORDERED, Offer
 
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
 @click.command("info", cls=Command, examples="symphony plugins info symphony-conductor")
 @click.argument("name")
+@no_probe_option
 @pass_state
-def command(state: State, name: str) -> None:
+def command(state: State, name: str, no_probe: bool) -> None:
     """Show one plugin: what it adds, or what is wrong and where. Probes it again if it failed."""
-    everyone = local.with_local(state.home, catalog.survey(state.home, note=note), note)
+    states = catalog.survey(state.home, probe=not no_probe, note=note)
+    everyone = local.with_local(state.home, states, note, probe=not no_probe)
     known = lookup.plugin(name, everyone)
-    if known.status == "broken":
+    if known.status == "broken" and not no_probe:
         again = catalog.survey(state.home, retry=[known.name], note=note)
         everyone = local.with_local(state.home, again, lambda text: None)
         known = lookup.plugin(known.name, everyone)
@@ -47,6 +50,13 @@ def command(state: State, name: str) -> None:
         click.echo(f"  import     {known.result.ms:.0f} ms, {known.result.modules} modules")
     for item in known.contributions:
         click.echo(f"  {item['kind']:<9}  {_named(known, item)}")
+    observed = look(state.home, known.name)
+    if observed:
+        counts = [f"told of {counted(observed['told'], 'event')}"]
+        counts += [f"{observed[word]} {word}" for word in ("lost", "raised") if observed[word]]
+        click.echo(f"  observers  {', '.join(counts)}")
+        if observed["problem"]:
+            click.echo(f"             {safe(observed['problem'])}")
 
 
 def _why(plugin: PluginState) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from symphony.cli.command import Command, State, pass_state
+from symphony.cli.command import Command, State, no_probe_option, pass_state
 from symphony.cli.output import counted, note, print_json, table
-from symphony.plugins import catalog, local
+from symphony.plugins import catalog, local, selection
 
 if TYPE_CHECKING:
     from symphony.plugins.catalog import PluginState
@@ -23,15 +23,19 @@ ABI = [1, 0]
     examples="""
     symphony plugins list
     symphony plugins list --json
+    symphony plugins list --no-probe
     """,
 )
+@no_probe_option
 @pass_state
-def command(state: State) -> None:
-    """List plugins, their status and what they add."""
-    plugins = sorted(
-        local.with_local(state.home, catalog.survey(state.home, note=note), note),
-        key=lambda plugin: plugin.name,
-    )
+def command(state: State, no_probe: bool) -> None:
+    """List plugins, their status and what they add.
+
+    One that was never seen is probed first, that is executed in a process of its own.
+    """
+    states = catalog.survey(state.home, probe=not no_probe, note=note)
+    states = local.with_local(state.home, states, note, probe=not no_probe)
+    plugins = sorted(states, key=lambda plugin: plugin.name)
     if state.json:
         print_json({"schema": 1, "host": host_facts(), "plugins": [plugin.json() for plugin in plugins]})
         return
@@ -40,6 +44,12 @@ def command(state: State) -> None:
         [[plugin.name, plugin.version, plugin.status, plugin.adds()] for plugin in plugins],
         status=2,
     )
+    chosen = selection.current()
+    if not chosen.everything:
+        note(f"only those that {selection.VARIABLE}={chosen.text()} takes")
+    unprobed = [plugin.name for plugin in plugins if plugin.problem and plugin.problem.code == "unprobed"]
+    if unprobed:
+        note(f"not probed yet: {', '.join(unprobed)}")
     note(summary(plugins))
     without = [plugin.name for plugin in plugins if plugin.notes]
     if without:
@@ -48,15 +58,15 @@ def command(state: State) -> None:
 
 def summary(plugins: list[PluginState]) -> str:
     """The line below the table."""
+    if not plugins and not selection.current().everything:
+        return "no plugins"
     if not plugins:
         return "no plugins; get the Conductor: symphony plugins install symphony-conductor"
     sick = [plugin.name for plugin in plugins if plugin.needs_attention]
     total = counted(len(plugins), "plugin")
     if not sick:
         return total
-    return (
-        f"{total}, {len(sick)} need{'s' if len(sick) == 1 else ''} attention: symphony plugins info {sick[0]}"
-    )
+    return f"{total}, {len(sick)} need{'s' if len(sick) == 1 else ''} attention: symphony plugins doctor"
 
 
 def host_facts() -> dict[str, Any]:
