@@ -120,6 +120,7 @@ def test_every_document_is_as_its_schema_says(shell: Shell) -> None:
     check("plugins-info", "plugins", "enable", "symphony-geo")
     assert check("plugins-prefer", "plugins", "prefer")["names"][0]["others"] == ["symphony-geo"]
     check("workflows-list", "workflows", "list")
+    check("workflows-show", "workflows", "show", "failing")
     check("pit-list", "pit", "list")
     check("pit-show", "pit", "show", "symphony.pool_manager")
     assert check("host-status", "host", "start")["running"] is True
@@ -136,6 +137,7 @@ def test_every_document_is_as_its_schema_says(shell: Shell) -> None:
         (("run", "geo.failing", "number=x"), 2),
         (("plugins", "info", "goe"), 3),
         (("run", "geo.modls"), 3),
+        (("workflows", "show", "modls"), 3),
         (("plugins", "prefer", "plugin:geo", "zoo"), 3),
         (("run", "local.models"), 8),
         (("host", "start", "--set", "hang_after=99"), 6),

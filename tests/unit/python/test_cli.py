@@ -78,6 +78,7 @@ class TestCommon:
             ("run",),
             ("workflows",),
             ("workflows", "list"),
+            ("workflows", "show"),
             ("runs",),
             ("runs", "list"),
             ("runs", "show"),

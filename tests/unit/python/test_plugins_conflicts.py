@@ -300,6 +300,8 @@ def test_prefer_settles_who_is_meant_and_is_taken_back(
         assert message in document["error"]["message"]
         assert hint in document["error"]["hint"]
     assert wish.preferences(home) == {"toy": "toy-a"}
+    wish.prefer(home, "map", "toy-gone")
+    assert run()[2] == "toy-gone, which plugins.toml prefers for map, does not give it\n"
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,17 @@ def contested(states: Sequence[PluginState], prefer: Mapping[str, str]) -> list[
     return sorted((one for one in found if one and one.others), key=lambda one: (one.kind, one.name))
 
 
+def idle(states: Sequence[PluginState], prefer: Mapping[str, str]) -> dict[str, str]:
+    """Those of the choices that choose nothing: the plugin is gone, or gives no such name any more."""
+    given = {
+        (canonical(state.name), word)
+        for state in states
+        for kind, name in _given(state)
+        for word in (f"{kind}:{name}", name)
+    }
+    return {what: plugin for what, plugin in prefer.items() if (plugin, what) not in given}
+
+
 def choice(kind: str, name: str, states: Sequence[PluginState], prefer: Mapping[str, str]) -> Choice | None:
     """What one name means; None where nobody gives it."""
     if kind in KINDS:

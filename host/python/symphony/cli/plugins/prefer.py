@@ -45,7 +45,10 @@ def command(state: State, what: str | None, plugin: str | None, unset: bool) -> 
     if what is None:
         if unset:
             raise click.UsageError("--unset needs a WHAT")
-        found = choices.contested(catalog.survey(home, note=note), wish.preferences(home))
+        states, prefer = catalog.survey(home, note=note), wish.preferences(home)
+        found = choices.contested(states, prefer)
+        for chosen, absent in choices.idle(states, prefer).items():
+            note(f"{absent}, which plugins.toml prefers for {chosen}, does not give it")
     elif unset:
         found = choices.forget(home, what, note)
     elif plugin is None:
