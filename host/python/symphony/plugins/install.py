@@ -69,7 +69,7 @@ def install_one(
 ) -> PluginState:
     """Install what passed its look and probe it; without success all is as it was before.
 
-    ``fresh`` replaces the files of the same version, as a file to install always does.
+    ``fresh`` replaces the files of the same version, as a file or address to install always does.
     """
     name, version = item.facts.name, item.facts.version
     before = discovery.installed().get(name)
@@ -78,7 +78,7 @@ def install_one(
     with tempfile.TemporaryDirectory(prefix="symphony-backup-") as folder:
         backup = Backup(name, Path(folder))
         note(f"installing {name} {version}")
-        again, alone = same and (fresh or item.is_file), not item.facts.requires
+        again, alone = same and (fresh or item.direct), not item.facts.requires
         installer.install(item.install, allow_build=allow_build, fresh=again, alone=alone)
         taken = _taken_up(home, name)
         wish.change(home, name, requirement=item.requirement, enabled=True)
