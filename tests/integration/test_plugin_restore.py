@@ -230,8 +230,15 @@ def test_damaged_files_are_told_by_the_doctor(environment: Environment, index: P
     wish(environment, toy_good="toy-good")
     for name in ("plugins.lock", "plugins.cache"):
         (environment.home / name).write_text("{")
-    code, document, _ = environment("plugins", "list")
-    assert (code, document["error"]["type"]) == (2, "InvalidInput")
+    for words in (
+        ["list"],
+        ["install", str(index / "toy_good-1.0-py3-none-any.whl")],
+        ["uninstall", "toy-good"],
+    ):
+        code, document, _ = environment("plugins", *words)
+        assert (code, document["error"]["type"]) == (2, "InvalidInput")
+        assert "doctor --fix" in document["error"]["hint"]
+    assert (environment.site / "toy_good.py").exists()
     assert environment("plugins", "doctor")[0] == 1
     assert environment("plugins", "doctor", "--fix")[0] == 0
     assert locked(environment) == {"toy-good": "1.0"}

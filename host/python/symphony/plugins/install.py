@@ -52,6 +52,7 @@ def install(
     """
     home.ensure()
     wish.read(home)
+    lock.read(home)
     rules = policy.read(home)
     installer = Installer(options, bound(rules, options))
     with tempfile.TemporaryDirectory(prefix="symphony-install-") as scratch:
@@ -135,6 +136,7 @@ def uninstall(home: Home, names: Sequence[str], note: Note = lambda text: None) 
     Works on a broken plugin as well, since it imports none. Raises ``NotFound`` before anything is removed.
     """
     home.check()
+    lock.read(home)  # what is damaged is told before anything is removed
     wishes, found = wish.read(home), discovery.installed()
     known = [
         PluginState(name, found[name].version if name in found else "", "active", True, found.get(name))
