@@ -94,6 +94,14 @@ class Home:
     def plugins_cache(self) -> Path:
         return self.path / "plugins.cache"
 
+    @property
+    def observers(self) -> Path:
+        return self.path / "observers"
+
+    @property
+    def plugins_commands(self) -> Path:
+        return self.path / "plugins.commands"
+
     def check(self) -> None:
         """Refuse a home that somebody else owns or can write to. A home that is not there yet is fine.
 

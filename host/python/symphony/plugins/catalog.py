@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from symphony.plugins import cache, discovery, lock, policy, quarantine, selection, wish
+from symphony.plugins import cache, commands, discovery, lock, policy, quarantine, selection, wish
 from symphony.plugins.compatibility import judge
 from symphony.plugins.problem import Problem
 from symphony.plugins.wish import Wish
@@ -68,7 +68,7 @@ class PluginState:
         counts = Counter(item["kind"] for item in self.contributions)
         parts = [
             f"{counts[kind]} {kind}{'s' if counts[kind] > 1 else ''}"
-            for kind in ("workflow", "model", "component")
+            for kind in ("workflow", "model", "component", "command")
             if counts[kind]
         ]
         return ", ".join([*parts, *(["conductor"] if counts["conductor"] else [])])
@@ -128,7 +128,9 @@ def survey(
     first = cache.results(home, [c for c in runnable if c.name in again], retry=True, probe=probe, note=note)
     rest = cache.results(home, [c for c in runnable if c.name not in again], probe=probe, note=note)
     probed = first | rest
-    return conflicts([_after_probe(state, probed) for state in states])
+    judged = conflicts([_after_probe(state, probed) for state in states])
+    commands.keep(home, judged)
+    return judged
 
 
 def file_state(home: Home, path: Path, note: Callable[[str], None] = lambda text: None) -> PluginState:

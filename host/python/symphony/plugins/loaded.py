@@ -57,6 +57,14 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True)
+class RegisteredObservers:
+    """A plugin's functions by the hook that they observe by; ``own`` is where its code lies."""
+
+    hooks: dict[str, list[Callable[[Any], Any]]]
+    own: list[Path]
+
+
+@dataclass(frozen=True)
 class _Loaded:
     candidate: Candidate
     found: Contributions
@@ -101,6 +109,9 @@ class PluginHost:
         self.models: dict[str, RegisteredModel] = {}
         self.components: list[Path] = []
         self.conductor: Policy | None = None
+        self.observers: dict[str, RegisteredObservers] = {}
+        self.published: Callable[[], None] = lambda: None
+        """Called whenever the contributions above have changed."""
 
     def load_all(self) -> None:
         """Load every active plugin of the catalog. Raises ``InvalidInput`` for a wrong ``plugins.toml``."""
@@ -220,6 +231,12 @@ class PluginHost:
             conductor = conductor if conductor is not None else loaded.found.conductor
         self.workflows, self.models, self.components = workflows, models, components
         self.conductor = conductor
+        self.observers = {
+            loaded.candidate.name: RegisteredObservers(loaded.found.observers, own_roots(loaded.candidate))
+            for loaded in [*self._plugins.values(), *self._files.values()]
+            if loaded.found.observers
+        }
+        self.published()
 
     def find_workflow(self, name: str) -> RegisteredWorkflow:
         """The workflow of this full name, id, or short name (the first plugin in order that has it).

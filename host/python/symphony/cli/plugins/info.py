@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from symphony.cli.command import Command, State, no_probe_option, pass_state
-from symphony.cli.output import note, print_json
+from symphony.cli.output import counted, note, print_json, safe
+from symphony.observing.place import look
 from symphony.plugins import catalog, lookup
 
 
@@ -39,3 +40,10 @@ def command(state: State, name: str, no_probe: bool) -> None:
         click.echo(
             f"  {item['kind']:<9}  {item['name']}" + (f"  {item['summary']}" if item.get("summary") else "")
         )
+    observed = look(state.home, known.name)
+    if observed:
+        counts = [f"told of {counted(observed['told'], 'event')}"]
+        counts += [f"{observed[word]} {word}" for word in ("lost", "raised") if observed[word]]
+        click.echo(f"  observers  {', '.join(counts)}")
+        if observed["problem"]:
+            click.echo(f"             {safe(observed['problem'])}")
