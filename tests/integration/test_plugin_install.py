@@ -33,6 +33,15 @@ from wheel_writer import write_wheel
 def build_wheel(folder, *_, **__):
     return write_wheel(Path(folder), "toy-folder", Path("toy_folder.py").read_text()).name
 """
+NATIVE = """
+from pathlib import Path
+import symphony
+
+@symphony.hookimpl
+def register_components(registry):
+    registry.add(Path(__file__).with_name("toy_libraries") / "libcounter_c.so")
+"""
+COUNTER = Path(__file__).parents[2] / "pit" / "examples" / "counter_c" / "counter.c"
 DEPENDENCIES = ("click", "markdown_it", "mdurl", "packaging", "pluggy", "pygments", "rich", "tomlkit")
 
 
@@ -299,3 +308,57 @@ def test_a_running_host_takes_up_what_is_installed(environment: Environment, tmp
         assert (code, document["error"]["type"]) == (3, "NotFound")
     finally:
         environment("host", "stop")
+
+
+def counter(folder: Path, *, major: str = "SYMPHONY_PIT_ABI_MAJOR") -> bytes:
+    """The example component in C, built with the header that Symphony brings; ``major`` is that of its ABI."""
+    source, library = folder / "counter.c", folder / "counter.so"
+    source.write_text(COUNTER.read_text().replace("SYMPHONY_PIT_ABI_MAJOR", major))
+    build = ["cc", "-std=c11", "-O1", "-shared", "-fPIC", "-pthread", "-I", symphony.get_include()]
+    subprocess.run([*build, "-o", str(library), str(source)], check=True)
+    return library.read_bytes()
+
+
+@pytest.mark.hook("register_components")
+def test_a_wheel_brings_a_component_in_c_whose_records_outlive_the_host(
+    environment: Environment, tmp_path: Path
+) -> None:
+    library = "toy_libraries/libcounter_c.so"
+    wheel = write_wheel(tmp_path, "toy-counter", NATIVE, native={library: counter(tmp_path)})
+    code, document, _ = environment("plugins", "install", str(wheel))
+    assert (code, document["plugins"][0]["status"]) == (0, "active")
+    code, about, _ = environment("plugins", "info", "toy-counter")
+    assert [item["kind"] for item in about["contributions"]] == ["component"]
+    assert about["hooks"] == ["register_components"]
+    name = about["contributions"][0]["name"]
+    code, components, _ = environment("pit", "list")
+    (component,) = [item for item in components if item["name"] == name]
+    site = next(environment.python.parents[1].glob("lib/python*/site-packages"))
+    assert component["library"] == str(site / library)
+    assert "add" in [method["name"] for method in component["methods"]]
+    try:
+        assert environment("pit", "call", f"{name}.add", "5")[1] == {"value": 5}
+        assert environment("host", "stop")[0] == 0
+        assert environment("pit", "call", f"{name}.add", "2")[1] == {"value": 7}
+    finally:
+        environment("host", "stop")
+
+
+def test_a_component_of_another_abi_makes_its_plugin_incompatible_and_harms_nothing(
+    environment: Environment, tmp_path: Path
+) -> None:
+    native = {"toy_libraries/libcounter_c.so": counter(tmp_path, major="99")}
+    wheel = write_wheel(tmp_path, "toy-counter", NATIVE, native=native)
+    good = write_wheel(tmp_path, "toy-good", source_of("good"))
+    assert environment("plugins", "install", str(good))[0] == 0
+    code, document, _ = environment("plugins", "install", str(wheel))
+    assert (code, document["error"]["type"]) == (5, "Incompatible")
+    assert "found ABI 99." in document["error"]["message"]
+    assert environment.statuses() == {"toy-good": "active"}, "it was removed again"
+    pip = [str(environment.python), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
+    subprocess.run(pip, check=True)
+    assert environment.statuses() == {"toy-counter": "incompatible", "toy-good": "active"}
+    assert environment("pit", "list")[0] == 0
+    code, document, _ = environment("run", "toy-good.doubled", "number=4")
+    environment("host", "stop")
+    assert (code, document["result"]) == (0, 8)

@@ -90,7 +90,9 @@ def test_the_next_life_goes_on_behind_what_was_told(watched: Watched) -> None:
     observer.give([event(position) for position in (100, 105, 106)], 0)
     assert observer.close(30)
     assert watched.seen == [100, 105, 106]
-    assert watched.begin(end=104).expects == 104, "of another log: it begins at its end"
+    observer = watched.begin(end=104)
+    assert observer.expects == 104, "of another log: it begins at its end"
+    assert observer.close(30)
 
 
 def test_what_was_being_told_at_a_death_comes_again_once(watched: Watched) -> None:
@@ -151,8 +153,8 @@ def test_an_event_says_what_the_record_says() -> None:
     codec = native_codec()
     try:
         raise LookupError("no such page")
-    except LookupError as error:
-        failure = encode_failure(codec, error)
+    except LookupError as raised:
+        failure = encode_failure(codec, raised)
     kept = {"small": b"", "large": failure}
 
     def made(

@@ -79,6 +79,7 @@ def test_the_help_lists_them_from_the_store_and_none_stands_for_one_of_the_core(
     assert [command.short for command in commands.kept(home)] == ["twice", "shout", "end", "run", "tiles"]
 
 
+@pytest.mark.hook("register_commands")
 def test_a_command_has_the_terminal_the_home_and_a_host_and_no_pit(
     home: Home, capfd: pytest.CaptureFixture[str]
 ) -> None:
