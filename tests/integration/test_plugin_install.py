@@ -311,7 +311,7 @@ def test_a_running_host_takes_up_what_is_installed(environment: Environment, tmp
 
 
 def counter(folder: Path, *, major: str = "SYMPHONY_PIT_ABI_MAJOR") -> bytes:
-    """The example component in C, built with the header that Symphony brings; ``major`` is that of its ABI."""
+    """The example component in C, built with the header that Symphony brings, with ``major`` as its ABI."""
     source, library = folder / "counter.c", folder / "counter.so"
     source.write_text(COUNTER.read_text().replace("SYMPHONY_PIT_ABI_MAJOR", major))
     build = ["cc", "-std=c11", "-O1", "-shared", "-fPIC", "-pthread", "-I", symphony.get_include()]
