@@ -107,6 +107,8 @@ class Vitals:
         """The event loop goes round."""
     def beat_lock(self) -> None:
         """The Python lock can be had."""
+    def answers_on(self, signal: int) -> None:
+        """Upon this signal a thread says whether it holds the Python lock."""
     def dumps_on(self, signal: int) -> None:
         """Upon this signal the stacks are written."""
     @staticmethod

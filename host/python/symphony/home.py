@@ -79,6 +79,14 @@ class Home:
         return self.path / "plugins.toml"
 
     @property
+    def plugins_lock(self) -> Path:
+        return self.path / "plugins.lock"
+
+    @property
+    def policy(self) -> Path:
+        return self.path / "policy.toml"
+
+    @property
     def plugin_deaths(self) -> Path:
         return self.path / "plugin_deaths.json"
 

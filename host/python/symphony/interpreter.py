@@ -32,6 +32,7 @@ from symphony.model_requests import ModelRequests
 from symphony.observing.observers import Observers
 from symphony.pit_access import OpenPit, open_pit
 from symphony.plugins import PluginHost
+from symphony.plugins.selection import VARIABLE
 from symphony.settings import HostSettings, load_settings
 from symphony.values import json_value
 from symphony.values.codec import native_codec
@@ -151,6 +152,8 @@ class Interpreter:
             raise Incompatible(f"the host belongs to {prefix}, this interpreter to {sys.prefix}")
         chosen = load_settings(Path(home), settings or [])
         watched = self._watched
+        if chosen.select is not None and watched is not None:
+            os.environ[VARIABLE] = chosen.select
         if watched is None:  # the process is somebody else's
             plugins = PluginHost(Path(home), enabled=not no_plugins)
         else:
@@ -294,7 +297,8 @@ class Interpreter:
         await asyncio.to_thread(ready.plugins.reload)
         ready.engine.take_over_plugins()
         await ready.engine.resume_blocked()
-        return {}
+        problems = ready.plugins.problems
+        return {"stale": sorted(name for name, problem in problems.items() if problem.code == "stale")}
 
     async def _stop(self, drain: float = 0.0) -> dict[str, Any]:
         for task in (self._resuming, self._compacting):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BEAT: Final = 0.25
 # Real-time signals are free for programs; the first ones belong to the C library.
 DUMP_SIGNAL: Final = signal.SIGRTMIN + 11
+LOCK_SIGNAL: Final = signal.SIGRTMIN + 12
 
 
 class WatchedInterpreter:
@@ -45,6 +46,7 @@ class WatchedInterpreter:
         self.catch_crashes()
         faulthandler.register(DUMP_SIGNAL, file=stacks, all_threads=True)
         self.vitals.dumps_on(DUMP_SIGNAL)
+        self.vitals.answers_on(LOCK_SIGNAL)
         threading.Thread(target=self._beat_lock, name="symphony-lock", daemon=True).start()
 
     @contextmanager

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from symphony.cli.command import spelled_out
 from symphony.cli.failure import ended
 from symphony.cli.invoking import invoke
 from symphony.cli.plugin_commands import RootGroup
@@ -60,7 +61,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     if "_SYMPHONY_COMPLETE" in os.environ:
         ROOT.main(list(arguments), prog_name="symphony")  # answers the shell and ends the process
-    before_separator = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
+    arguments = spelled_out(arguments)
+    before_separator = arguments[: arguments.index("--")] if "--" in arguments else arguments
     state = State(json="--json" in before_separator, traceback="--traceback" in before_separator)
     # Not ROOT.main(), which ends the process with code 1 when nobody reads its output any more.
     return ended(

@@ -120,13 +120,13 @@ class PluginHost:
     def reload(self) -> None:
         """Read the catalog again: load what is new, drop what is gone or disabled.
 
-        A loaded plugin whose files changed stays as it is, with a problem ``changed`` that says so: Python
+        A loaded plugin whose files changed stays as it is, with a problem ``stale`` that says so: Python
         cannot unload it. File plugins are read again by ``load_file``.
         """
         with self._lock:
             states = catalog.survey(self._home) if self._enabled else []
             self.problems = {
-                state.name: state.problem for state in states if state.problem and state.needs_attention
+                state.name: state.problem for state in states if state.problem and state.status != "active"
             }
             plugins: dict[str, _Loaded] = {}
             for state in states:
@@ -144,7 +144,7 @@ class PluginHost:
             return self._load(state.candidate)
         if loaded.candidate.fingerprint != state.candidate.fingerprint:
             self.problems[state.name] = Problem(
-                "changed", "its files changed since it was loaded", hint="symphony host stop, then run again"
+                "stale", "its files changed since it was loaded", hint="symphony host restart"
             )
         return loaded
 
@@ -175,7 +175,7 @@ class PluginHost:
         """
         with self._lock:
             state = catalog.file_state(self._home, path)
-            if state.problem and state.needs_attention:
+            if state.problem and state.status != "active":
                 raise error_of(state)
             assert state.candidate is not None
             assert state.candidate.file is not None

@@ -30,6 +30,7 @@ class WheelFacts:
     name: str
     version: str
     modules: tuple[str, ...]
+    requires: tuple[str, ...]
     problem: Problem | None
 
 
@@ -70,8 +71,9 @@ def _facts(names: list[str], read: Callable[[str], str]) -> WheelFacts:
         for name in (f"{module.replace('.', '/')}.py", f"{module.replace('.', '/')}/__init__.py")
         if name in names
     ]
-    problem = judge_metadata(headers.get("Requires-Python", ""), headers.get_all("Requires-Dist", []))
-    return WheelFacts(canonical(headers["Name"]), headers["Version"], modules, problem or judge_api(sources))
+    requires = tuple(headers.get_all("Requires-Dist", []))
+    problem = judge_metadata(headers.get("Requires-Python", ""), requires) or judge_api(sources)
+    return WheelFacts(canonical(headers["Name"]), headers["Version"], modules, requires, problem)
 
 
 def _in_dist_info(name: str, file: str) -> bool:
