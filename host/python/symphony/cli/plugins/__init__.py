@@ -9,6 +9,7 @@ command = Group(
         "disable": ("plugins.enable:disable", "Keep a plugin installed, but neither load nor probe it."),
         "doctor": ("plugins.doctor", "Say what is wrong with plugins, and how to mend it."),
         "enable": ("plugins.enable:enable", "Use a plugin again that was disabled."),
+        "hooks": ("plugins.hooks", "Show the hooks that plugins can implement."),
         "info": ("plugins.info", "Show one plugin: what it adds, or what is wrong and where."),
         "install": ("plugins.install", "Install plugins, after a look at what they are."),
         "list": ("plugins.list", "List plugins, their status and what they add."),
