@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,7 +215,19 @@ class TestAssertReplayable:
         text = str(found.value)
         assert "workflow counting does not replay: after record 1 of 2 (square#0)" in text
         assert f"call 2 was square#1 = square({first + 1}), and now is square#1 = square(" in text
-        assert "symphony.now()" in text
+        assert "take it from symphony.now()" in text
+
+    def test_what_the_lint_finds_is_told_as_the_likely_cause(
+        self, assert_replayable: ReplayAssertion
+    ) -> None:
+        @symphony.workflow
+        async def stamped() -> int:
+            return await square(time.time_ns())
+
+        with pytest.raises(AssertionError) as found:
+            assert_replayable(stamped)
+        line = stamped.fn.__code__.co_firstlineno + 2
+        assert f"test_testing.py:{line}: time.time_ns in workflow 'stamped'" in str(found.value)
 
     def test_calls_that_no_record_tells_of_are_compared_too(self, assert_replayable: ReplayAssertion) -> None:
         with pytest.raises(AssertionError, match=r"after record 0 of \d+, the call square#\d+ .* is new"):

@@ -31,6 +31,9 @@ class WheelFacts:
     version: str
     modules: tuple[str, ...]
     problem: Problem | None
+    listed_name: str
+    requires_python: str
+    requires: tuple[str, ...]
 
 
 def of_wheel(path: Path) -> WheelFacts:
@@ -70,8 +73,11 @@ def _facts(names: list[str], read: Callable[[str], str]) -> WheelFacts:
         for name in (f"{module.replace('.', '/')}.py", f"{module.replace('.', '/')}/__init__.py")
         if name in names
     ]
-    problem = judge_metadata(headers.get("Requires-Python", ""), headers.get_all("Requires-Dist", []))
-    return WheelFacts(canonical(headers["Name"]), headers["Version"], modules, problem or judge_api(sources))
+    requires_python = str(headers.get("Requires-Python", ""))
+    requires = tuple(str(text) for text in headers.get_all("Requires-Dist", []))
+    problem = judge_metadata(requires_python, requires) or judge_api(sources)
+    name, version = str(headers["Name"]), str(headers["Version"])
+    return WheelFacts(canonical(name), version, modules, problem, name, requires_python, requires)
 
 
 def _in_dist_info(name: str, file: str) -> bool:

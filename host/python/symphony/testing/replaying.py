@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -10,6 +11,8 @@ from symphony.engine.handles import shown_call
 from symphony.engine.run import Run
 from symphony.engine.run_report import run_report
 from symphony.errors import WorkflowChanged
+from symphony.plugins.compatibility import read_source
+from symphony.plugins.lint import findings
 from symphony.testing.runner import completed
 from symphony.values import json_value
 from symphony.values.codec import native_codec
@@ -237,4 +240,7 @@ def _cuts(count: int) -> list[int]:
 
 def _suspects(workflow: Workflow) -> str:
     """What the lint finds in the workflow's own code, which is the likely cause."""
-    return ""
+    file = inspect.getsourcefile(workflow.fn)
+    source = "" if file is None else read_source(Path(file))
+    found = [f for f in findings(Path(file or ""), source) if f.workflow == workflow.name]
+    return "".join(f"\n{finding.at}: {finding.message}: {finding.hint}" for finding in found)

@@ -6,6 +6,7 @@ command = Group(
     "plugins",
     help="Install, remove and look at plugins.",
     lazy={
+        "check": ("plugins.check", "Report all that is wrong with a plugin, for its author."),
         "disable": ("plugins.enable:disable", "Keep a plugin installed, but neither load nor probe it."),
         "enable": ("plugins.enable:enable", "Use a plugin again that was disabled."),
         "info": ("plugins.info", "Show one plugin: what it adds, or what is wrong and where."),
