@@ -19,7 +19,7 @@ from symphony.plugins import discovery
 
 if TYPE_CHECKING:
     from symphony.testing.faults import KillInterpreterAt
-    from symphony.testing.replaying import ReplayAssertion
+    from symphony.testing.replaying import AssertReplayable
     from symphony.testing.workflows import RunWorkflow
 
 pytestmark = [pytest.mark.python, pytest.mark.integration]
@@ -201,14 +201,14 @@ async def varied() -> list[Any]:
 
 class TestAssertReplayable:
     def test_time_chance_timers_and_answers_of_the_run_are_the_same_on_every_replay(
-        self, assert_replayable: ReplayAssertion, run_workflow: RunWorkflow
+        self, assert_replayable: AssertReplayable, run_workflow: RunWorkflow
     ) -> None:
         run_workflow.answers["approve"] = True
         result = assert_replayable(varied)
         assert result.value[:2] == [49, 4]
         assert assert_replayable(squares, count=30).steps["executed"] == 30
 
-    def test_the_first_call_that_differs_is_named(self, assert_replayable: ReplayAssertion) -> None:
+    def test_the_first_call_that_differs_is_named(self, assert_replayable: AssertReplayable) -> None:
         first = next(counter) + 1
         with pytest.raises(AssertionError) as found:
             assert_replayable(counting)
@@ -218,7 +218,7 @@ class TestAssertReplayable:
         assert "take it from symphony.now()" in text
 
     def test_what_the_lint_finds_is_told_as_the_likely_cause(
-        self, assert_replayable: ReplayAssertion
+        self, assert_replayable: AssertReplayable
     ) -> None:
         @symphony.workflow
         async def stamped() -> int:
@@ -229,11 +229,13 @@ class TestAssertReplayable:
         line = stamped.fn.__code__.co_firstlineno + 2
         assert f"test_testing.py:{line}: time.time_ns in workflow 'stamped'" in str(found.value)
 
-    def test_calls_that_no_record_tells_of_are_compared_too(self, assert_replayable: ReplayAssertion) -> None:
+    def test_calls_that_no_record_tells_of_are_compared_too(
+        self, assert_replayable: AssertReplayable
+    ) -> None:
         with pytest.raises(AssertionError, match=r"after record 0 of \d+, the call square#\d+ .* is new"):
             assert_replayable(growing, seen=[])
 
-    def test_a_result_that_differs_is_shown(self, assert_replayable: ReplayAssertion) -> None:
+    def test_a_result_that_differs_is_shown(self, assert_replayable: AssertReplayable) -> None:
         @symphony.workflow
         async def whimsical() -> int:
             return await square(2) + next(counter)

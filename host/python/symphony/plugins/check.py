@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from symphony.home import Home
 
-SLOW: Final = 500.0
+SLOW: Final = 1000.0
 """Milliseconds of an import that are told to the author: each interpreter and each probe pays them."""
 CORE_NAMES: Final = frozenset(("symphony", "symphony-host", "core", "host", "pit", "plugins", "under-test"))
 EXITS: Final = {"broken": 4, "incompatible": 5, "conflict": 6, "effect": 1}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from symphony import hookspecs
+from symphony import workflows as workflows  # so that the plugin is charged with its own modules alone
 from symphony.hookspecs import HOOKS
 from symphony.plugins.loading import REGISTER, Contributions, import_modules, is_own, own_roots, problem_of
 from symphony.plugins.names import did_you_mean

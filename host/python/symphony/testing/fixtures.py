@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from symphony.host import Host
     from symphony.pit_access import OpenPit
     from symphony.testing.faults import Faults, KillInterpreterAt
-    from symphony.testing.replaying import ReplayAssertion
+    from symphony.testing.replaying import AssertReplayable
     from symphony.testing.runner import TestedPlugins
     from symphony.testing.workflows import RunWorkflow
 
@@ -131,8 +131,8 @@ def run_workflow(request: pytest.FixtureRequest, symphony_faults: Faults) -> Run
 
 
 @pytest.fixture
-def assert_replayable(request: pytest.FixtureRequest, run_workflow: RunWorkflow) -> ReplayAssertion:
+def assert_replayable(request: pytest.FixtureRequest, run_workflow: RunWorkflow) -> AssertReplayable:
     """``assert_replayable(workflow, **inputs)`` runs a workflow, and replays it after each of its records."""
-    from symphony.testing.replaying import ReplayAssertion
+    from symphony.testing.replaying import AssertReplayable
 
-    return ReplayAssertion(lambda: run_workflow.runner, lambda: request.getfixturevalue("_symphony_pit"))
+    return AssertReplayable(lambda: run_workflow.runner, lambda: request.getfixturevalue("_symphony_pit"))

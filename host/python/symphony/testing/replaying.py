@@ -109,7 +109,7 @@ class _Replay(Run):
             self.seen = len(self.made)
 
 
-class ReplayAssertion:
+class AssertReplayable:
     """The fixture ``assert_replayable``."""
 
     def __init__(self, runner: Callable[[], WorkflowRunner], pit: Callable[[], OpenPit]) -> None:

@@ -12,6 +12,7 @@ command = Group(
         "info": ("plugins.info", "Show one plugin: what it adds, or what is wrong and where."),
         "install": ("plugins.install", "Install plugins, after a look at what they are."),
         "list": ("plugins.list", "List plugins, their status and what they add."),
+        "new": ("plugins.new", "Write the project of a new plugin."),
         "uninstall": ("plugins.uninstall", "Remove plugins from this environment."),
     },
     examples="""
