@@ -134,6 +134,12 @@ class Installer:
             self._call([*self._install(), *again, *self._index(), spec], spec)
         self._call([*self._install(), *binary, *self._index(), spec], spec)
 
+    def install_editable(self, folder: Path) -> None:
+        """Install a project so that it is used from its folder; this runs its build backend."""
+        isolation = ["--no-build-isolation"] if self._options.no_build_isolation else []
+        spec = str(folder)
+        self._call([*self._install(), *isolation, *self._index(), "--editable", spec], spec)
+
     def uninstall(self, dist: str) -> None:
         if self._uv:
             self._call([self._uv, "pip", "uninstall", "--python", sys.executable, dist], dist)

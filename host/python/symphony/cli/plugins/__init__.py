@@ -7,6 +7,7 @@ command = Group(
     help="Install, remove and look at plugins.",
     lazy={
         "check": ("plugins.check", "Report all that is wrong with a plugin, for its author."),
+        "dev": ("plugins.dev", "Use a plugin from its source, and check it on every change."),
         "disable": ("plugins.enable:disable", "Keep a plugin installed, but neither load nor probe it."),
         "enable": ("plugins.enable:enable", "Use a plugin again that was disabled."),
         "info": ("plugins.info", "Show one plugin: what it adds, or what is wrong and where."),
