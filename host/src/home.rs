@@ -68,10 +68,6 @@ impl Home {
         self.path.join("history.db")
     }
 
-    pub fn deaths(&self) -> PathBuf {
-        self.path.join("deaths.json")
-    }
-
     /// Of plugins, which `symphony plugins` reads, too.
     pub fn plugin_deaths(&self) -> PathBuf {
         self.path.join("plugin_deaths.json")

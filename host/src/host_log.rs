@@ -1,7 +1,8 @@
-//! The host log: what the host was told to do and has not handed to an interpreter yet. No death of any process loses it.
+//! The host log: what the host was told to do and has not handed to an interpreter yet, and what it knows of its own, such as the
+//! deaths that are counted against steps. No death of any process loses it.
 //!
-//! Written by the host alone. A record is a line: a CRC-32 in hex, a blank, and a JSON object, either an order with its position or
-//! the position of one that is done. What is done goes at the next start.
+//! Written by the host alone. A record is a line: a CRC-32 in hex, a blank, and a JSON object: an order with its position, the
+//! position of one that is done, or a fact, of which the last of each name counts. What counts no more goes at the next start.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,6 +11,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+
+use serde_json::Value;
 
 use crate::clock;
 use crate::failure::Failure;
@@ -39,6 +42,7 @@ pub struct HostLog {
     /// Positions only grow, also where the log was lost: they are times (µs), or one more than the last.
     last: Cell<u64>,
     pending: RefCell<BTreeMap<u64, Kept>>,
+    facts: RefCell<BTreeMap<String, Json>>,
     /// Whether a record counts only once it is on the disk. So until an interpreter has read the settings.
     lasting: Cell<bool>,
     complaints: Rc<LogFile>,
@@ -57,6 +61,10 @@ fn order_line(position: u64, kept: &Kept) -> String {
     line(&begun.raw("parameters", &kept.parameters).finish())
 }
 
+fn fact_line(name: &str, value: &Json) -> String {
+    line(&Object::default().field("fact", name).raw("value", value).finish())
+}
+
 /// The object in a line without its end, if the line is whole.
 fn read_line(bytes: &[u8]) -> Option<Fields> {
     let (checksum, rest) = bytes.split_at_checked(8)?;
@@ -69,6 +77,7 @@ fn read_line(bytes: &[u8]) -> Option<Fields> {
 #[derive(Default)]
 struct Content {
     pending: BTreeMap<u64, Kept>,
+    facts: BTreeMap<String, Json>,
     last: u64,
     records: usize,
     /// Bytes of whole records; what follows cannot be read.
@@ -92,6 +101,10 @@ impl Content {
         self.records += 1;
         if let Some(done) = number("done") {
             self.pending.remove(&done);
+            return;
+        }
+        if let (Some(name), Some(value)) = (fields.json("fact"), fields.json("value")) {
+            self.facts.insert(name.value().as_str().unwrap_or_default().to_owned(), value);
             return;
         }
         let Some(position) = number("position") else { return };
@@ -127,8 +140,9 @@ impl HostLog {
             // Nobody was told that it is recorded.
             complaints.line("the last record of the host log was not written to its end and is dropped");
         }
-        let kept: String =
-            content.pending.iter().map(|(position, kept)| order_line(*position, kept)).collect();
+        let facts = content.facts.iter().map(|(name, value)| fact_line(name, value));
+        let orders = content.pending.iter().map(|(position, kept)| order_line(*position, kept));
+        let kept: String = facts.chain(orders).collect();
         if kept.len() != bytes.len() {
             rewrite(&path, kept.as_bytes())?;
         }
@@ -137,6 +151,7 @@ impl HostLog {
             size: Cell::new(kept.len() as u64),
             last: Cell::new(content.last),
             pending: RefCell::new(content.pending),
+            facts: RefCell::new(content.facts),
             lasting: Cell::new(true),
             path,
             complaints,
@@ -188,7 +203,7 @@ impl HostLog {
             return;
         }
         let recorded = if self.pending.borrow().is_empty() && self.size.get() > LIMIT {
-            self.file.borrow().set_len(0).map(|()| self.size.set(0))
+            self.empty()
         } else {
             self.append(line(&Object::default().field("done", position).finish()).as_bytes())
         };
@@ -196,6 +211,28 @@ impl HostLog {
             // It is given again, and has no effect then.
             self.complaints.line(&format!("the host log cannot be written: {error}"));
         }
+    }
+
+    /// Let go of all but the facts.
+    fn empty(&self) -> io::Result<()> {
+        let facts: String = self.facts.borrow().iter().map(|(name, value)| fact_line(name, value)).collect();
+        rewrite(&self.path, facts.as_bytes())?;
+        self.file.replace(open(&self.path)?);
+        self.size.set(facts.len() as u64);
+        Ok(())
+    }
+
+    /// What was last stated under this name.
+    pub fn fact(&self, name: &str) -> Option<Value> {
+        self.facts.borrow().get(name).map(Json::value)
+    }
+
+    /// Record what the host knows, in place of what it knew under this name.
+    pub fn state(&self, name: &str, value: Value) -> io::Result<()> {
+        let value = Json::from(value);
+        self.append(fact_line(name, &value).as_bytes())?;
+        self.facts.borrow_mut().insert(name.to_owned(), value);
+        if self.lasting.get() { self.file.borrow().sync_data() } else { Ok(()) }
     }
 
     /// Say that an order was refused which nobody waits for any more.
@@ -304,6 +341,23 @@ mod tests {
         again.done(far);
         place.open();
         assert_eq!(fs::read(place.path()).unwrap(), b"", "what is done goes");
+        assert_eq!(place.complaints(), "");
+    }
+
+    #[test]
+    fn the_last_of_each_fact_is_there_again_also_when_the_log_was_emptied() {
+        let place = Place::new();
+        let log = place.open();
+        log.state("a", json!(1)).unwrap();
+        log.state("b", json!(["x"])).unwrap();
+        log.state("a", json!({"y": 2})).unwrap();
+        let position = keep(&log, &"x".repeat(usize::try_from(LIMIT).unwrap()));
+        log.done(position);
+        assert!(fs::metadata(place.path()).unwrap().len() < 200);
+        log.state("c", json!(3)).unwrap();
+        let again = place.open();
+        let facts = ["a", "b", "c", "d"].map(|name| again.fact(name));
+        assert_eq!(facts, [Some(json!({"y": 2})), Some(json!(["x"])), Some(json!(3)), None]);
         assert_eq!(place.complaints(), "");
     }
 

@@ -15,6 +15,7 @@ pub mod home;
 pub mod host_log;
 pub mod json;
 pub mod log_file;
+pub mod observing;
 pub mod options;
 pub mod pit_api;
 pub mod pulse;
@@ -56,6 +57,8 @@ mod owned;
 mod passing;
 #[cfg(feature = "python")]
 mod recent_calls;
+#[cfg(feature = "python")]
+mod run_events;
 #[cfg(feature = "python")]
 pub mod types;
 #[cfg(feature = "python")]

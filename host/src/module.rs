@@ -17,7 +17,7 @@ use symphony_pit_journal::{Backend, Durability, Notifier, Options};
 use crate::errors;
 use crate::gate::{Gate, refuse_forked};
 use crate::pit_api::{self, CREATE_PATIENCE, Description};
-use crate::{async_support, bindings, codec, ending, vitals};
+use crate::{async_support, bindings, codec, ending, run_events, vitals};
 
 /// The element of `pit list` for a component.
 fn describe_one<'py>(py: Python<'py>, description: &Description) -> PyResult<Bound<'py, PyDict>> {
@@ -93,6 +93,7 @@ impl Pit {
             "damage",
             "disabled",
             "flush",
+            "log_end",
             "retire",
             "serve_callouts",
             "uncovered",
@@ -132,6 +133,12 @@ impl Pit {
     fn uncovered(&self, py: Python<'_>) -> PyResult<u64> {
         refuse_forked(py)?;
         Ok(self.loaded.uncovered())
+    }
+
+    /// Position behind the last record of the log so far.
+    fn log_end(&self, py: Python<'_>) -> PyResult<u64> {
+        let log = self.loaded.log().map_err(|error| errors::from_load(py, &error))?;
+        Ok(log.end())
     }
 
     /// Let go of the segments of the log that end before a position and that the components can do without. Gives how many,
@@ -367,6 +374,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(watch_parent, module)?)?;
     async_support::register(module)?;
     ending::register(module)?;
+    run_events::register(module)?;
     vitals::register(module)?;
     Ok(())
 }

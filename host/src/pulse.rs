@@ -24,6 +24,12 @@ pub const DUMP_SIGNAL: usize = 28;
 pub const LOOP_THREAD: usize = 32;
 pub const CRASH_SIGNAL: usize = 40;
 pub const CRASH_STEP: usize = 44;
+/// The signal that asks a thread whether it holds the Python lock; 0: none.
+pub const LOCK_SIGNAL: usize = 48;
+/// Which thread answered that it does; 0: none did.
+pub const LOCK_HOLDER: usize = 52;
+/// More than one did: Python cannot tell.
+pub const SEVERAL: u32 = u32::MAX;
 
 /// How many Pit calls there were, and the numbers of the methods of the last ones.
 pub const CALLS_AT: usize = 64;
@@ -55,6 +61,8 @@ const STACKS_LIMIT: u64 = 4 << 20;
 /// Writing the stacks takes milliseconds; whoever takes longer is waited for no longer.
 const DUMP_LIMIT: Duration = Duration::from_secs(1);
 const DUMP_LOOK: Duration = Duration::from_millis(20);
+/// A thread answers at once, unless it is in the kernel for good.
+const ANSWER_LIMIT: Duration = Duration::from_millis(200);
 
 /// A step that is being executed, a run's own code, or, without a run, the import of a plugin.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,13 +97,16 @@ impl Step {
         self.attempt == 0
     }
 
+    /// A plugin's import, or one of its hooks: of no run.
     pub const fn is_import(&self) -> bool {
         self.run.is_empty()
     }
 
     pub fn describe(&self) -> String {
         if self.is_import() {
-            return format!("the import of plugin {}", self.plugin);
+            let what =
+                if self.name.is_empty() { "the import".to_owned() } else { format!("hook {}", self.name) };
+            return format!("{what} of plugin {}", self.plugin);
         }
         let what = if self.is_workflow() { "the workflow".to_owned() } else { format!("step {}", self.key) };
         format!("{what} of run {} ({})", self.run, self.workflow)
@@ -224,25 +235,30 @@ impl Pulse {
         self.current().find(|(found, _)| *found == thread).and_then(|(_, number)| self.step(number))
     }
 
-    /// The step that keeps the event loop from going on, if it is certain which.
-    pub fn blocking_step(&self, lock_is_free: bool) -> Option<Step> {
+    /// The step that keeps the event loop from going on, if it is certain which, or the one that started the thread that does.
+    pub fn blocking(&self, lock_is_free: bool) -> (Option<Step>, Option<Step>) {
         if lock_is_free {
-            return self.loop_step();
+            return (self.loop_step(), None);
         }
-        self.only(|number| self.step(number))
-    }
-
-    /// As above, where it is a thread that a step has started.
-    pub fn blocking_starter(&self, lock_is_free: bool) -> Option<Step> {
-        if lock_is_free { None } else { self.only(|number| self.starter(number)) }
-    }
-
-    /// Whichever thread holds the Python lock: it is certain only where a single one is marked.
-    fn only(&self, step: impl Fn(u32) -> Option<Step>) -> Option<Step> {
-        let known = |(_, number): &(u32, u32)| self.step(*number & !STARTED).is_some();
+        let holder = self.word(LOCK_HOLDER);
+        let known = |(thread, number): &(u32, u32)| {
+            self.step(*number & !STARTED).is_some() && (*thread == holder || matches!(holder, 0 | SEVERAL))
+        };
         let mut current = self.current().filter(known);
-        let (_, number) = current.next()?;
-        if current.next().is_some() { None } else { step(number) }
+        match (current.next(), current.next()) {
+            (Some((_, number)), None) => (self.step(number), self.starter(number)),
+            _ => (None, None),
+        }
+    }
+
+    /// Let the thread that holds the Python lock say so. Interrupts system calls, so it is for an interpreter that is given up.
+    pub async fn ask_for_lock(&self, pid: u32) {
+        let signal = i32::try_from(self.word(LOCK_SIGNAL)).unwrap_or(0);
+        if signal == 0 {
+            return;
+        }
+        self.current().for_each(|(thread, _)| system::signal_thread(pid, thread, signal));
+        tokio::time::sleep(ANSWER_LIMIT).await;
     }
 
     fn starter(&self, number: u32) -> Option<Step> {
@@ -344,19 +360,36 @@ mod tests {
         describe(&pulse, 2, 1, "wait#1");
         write(&pulse, LOOP_THREAD, 70);
         enter(&pulse, 1, 71, 1);
-        assert_eq!(pulse.blocking_step(true), None);
-        assert_eq!(pulse.blocking_step(false).unwrap().key, "wait#0");
+        assert_eq!(pulse.blocking(true).0, None);
+        assert_eq!(pulse.blocking(false).0.unwrap().key, "wait#0");
         enter(&pulse, 0, 70, 2);
-        assert_eq!(pulse.blocking_step(true).unwrap().key, "wait#1");
-        assert_eq!(pulse.blocking_step(false), None);
+        assert_eq!(pulse.blocking(true).0.unwrap().key, "wait#1");
+        assert_eq!(pulse.blocking(false).0, None);
         enter(&pulse, 0, 70, 9);
-        assert_eq!(pulse.blocking_step(false).unwrap().key, "wait#0", "a number that was kept too long");
+        assert_eq!(pulse.blocking(false).0.unwrap().key, "wait#0", "a number that was kept too long");
         enter(&pulse, 0, 70, 0);
         enter(&pulse, 1, 71, 1 | STARTED);
-        assert_eq!((pulse.blocking_step(false), pulse.blocking_starter(true)), (None, None));
-        assert_eq!(pulse.blocking_starter(false).unwrap().key, "wait#0");
+        assert_eq!((pulse.blocking(false).0, pulse.blocking(true).1), (None, None));
+        assert_eq!(pulse.blocking(false).1.unwrap().key, "wait#0");
         enter(&pulse, 0, 70, 2);
-        assert_eq!((pulse.blocking_step(false), pulse.blocking_starter(false)), (None, None));
+        assert_eq!(pulse.blocking(false), (None, None));
+    }
+
+    #[test]
+    fn of_several_steps_the_one_whose_thread_says_so_holds_the_python_lock() {
+        let pulse = Pulse::new().unwrap();
+        describe(&pulse, 1, 1, "wait#0");
+        describe(&pulse, 2, 1, "wait#1");
+        enter(&pulse, 0, 70, 1);
+        enter(&pulse, 1, 71, 2);
+        write(&pulse, LOCK_HOLDER, 71);
+        assert_eq!(pulse.blocking(false).0.unwrap().key, "wait#1");
+        enter(&pulse, 1, 71, 2 | STARTED);
+        assert_eq!(pulse.blocking(false).1.unwrap().key, "wait#1");
+        for nobody in [72, SEVERAL] {
+            write(&pulse, LOCK_HOLDER, nobody);
+            assert_eq!(pulse.blocking(false), (None, None));
+        }
     }
 
     #[test]

@@ -130,10 +130,10 @@ impl Supervisor {
     ) -> Result<Rc<Self>> {
         let output = Output::open(settings.home.interpreter_log())
             .map_err(|error| Failure::unusable(&settings.home.interpreter_log(), &error))?;
-        let ledger = Ledger::open(settings.home.deaths());
         let host_log = HostLog::open(settings.home.host_log(), log.clone())
             .map_err(|error| Failure::unusable(&settings.home.host_log(), &error))?;
         let host_log = Rc::new(host_log);
+        let ledger = Ledger::open(host_log.clone());
         Ok(Rc::new(Self {
             settings,
             observer,

@@ -16,9 +16,9 @@ use pyo3::prelude::*;
 use symphony_pit_journal::forked;
 
 use crate::pulse::{
-    BEAT, BYTES, CALLS_AT, CRASH_SIGNAL, CRASH_STEP, DUMP_SIGNAL, LOCK_BEAT, LOOP_BEAT, LOOP_THREAD,
-    METHODS_AT, NATIVE_BEAT, NATIVE_THREAD, STARTED, STEP_BYTES, STEPS, STEPS_AT, THREAD_BYTES, THREADS,
-    THREADS_AT,
+    BEAT, BYTES, CALLS_AT, CRASH_SIGNAL, CRASH_STEP, DUMP_SIGNAL, LOCK_BEAT, LOCK_HOLDER, LOCK_SIGNAL,
+    LOOP_BEAT, LOOP_THREAD, METHODS_AT, NATIVE_BEAT, NATIVE_THREAD, SEVERAL, STARTED, STEP_BYTES, STEPS,
+    STEPS_AT, THREAD_BYTES, THREADS, THREADS_AT,
 };
 use crate::{recent_calls, system};
 
@@ -224,6 +224,19 @@ impl Vitals {
         self.memory.word(DUMP_SIGNAL).store(signal, Ordering::Release);
     }
 
+    /// Upon this signal a thread says whether it holds the Python lock.
+    fn answers_on(&self, signal: i32) {
+        // SAFETY: a local struct; the handler is of the kind that no flag asks for.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = asked_for_lock as *const () as usize;
+            action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+            libc::sigemptyset(&raw mut action.sa_mask);
+            libc::sigaction(signal, &raw const action, null_mut());
+        }
+        self.memory.word(LOCK_SIGNAL).store(signal.cast_unsigned(), Ordering::Release);
+    }
+
     /// Note signal and step of a crash, then do what was to be done before. To be called again after code that may have put a
     /// handler of its own in place.
     #[staticmethod]
@@ -322,6 +335,23 @@ fn end_child() -> ! {
 fn end_forked_child() {
     if forked() {
         end_child();
+    }
+}
+
+extern "C" fn asked_for_lock(_signal: c_int) {
+    // SAFETY: the memory is mapped for the life of the process. CPython reads words of this thread and of the process, which is
+    // what its own faulthandler does in such a place.
+    unsafe {
+        if let Some(memory) = WATCHED.load(Ordering::Acquire).as_ref()
+            && libc::getpid() == OWNER.load(Ordering::Relaxed)
+            && pyo3::ffi::PyGILState_Check() == 1
+        {
+            let holder = memory.word(LOCK_HOLDER);
+            let (relaxed, own) = (Ordering::Relaxed, thread_id());
+            if holder.compare_exchange(0, own, relaxed, relaxed).is_err_and(|before| before != own) {
+                holder.store(SEVERAL, relaxed);
+            }
+        }
     }
 }
 

@@ -214,6 +214,23 @@ def test_ctrl_c_cancels_the_run_and_only_it(real: Real) -> None:
     assert json.loads(other.communicate(timeout=40)[0])["status"] == "completed"
 
 
+def test_ctrl_c_before_the_run_is_taken_cancels_it_all_the_same(real: Real) -> None:
+    real.run("half")
+    interpreter = real.json("host", "status")[1]["interpreter"]["pid"]
+    os.kill(interpreter, signal.SIGSTOP)
+    try:
+        process = real.start(*real.naps(500, 0.1))
+        wait_for(lambda: "toy.naps" in (real.home / "host.log").read_text())
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert "waiting for the host to take the run" in process.stderr.readline()
+    finally:
+        os.kill(interpreter, signal.SIGCONT)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["status"]) == (130, "cancelled")
+    assert [row["status"] for row in real.json("runs", "list")[1]] == ["cancelled", "completed"]
+
+
 def test_a_second_ctrl_c_stops_waiting(real: Real) -> None:
     real.run("half")
     values = ["seconds=8", f"log={real.log}"]

@@ -60,9 +60,15 @@ async def strings(seconds: float) -> list[str]:
     order = list({f"string {number}" for number in range(40)})
     return [await nap(name, seconds) for name in order]
 
+@symphony.workflow
+async def deploy(path: str) -> str:
+    names = [nap("first", 0.0), nap("second", 0.2)]
+    approved = await symphony.ask("approve", bool, prompt="Deploy?")
+    return f"{approved} {await names[1]}"
+
 @symphony.hookimpl
 def register_workflows(registry):
-    for workflow in (here, naps, strings):
+    for workflow in (here, naps, strings, deploy):
         registry.add(workflow)
 """
 
@@ -322,3 +328,19 @@ class TestCommandLine:
         assert "-1 is negative" in done.stderr
         words = ["run", "toy.here", "--no-isolation", "--detach"]
         assert counted.symphony(home, *words, check=False)["error"]["exit"] == 2
+
+    def test_a_run_that_waits_for_an_answer_is_left_to_whoever_gives_it(
+        self, home: Home, plugin: Path
+    ) -> None:
+        words = ["run", "toy.deploy", "path=.", "--plugin", str(plugin)]
+        done = without_isolation(home, *words, "--json")
+        here = json.loads(done.stdout)
+        assert (done.returncode, here["status"], here["steps"]["executed"]) == (10, "waiting", 2), here
+        assert [(question["name"], question["prompt"]) for question in here["questions"]] == [
+            ("approve", "Deploy?")
+        ]
+        assert f"symphony runs input {here['run']} approve=VALUE" in done.stderr
+        counted.symphony(home, "runs", "input", here["run"], "approve=true")
+        ended = counted.symphony(home, "runs", "resume", here["run"])
+        counted.symphony(home, "host", "stop")
+        assert (ended["status"], ended["result"]) == ("completed", "True second")

@@ -186,9 +186,14 @@ def test_a_blocked_loop_is_reported_with_step_and_stack_and_then_ended(home: Hom
 def test_who_keeps_the_python_lock_in_c_is_blamed(
     home: Home, tmp_path: Path, reports: Reports, native: str, place: str, step: str
 ) -> None:
-    run = start(home, "death", how="hold", place=place, folder=str(tmp_path), library=native)
+    go = tmp_path / "go"
+    others = [start(home, "patience", path=str(go), folder=str(tmp_path)) for _ in range(2)]
+    run = start(home, "death", how="hold", place=place, folder=str(tmp_path), library=native, seconds=0.3)
     text = check_quarantine(result(home, run), reports(), step, "signal 6 (SIGABRT)", 3)
     assert f'File "{DEADLY}"' in text
+    assert "step wait_for#0" in text.partition("Steps in flight:")[2], "in other threads"
+    go.touch()
+    assert [result(home, other)["result"] for other in others] == [[0], [0]]
 
 
 def test_a_signal_from_outside_blames_nobody(home: Home, tmp_path: Path, reports: Reports) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from symphony.errors import WorkflowEffect as WorkflowEffect
     from symphony.hookspecs import hookimpl as hookimpl
     from symphony.host import Host as Host
+    from symphony.observing.events import RunEvent as RunEvent
+    from symphony.observing.events import StepEvent as StepEvent
     from symphony.pit_access import open_pit as open_pit
     from symphony.pit_access import pit as pit
     from symphony.values.paths import DirectoryPath as DirectoryPath
@@ -46,7 +48,9 @@ _HOMES: Final = {
     "Handle": "engine.handles",
     "Host": "host",
     "InvalidInput": "errors",
+    "RunEvent": "observing.events",
     "Secret": "values.secret",
+    "StepEvent": "observing.events",
     "StepFailed": "errors",
     "SymphonyError": "errors",
     "UpstreamFailed": "errors",

@@ -33,6 +33,8 @@ class Pit(CorePit):
         """Components that were left out: (id, reason, the note to remove to have them tried again)."""
     def uncovered(self) -> int:
         """Bytes of the log that the oldest snapshot does not cover."""
+    def log_end(self) -> int:
+        """Position behind the last record of the log so far."""
     def retire(self, before: int) -> tuple[int, int]:
         """Let go of segments of the log that end before a position and that the components can do without.
 
@@ -63,6 +65,37 @@ class Handle:
     def __index__(self) -> int: ...
 
 @final
+class RunEvents:
+    """What the log of a home tells of runs and steps, from a position on.
+
+    It reads the files of the log; whoever records waits for nothing.
+    """
+
+    def __new__(cls, home: str, start: int) -> RunEvents: ...
+    def take(
+        self, most: int
+    ) -> tuple[
+        list[
+            tuple[
+                tuple[str, int, int],
+                tuple[str, str],
+                tuple[str, str, int] | None,
+                str,
+                int | None,
+                bytes | None,
+            ]
+        ],
+        int,
+    ]:
+        """About so many events since the last call, and how many were lost since there were too many.
+
+        Each is (hook, position, time), (run, workflow), (key, name, attempt) of a step, state, the time when
+        that began which ends, the record of a failure. Times in microseconds since the epoch.
+
+        Raises PitCorrupt, PitIO.
+        """
+
+@final
 class Vitals:
     """How this interpreter is, in memory that its host reads. To be made on the thread of the event loop.
 
@@ -74,6 +107,8 @@ class Vitals:
         """The event loop goes round."""
     def beat_lock(self) -> None:
         """The Python lock can be had."""
+    def answers_on(self, signal: int) -> None:
+        """Upon this signal a thread says whether it holds the Python lock."""
     def dumps_on(self, signal: int) -> None:
         """Upon this signal the stacks are written."""
     @staticmethod

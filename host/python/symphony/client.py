@@ -224,8 +224,10 @@ def connect_or_start(
     HostUnavailable
         None could be started.
     Conflict
-        The home is held by another environment's host, or by one that was started with other settings.
+        The home is held by another environment's host, or by one that was started with other settings, or
+        for other plugins (see ``SYMPHONY_PLUGINS``).
     """
+    settings = [*settings, *_selection()]
     for _ in range(3):
         client = connect(home)
         if client is None:
@@ -249,13 +251,32 @@ def connect_or_start(
     )
 
 
+def _selection() -> list[str]:
+    """The setting for a host that does not know of all plugins."""
+    if "SYMPHONY_PLUGINS" not in os.environ:
+        return []
+    from symphony.plugins import selection
+
+    return selection.words()
+
+
 def _same_settings(client: Client, home: Home, wanted: Sequence[str], status: dict[str, Any]) -> None:
-    if set(wanted) <= set(status.get("settings") or []):
+    theirs = list(status.get("settings") or [])
+    running = f"the host of {home.path} runs already (pid {status.get('pid')})"
+    chosen, ours = ([word for word in words if word.startswith("select=")] for words in (theirs, wanted))
+    if chosen != ours:
+        # Both ways: a workflow that is not found, or found where it should not be, would tell nobody why.
+        client.close()
+        asked, started = (f"with {words[0]}" if words else "with all plugins" for words in (ours, chosen))
+        raise Conflict(
+            f"{running} and was started {started}, this command is to run {asked}",
+            hint="symphony host stop, then try again; or the same --no-plugins or SYMPHONY_PLUGINS",
+        )
+    if set(wanted) <= set(theirs):
         return
     client.close()
-    theirs = ", ".join(status.get("settings") or ["none"])
     raise Conflict(
-        f"the host of {home.path} runs already (pid {status.get('pid')}), with other settings: {theirs}",
+        f"{running}, with other settings: {', '.join(theirs) or 'none'}",
         hint="symphony host stop, then try again",
     )
 

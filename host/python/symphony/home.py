@@ -79,12 +79,28 @@ class Home:
         return self.path / "plugins.toml"
 
     @property
+    def plugins_lock(self) -> Path:
+        return self.path / "plugins.lock"
+
+    @property
+    def policy(self) -> Path:
+        return self.path / "policy.toml"
+
+    @property
     def plugin_deaths(self) -> Path:
         return self.path / "plugin_deaths.json"
 
     @property
     def plugins_cache(self) -> Path:
         return self.path / "plugins.cache"
+
+    @property
+    def observers(self) -> Path:
+        return self.path / "observers"
+
+    @property
+    def plugins_commands(self) -> Path:
+        return self.path / "plugins.commands"
 
     def check(self) -> None:
         """Refuse a home that somebody else owns or can write to. A home that is not there yet is fine.

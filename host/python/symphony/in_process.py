@@ -26,7 +26,7 @@ from symphony.remote_errors import error_from
 from symphony.run_id import RunIds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
 
     from symphony.client import Event
@@ -39,6 +39,8 @@ DRAIN: Final = 10.0
 _ORPHAN_LIMIT: Final = 2.0
 # Threads that have nothing to do any more end at once; those of steps that go on are not waited for longer.
 _THREAD_LIMIT: Final = 1.0
+# Recorded outcomes have had their effect on the workflow by then.
+_SETTLED: Final = 0.05
 
 
 _COMMANDS: Final = {
@@ -297,7 +299,7 @@ class InProcessHost:
             accepted = await self._interpreter.handle("run.start", {"run": run, **params})
             return {"run": run, "workflow": accepted["workflow"]}
         if method == "runs.wait":
-            return await self._wait(params["run"], sink)
+            return await self._wait(params["run"], sink, until_waiting=bool(params.get("waiting")))
         command = _COMMANDS.get(method)
         if command is not None:
             engine, run = await self._interpreter.taken_up(), params["run"]
@@ -307,16 +309,41 @@ class InProcessHost:
             return {"run": run, "command": command, "applied": True}
         return await self._interpreter.handle(method, params)
 
-    async def _wait(self, run: str, sink: Event | None) -> dict[str, Any]:
+    async def _wait(self, run: str, sink: Event | None, *, until_waiting: bool) -> dict[str, Any]:
         engine = await self._interpreter.taken_up()
-        with self._watchers.watching(run, sink):
-            await engine.wait(run)
+        loop, stirred = asyncio.get_running_loop(), asyncio.Event()
+
+        def stir(_: object) -> None:
+            loop.call_soon_threadsafe(stirred.set)
+
+        ended = asyncio.ensure_future(engine.wait(run))
+        ended.add_done_callback(stir)
+        with self._watchers.watching(run, sink), self._watchers.watching(run, stir):
+            try:
+                while not ended.done():
+                    stirred.clear()
+                    if until_waiting and await _stays(lambda: engine.waiting(run)):
+                        document = engine.waiting(run)
+                        if document is not None:
+                            return document
+                    await stirred.wait()
+                await ended
+            finally:
+                ended.cancel()
         self._watchers.ended(run)
         if engine.stopping and not engine.ended(run):
             raise HostUnavailable(
                 f"the host was closed; run {run} is kept", hint=f"symphony runs resume {run}"
             )
         return await asyncio.to_thread(engine.document, run)
+
+
+async def _stays(condition: Callable[[], object]) -> bool:
+    """Whether it holds, and still does once what was just recorded has had its effect."""
+    if not condition():
+        return False
+    await asyncio.sleep(_SETTLED)
+    return bool(condition())
 
 
 def _next(news: queue.SimpleQueue[dict[str, Any] | None], deadline: float | None) -> dict[str, Any] | None:

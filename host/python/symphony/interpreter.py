@@ -26,10 +26,13 @@ from symphony.engine.engine import Engine, Notify, OpenLog, log_line
 from symphony.engine.marking import mark_threads
 from symphony.engine.run_log import PitRunLog
 from symphony.errors import Incompatible, InvalidInput, NotFound
+from symphony.home import Home
 from symphony.limits import Limited, impose
 from symphony.model_requests import ModelRequests
+from symphony.observing.observers import Observers
 from symphony.pit_access import OpenPit, open_pit
 from symphony.plugins import PluginHost
+from symphony.plugins.selection import VARIABLE
 from symphony.settings import HostSettings, load_settings
 from symphony.values import json_value
 from symphony.values.codec import native_codec
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 
 CHANNEL: Final = 3
 PULSE, STACKS, SECRETS = 6, 7, 8
+TELLING: Final = 2.0
+"""Seconds in which plugins are told what happened last, when the interpreter stops."""
 
 
 class _OwnSelector(selectors.DefaultSelector):
@@ -61,6 +66,7 @@ class _Ready:
     engine: Engine
     plugins: PluginHost
     pit: OpenPit
+    observers: Observers
     requests: Requests
 
 
@@ -146,6 +152,8 @@ class Interpreter:
             raise Incompatible(f"the host belongs to {prefix}, this interpreter to {sys.prefix}")
         chosen = load_settings(Path(home), settings or [])
         watched = self._watched
+        if chosen.select is not None and watched is not None:
+            os.environ[VARIABLE] = chosen.select
         if watched is None:  # the process is somebody else's
             plugins = PluginHost(Path(home), enabled=not no_plugins)
         else:
@@ -163,13 +171,14 @@ class Interpreter:
             pit.close()
             raise
         requests = {**ModelRequests(engine.models).methods(), **ArtifactRequests(pit.native).methods()}
-        self._ready = _Ready(engine, plugins, pit, requests)
+        observers = self._observers_of(Home(home), pit, plugins)
+        self._ready = _Ready(engine, plugins, pit, observers, requests)
         loop = asyncio.get_running_loop()
         self._resuming = loop.create_task(engine.resume_all(commands or []))
         core = [str(library) for library in core_components()]
         everything = [*core, *libraries]
         self._compacting = loop.create_task(
-            keep_compact(pit.native, Path(home), everything, log_line, retirable=lambda: self._retirable)
+            keep_compact(pit.native, Path(home), everything, log_line, retirable=self._unneeded)
         )
         return {
             "ready": True,
@@ -202,6 +211,18 @@ class Interpreter:
             suspects=suspects,
             open_log=self._open_log,
         )
+
+    def _observers_of(self, home: Home, pit: OpenPit, plugins: PluginHost) -> Observers:
+        calling = {} if self._watched is None else {"calling": self._watched.calling}
+        observers = Observers(home, pit.native, plugins, native_codec(), log_line, **calling)
+        plugins.published = observers.take_over
+        observers.take_over()
+        return observers
+
+    def _unneeded(self) -> int:
+        """The position before which nobody needs the log."""
+        needs = None if self._ready is None else self._ready.observers.needs
+        return self._retirable if needs is None else min(self._retirable, needs)
 
     @property
     def engine(self) -> Engine | None:
@@ -276,7 +297,8 @@ class Interpreter:
         await asyncio.to_thread(ready.plugins.reload)
         ready.engine.take_over_plugins()
         await ready.engine.resume_blocked()
-        return {}
+        problems = ready.plugins.problems
+        return {"stale": sorted(name for name, problem in problems.items() if problem.code == "stale")}
 
     async def _stop(self, drain: float = 0.0) -> dict[str, Any]:
         for task in (self._resuming, self._compacting):
@@ -284,6 +306,7 @@ class Interpreter:
                 task.cancel()
         if self._ready is not None:
             await self._ready.engine.stop(float(drain))
+            await asyncio.to_thread(self._ready.observers.close, TELLING)
             self._ready.pit.close()
         self._limited.leave()
         self.stopped.set()

@@ -108,6 +108,15 @@ def contributions_json(candidate: Candidate, found: Contributions) -> list[dict[
         for name, workflow in found.workflows.items.items()
     ]
     items += [{"kind": "model", "name": name, "id": f"{plugin}:{name}"} for name in found.models.items]
+    items += [
+        {
+            "kind": "command",
+            "name": f"{short}.{name}",
+            "id": f"{plugin}:{name}",
+            "summary": command.get_short_help_str(limit=60),
+        }
+        for name, command in found.commands.items.items()
+    ]
     for library in found.components.items:
         name = library.stem.removeprefix("lib")
         items.append({"kind": "component", "name": name, "id": f"{plugin}:{name}", "library": str(library)})

@@ -56,7 +56,7 @@ def resolve(home: Home, order: Order, note: Note = lambda text: None) -> Order:
 
     files = [catalog.file_state(home, path, note) for path in order.plugins]
     for state in files:
-        if state.problem and state.needs_attention:
+        if state.problem and state.status != "active":
             raise lookup.error_of(state)
     states = [*catalog.survey(home, note=note), *files]
     paths = [state.candidate.file for state in files if state.candidate and state.candidate.file]

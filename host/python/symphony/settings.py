@@ -65,6 +65,8 @@ class HostSettings:
         Whether a crash may leave a core file.
     limits:
         What the interpreter may use.
+    select:
+        The installed plugins that the host knows of, as ``SYMPHONY_PLUGINS`` has them; None: all.
 
     Example
     -------
@@ -80,6 +82,7 @@ class HostSettings:
     kill_stopped: bool = False
     core_dumps: bool = False
     limits: Limits = field(default_factory=Limits)
+    select: str | None = None
 
     @property
     def flush_every(self) -> timedelta:
@@ -113,6 +116,11 @@ def load_settings(home: Path, instead: Iterable[str] = ()) -> HostSettings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path}: {error}") from error
     given = _flat(table, f"{path}: host")
+    if "select" in given:
+        raise InvalidInput(
+            f"{path}: host.select: this holds for one start of a host only",
+            hint="for good: symphony plugins disable NAME",
+        )
     for name, value in given.items():
         given[name] = _checked(name, value, f"{path}: host.{name}")
     given |= parse_settings(instead)
@@ -134,7 +142,7 @@ def parse_settings(words: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise InvalidInput(f"{word!r} is not KEY=VALUE", hint="--set hang_after=10")
         try:
-            value = json.loads(text)
+            value = text if name == "select" else json.loads(text)
         except ValueError:
             value = text
         given[name] = _checked(name, value, f"setting {name}")
@@ -174,6 +182,8 @@ def _checked(name: str, value: Any, place: str) -> Any:
     number = not isinstance(value, bool) and isinstance(value, int | float)
     if name in _CHOICES:
         right, wanted = value in _CHOICES[name], " or ".join(_CHOICES[name])
+    elif name == "select":
+        right, wanted = isinstance(value, str), "names, such as a,b or -a,-b"
     elif name in _SWITCHES:
         right, wanted = isinstance(value, bool), "true or false"
     elif name == "limits.cpus":

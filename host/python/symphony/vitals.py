@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BEAT: Final = 0.25
 # Real-time signals are free for programs; the first ones belong to the C library.
 DUMP_SIGNAL: Final = signal.SIGRTMIN + 11
+LOCK_SIGNAL: Final = signal.SIGRTMIN + 12
 
 
 class WatchedInterpreter:
@@ -45,19 +46,28 @@ class WatchedInterpreter:
         self.catch_crashes()
         faulthandler.register(DUMP_SIGNAL, file=stacks, all_threads=True)
         self.vitals.dumps_on(DUMP_SIGNAL)
+        self.vitals.answers_on(LOCK_SIGNAL)
         threading.Thread(target=self._beat_lock, name="symphony-lock", daemon=True).start()
 
     @contextmanager
     def importing(self, plugin: str) -> Iterator[None]:
         """Whatever happens to the process meanwhile is this plugin's doing."""
-        number = self.vitals.begin("", "", plugin, "", 0, 0.0, "")
+        try:
+            with self.calling(plugin, ""):
+                yield
+        finally:
+            self.catch_crashes()
+
+    @contextmanager
+    def calling(self, plugin: str, hook: str) -> Iterator[None]:
+        """Whatever this thread does meanwhile, in a hook of a plugin, is the plugin's doing."""
+        number = self.vitals.begin("", "", plugin, hook, 0, 0.0, "")
         self.vitals.enter(number)
         try:
             yield
         finally:
             self.vitals.leave()
             self.vitals.end(number)
-            self.catch_crashes()
 
     def catch_crashes(self) -> None:
         """Be the one who handles deadly signals, whatever a plugin's native code has put in place."""

@@ -1,17 +1,20 @@
-//! Which step how many deaths are counted against: kept in the home, so that neither a new interpreter nor a new host
+//! Which step how many deaths are counted against: kept in the host log, so that neither a new interpreter nor a new host
 //! forgets.
 //!
 //! Only what is certain counts: the step whose code the crashing thread was in, or one that died alone. A step that merely
 //! was there at two deaths is a suspect; suspects are executed with nothing beside them until one dies alone.
 
 use std::io;
-use std::path::PathBuf;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 
 use super::death::Death;
-use crate::home;
+use crate::host_log::HostLog;
 use crate::pulse::Step;
+
+/// Under this name the host log has the rows.
+const FACT: &str = "step_deaths";
 
 /// So many counted deaths, and the step is not executed any more.
 pub(super) const QUARANTINE: u64 = 3;
@@ -71,25 +74,20 @@ pub(super) struct Verdict {
 }
 
 /// The deaths of unfinished runs.
-#[derive(Debug)]
 pub(super) struct Ledger {
-    path: PathBuf,
+    log: Rc<HostLog>,
     rows: Vec<Row>,
 }
 
 impl Ledger {
-    /// What cannot be read counts as nothing: at worst a step gets another chance.
-    pub fn open(path: PathBuf) -> Self {
-        let text = std::fs::read(&path).unwrap_or_default();
-        let document: Value = serde_json::from_slice(&text).unwrap_or_default();
-        let rows =
-            document["steps"].as_array().map_or_else(Vec::new, |rows| rows.iter().map(Row::read).collect());
-        Self { path, rows }
+    pub fn open(log: Rc<HostLog>) -> Self {
+        let rows = log.fact(FACT).unwrap_or_default();
+        let rows = rows.as_array().into_iter().flatten().map(Row::read).collect();
+        Self { log, rows }
     }
 
     fn save(&self) -> io::Result<()> {
-        let rows: Vec<Value> = self.rows.iter().map(Row::document).collect();
-        home::replace(&self.path, format!("{}\n", json!({"steps": rows})).as_bytes())
+        self.log.state(FACT, self.rows.iter().map(Row::document).collect())
     }
 
     fn row(&mut self, step: &Step) -> &mut Row {
@@ -172,7 +170,10 @@ impl Ledger {
 mod tests {
     #![allow(clippy::unwrap_used)] // here it is an assertion
 
+    use std::path::Path;
+
     use super::*;
+    use crate::log_file::LogFile;
 
     fn step(run: &str, key: &str) -> Step {
         Step { run: run.into(), key: key.into(), workflow: "w".into(), ..Step::default() }
@@ -185,20 +186,25 @@ mod tests {
 
     fn empty() -> (tempfile::TempDir, Ledger) {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(folder.path().join("deaths.json"));
+        let ledger = opened(folder.path());
         (folder, ledger)
+    }
+
+    fn opened(folder: &Path) -> Ledger {
+        let complaints = LogFile::open(folder.join("text.log")).unwrap();
+        Ledger::open(Rc::new(HostLog::open(folder.join("host.log"), Rc::new(complaints)).unwrap()))
     }
 
     #[test]
     fn a_blamed_step_is_quarantined_at_the_third_death_and_the_count_outlives_the_host() {
-        let (_folder, mut ledger) = empty();
+        let (folder, mut ledger) = empty();
         let (guilty, other) = (step("a", "crash#0"), step("b", "wait#0"));
         for count in 1..=3 {
             assert_eq!(ledger.orders().0, json!([]), "before death {count}");
             let death = death(Some(&guilty), &[&guilty, &other]);
             assert!(ledger.judge(&death, |_| true).guilty.is_some());
             ledger.keep(&death, "/r").unwrap();
-            ledger = Ledger::open(ledger.path.clone());
+            ledger = opened(folder.path());
         }
         let (quarantined, suspects) = ledger.orders();
         assert_eq!((&quarantined[0]["key"], &quarantined[0]["report"]), (&json!("crash#0"), &json!("/r")));

@@ -110,7 +110,7 @@ impl Supervisor {
             Liveness::Running => "goes on".to_owned(),
             Liveness::Stopped => "is stopped: nothing of it runs (a debugger, SIGSTOP, no memory)".to_owned(),
             Liveness::Blocked => {
-                found.step = pulse.blocking_step(Self::lock_is_free(pulse));
+                found.step = pulse.blocking(Self::lock_is_free(pulse)).0;
                 found.stacks = pulse.dump(pid).await;
                 let place =
                     found.step.as_ref().map_or_else(String::new, |step| format!(" in {}", step.describe()));
@@ -135,9 +135,12 @@ impl Supervisor {
 
     async fn end_hung(&self, pid: u32, pulse: &Pulse, liveness: Liveness, silence: Duration) {
         let lock_is_free = Self::lock_is_free(pulse);
+        if liveness != Liveness::Stopped && !lock_is_free {
+            pulse.ask_for_lock(pid).await;
+        }
         let (step, starter) = match liveness {
             Liveness::Stopped => (None, None),
-            _ => (pulse.blocking_step(lock_is_free), pulse.blocking_starter(lock_is_free)),
+            _ => pulse.blocking(lock_is_free),
         };
         let hang = Hang { seconds: silence.as_secs_f64(), liveness, step, starter };
         self.log.line(&format!("interpreter {pid} is ended, since {}", hang.reason()));

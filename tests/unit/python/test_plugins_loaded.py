@@ -111,7 +111,7 @@ def test_a_loaded_plugin_whose_files_changed_stays_and_is_told(
     add("changes-later", source_of("good") + "\n# edited\n")
     host.reload()
     assert host.find_workflow("changes-later.doubled").workflow is before.workflow
-    assert host.problems["changes-later"].code == "changed"
+    assert host.problems["changes-later"].code == "stale"
 
 
 def test_a_file_is_loaded_again_only_when_its_content_changed(host: PluginHost, tmp_path: Path) -> None:

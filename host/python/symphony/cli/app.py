@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from symphony.cli.command import Group
-from symphony.cli.failure import ended, show_failure, show_usage
+from symphony.cli.command import spelled_out
+from symphony.cli.failure import ended
+from symphony.cli.invoking import invoke
+from symphony.cli.plugin_commands import RootGroup
 from symphony.cli.state import State
-from symphony.errors import SymphonyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ COMMANDS = {
     "workflows": ("workflows", "List the workflows that plugins add."),
 }
 
-ROOT = Group(
+ROOT = RootGroup(
     "symphony",
     help="Symphony: a plugin host for AI workflows.",
     lazy=COMMANDS,
@@ -60,22 +61,10 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     if "_SYMPHONY_COMPLETE" in os.environ:
         ROOT.main(list(arguments), prog_name="symphony")  # answers the shell and ends the process
-    before_separator = arguments[: list(arguments).index("--")] if "--" in arguments else arguments
+    arguments = spelled_out(arguments)
+    before_separator = arguments[: arguments.index("--")] if "--" in arguments else arguments
     state = State(json="--json" in before_separator, traceback="--traceback" in before_separator)
-    return ended(state, lambda: _invoke(arguments, state))
-
-
-def _invoke(arguments: Sequence[str], state: State) -> int:
-    try:
-        # Not ROOT.main(), which ends the process with code 1 when nobody reads its output any more.
-        with ROOT.make_context("symphony", list(arguments), obj=state) as context:
-            ROOT.invoke(context)
-        return 0
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.UsageError as error:
-        return show_usage(state, error)
-    except click.ClickException as error:
-        return show_failure(state, SymphonyError(error.format_message()), error.exit_code)
-    except click.Abort:
-        raise KeyboardInterrupt from None
+    # Not ROOT.main(), which ends the process with code 1 when nobody reads its output any more.
+    return ended(
+        state, lambda: invoke(state, lambda: ROOT.make_context("symphony", list(arguments), obj=state))
+    )

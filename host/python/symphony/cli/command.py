@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from symphony.cli.state import State as State
 from symphony.home import absolute
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def state_of(context: click.Context) -> State:
@@ -34,8 +37,35 @@ def _set_traceback(context: click.Context, _option: click.Parameter, value: bool
         state_of(context).traceback = True
 
 
+def _leave_out(_context: click.Context, _option: click.Parameter, names: str | None) -> None:
+    if names is not None:
+        from symphony.plugins import selection
+
+        selection.leave_out(names)
+
+
+class _WithoutPlugins(click.Option):
+    """``--no-plugins[=NAME,...]``; without an ``=`` click would take the next word (see ``spelled_out``)."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return None if record is None else ("--no-plugins[=NAME,...]", record[1])
+
+
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """The command line with ``--no-plugins=`` for ``--no-plugins``, which may have a value or none."""
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    return [f"{word}=" if word == "--no-plugins" else word for word in words[:end]] + words[end:]
+
+
+no_probe_option = click.option(
+    "--no-probe", is_flag=True, help="Execute nothing: what was never probed is shown as such."
+)
+
+
 def common_options() -> list[click.Parameter]:
-    """The options ``--json``, ``--home``, ``--traceback``, understood before and after arguments."""
+    """The options that every command has, understood before and after its arguments."""
     eager: dict[str, Any] = {"expose_value": False, "is_eager": True}
     return [
         click.Option(["--json"], is_flag=True, callback=_set_json, help="Print one JSON document.", **eager),
@@ -47,6 +77,12 @@ def common_options() -> list[click.Parameter]:
             is_flag=True,
             callback=_set_traceback,
             help="Show the whole traceback of an error.",
+            **eager,
+        ),
+        _WithoutPlugins(
+            ["--no-plugins"],
+            callback=_leave_out,
+            help="Leave out these installed plugins, or all (or SYMPHONY_PLUGINS).",
             **eager,
         ),
     ]

@@ -94,6 +94,8 @@ def _show(state: State, document: dict[str, Any]) -> None:
         return
     live = counted(int(shown["runs"] or 0), "live run")
     click.echo(f"running      pid {shown['pid']}, {live}, home {state.home.path}")
+    for setting in document.get("settings") or []:
+        click.echo(f"setting      {safe(setting)}")
     paused = shown.get("paused")
     if paused:
         click.echo(f"paused       no new run begins: {paused['message']} ({paused['hint']})")

@@ -25,6 +25,7 @@ COLOURS = {
     "failed": "red",
     "missing": "red",
     "quarantined": "red",
+    "changed": "red",
     "incompatible": "yellow",
     "conflict": "yellow",
     "cancelled": "yellow",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from symphony import client
-from symphony.cli.command import Group, State, pass_state
+from symphony.cli.command import Group, State, no_probe_option, pass_state
 from symphony.cli.output import note, print_json, table
 from symphony.core_components import core_components
 from symphony.errors import InvalidInput, NotFound
@@ -34,10 +34,10 @@ command = Group(
 )
 
 
-def components(home: Home) -> list[dict[str, Any]]:
+def components(home: Home, *, probe: bool = True) -> list[dict[str, Any]]:
     """Describe the core components and those of active plugins; each is opened in a child process only."""
     found = prober.describe([str(path) for path in core_components()])
-    for plugin in catalog.survey(home, note=note):
+    for plugin in catalog.survey(home, probe=probe, note=note):
         if plugin.status == "active":
             found += [item["description"] for item in plugin.contributions if item["kind"] == "component"]
     for item in found:
@@ -62,10 +62,11 @@ def find(name: str, known: list[dict[str, Any]]) -> dict[str, Any]:
     symphony pit list --json
     """,
 )
+@no_probe_option
 @pass_state
-def list_components(state: State) -> None:
+def list_components(state: State, no_probe: bool) -> None:
     """List the components."""
-    found = components(state.home)
+    found = components(state.home, probe=not no_probe)
     if state.json:
         print_json(found)
         return

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ from symphony.home import absolute
 from symphony.running import Order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from symphony.cli.state import State
     from symphony.home import Home
@@ -72,13 +73,15 @@ def start(
         if here:
             connect = held.enter_context(_host_here(home, settings))
         connection = held.enter_context(connect())
-        try:
-            accepted = running.submitted(connection, order)
-        except NotFound:
-            check()  # which knows of plugins that are disabled or broken, too
-            raise
-        run = str(accepted["run"])
-        document = None if detach else follow(connect, connection, run)
+        with held_interrupts() as interrupts:
+            try:
+                accepted = running.submitted(connection, order)
+            except NotFound:
+                check()  # which knows of plugins that are disabled or broken, too
+                raise
+            run = str(accepted["run"])
+            detached = detach and not interrupts.held
+            document = None if detached else follow(connect, connection, run, interrupts.release)
     if document is None:
         _detached(state, run, str(accepted["workflow"]))
     else:
@@ -160,10 +163,44 @@ def _detached(state: State, run: str, workflow: str) -> None:
     )
 
 
-def follow(connect: Connect, connection: Connection, run: str) -> dict[str, Any]:
-    """Wait for the run's end with progress on stderr; Ctrl-C cancels it."""
+class Interrupts:
+    """Ctrl-C, held back until there is a run that it can cancel. The second one comes at once."""
+
+    def __init__(self) -> None:
+        self.held = False
+        self._before = signal.signal(signal.SIGINT, self._hold)
+
+    def _hold(self, _number: int, _frame: object) -> None:
+        if self.held:
+            raise KeyboardInterrupt
+        self.held = True
+        note("interrupted: waiting for the host to take the run, to cancel it; Ctrl-C again stops waiting")
+
+    def release(self) -> None:
+        """Let Ctrl-C come as ever; raises KeyboardInterrupt where one was held back."""
+        signal.signal(signal.SIGINT, self._before)
+        if self.held:
+            self.held = False
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def held_interrupts() -> Iterator[Interrupts]:
+    """Hold Ctrl-C back, until it is released or the block ends."""
+    interrupts = Interrupts()
+    try:
+        yield interrupts
+    finally:
+        interrupts.release()
+
+
+def follow(
+    connect: Connect, connection: Connection, run: str, begin: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Wait for the run's end with progress on stderr; Ctrl-C cancels it, also one that ``begin`` raises."""
     with progress() as shown:
         try:
+            begin()
             document: dict[str, Any] = running.wait(
                 connect, connection, run, shown.event, shown.note, waiting=True
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from symphony.cli.command import Group, State, pass_state
+from symphony.cli.command import Group, State, no_probe_option, pass_state
 from symphony.cli.output import note, print_json, table
 from symphony.plugins import catalog
 
@@ -18,10 +18,11 @@ command = Group("workflows", help="List the workflows that plugins add.", exampl
     symphony workflows list --json
     """,
 )
+@no_probe_option
 @pass_state
-def list_workflows(state: State) -> None:
+def list_workflows(state: State, no_probe: bool) -> None:
     """List all workflows with their inputs."""
-    states = catalog.survey(state.home, note=note)
+    states = catalog.survey(state.home, probe=not no_probe, note=note)
     rows = catalog.workflows(states)
     if state.json:
         print_json(rows)
@@ -29,7 +30,10 @@ def list_workflows(state: State) -> None:
     table(
         ["NAME", "INPUTS", "SUMMARY"], [[row["name"], _inputs(row["inputs"]), row["summary"]] for row in rows]
     )
-    if not rows:
+    unprobed = [plugin.name for plugin in states if plugin.problem and plugin.problem.code == "unprobed"]
+    if unprobed:
+        note(f"not probed yet: {', '.join(unprobed)}")
+    elif not rows:
         note("no workflows: symphony plugins install symphony-conductor")
     broken = [plugin.name for plugin in states if plugin.needs_attention]
     if broken:

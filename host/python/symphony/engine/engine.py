@@ -19,6 +19,7 @@ from symphony.engine.durability import Durability
 from symphony.engine.executor import Executor
 from symphony.engine.models import ModelPool
 from symphony.engine.quarantine import quarantine_result
+from symphony.engine.questions import question_row
 from symphony.engine.run import Run
 from symphony.engine.run_end import RunResult
 from symphony.engine.run_log import INLINE_LIMIT, PitRunLog, RunLog, reference
@@ -339,6 +340,31 @@ class Engine:
             "status": info["status"],
             **result,
             "seconds": (info["finished"] - info["accepted"]) / 1e6,
+        }
+
+    def waiting(self, run_id: str) -> dict[str, Any] | None:
+        """What clients are shown of a run that does nothing before a person answers; None of any other."""
+        info, now = self._tracker.run_info(run_id), time.time_ns() // 1000
+        run, steps = self._runs.get(run_id), info["steps"]
+        idle = run is not None and not run.commands.paused and not steps.get("running")
+        if not idle or info["finished"] is not None or not info["questions"]:
+            return None
+        failed = steps.get("failed", 0)
+        executed = steps.get("completed", 0) + failed
+        return {
+            "run": run_id,
+            "workflow": json.loads(info["info"])["workflow"],
+            "status": "waiting",
+            "result": None,
+            "error": None,
+            "steps": {
+                "executed": executed,
+                "reused": steps.get("cached", 0),
+                "failed": failed,
+                "skipped": steps.get("skipped", 0),
+            },
+            "seconds": (now - info["accepted"]) / 1e6,
+            "questions": [question_row(key, prompt) for key, prompt in info["questions"].items()],
         }
 
     def result(self, run_id: str) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class ObservedLog(PitRunLog):
         del self._names[key]
         return moment
 
+    def ask(self, key: str, prompt: str) -> None:
+        super().ask(key, prompt)
+        self._event("waiting", key, "", prompt)
+
     def _event(self, kind: str, key: str, state: str, message: str = "") -> None:
         self._tell(event_document(self._run, kind, key, self._names.get(key, ""), state, message))
 

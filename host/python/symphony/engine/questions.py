@@ -130,6 +130,13 @@ class Questions:
         self.steps.clear()
 
 
+def question_row(key: str, prompt: str) -> dict[str, str]:
+    """An open question as clients see it: an input is answered, a step is retried or skipped."""
+    name, mark, _ = key.rpartition(":")[2].rpartition("?")
+    kind = "input" if mark else "step"
+    return {"key": key, "name": name if mark else key, "kind": kind, "prompt": prompt}
+
+
 @overload
 def ask(name: str, *, prompt: str = "") -> Awaitable[bool]: ...
 @overload

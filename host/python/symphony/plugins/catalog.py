@@ -7,10 +7,10 @@ It imports no plugin.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from symphony.plugins import cache, discovery, quarantine, wish
+from symphony.plugins import cache, commands, discovery, lock, policy, quarantine, selection, wish
 from symphony.plugins.compatibility import judge
 from symphony.plugins.problem import Problem
 from symphony.plugins.wish import Wish
@@ -21,9 +21,23 @@ if TYPE_CHECKING:
 
     from symphony.home import Home
     from symphony.plugins.discovery import Candidate
+    from symphony.plugins.lock import Locked
+    from symphony.plugins.policy import Policy
     from symphony.plugins.probe_result import ProbeResult
+    from symphony.plugins.selection import Selection
 
 LAST = 1 << 30
+
+
+@dataclass(frozen=True)
+class Rules:
+    """All that is judged before anything of a plugin runs."""
+
+    wishes: dict[str, Wish]
+    locks: dict[str, Locked]
+    policy: Policy
+    banned: dict[str, Problem]
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,12 +63,12 @@ class PluginState:
 
     def adds(self) -> str:
         """The last column of the table: what it adds, or what is wrong."""
-        if self.problem and self.needs_attention:
+        if self.problem and self.status != "active":
             return self.problem.message
         counts = Counter(item["kind"] for item in self.contributions)
         parts = [
             f"{counts[kind]} {kind}{'s' if counts[kind] > 1 else ''}"
-            for kind in ("workflow", "model", "component")
+            for kind in ("workflow", "model", "component", "command")
             if counts[kind]
         ]
         return ", ".join([*parts, *(["conductor"] if counts["conductor"] else [])])
@@ -81,35 +95,49 @@ class PluginState:
 
 
 def survey(
-    home: Home, *, retry: Iterable[str] = (), note: Callable[[str], None] = lambda text: None
+    home: Home,
+    *,
+    retry: Iterable[str] = (),
+    probe: bool = True,
+    selected: Selection | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> list[PluginState]:
     """Every plugin in its order (the wished order first, then by name); probes what was never probed.
 
-    ``retry`` names plugins whose failed probe is to be repeated.
+    ``retry`` names plugins whose failed probe is to be repeated; without ``probe`` nothing is executed.
+    ``selected`` takes the place of what ``SYMPHONY_PLUGINS`` says.
     """
     home.check()
-    wishes, found, banned = wish.read(home), discovery.installed(), quarantine.problems(home)
-    names = sorted(
-        found.keys() | banned.keys() | {name for name, wanted in wishes.items() if wanted.requirement},
-        key=lambda name: (_order(wishes.get(name)), name),
+    chosen = selection.current() if selected is None else selected
+    found, locks = discovery.installed(chosen), lock.read(home)
+    rules = Rules(
+        wish.read(home),
+        locks,
+        policy.read(home),
+        quarantine.problems(home),
+        cache.files_digests(home, [found[name] for name in sorted(found.keys() & locks.keys())]),
     )
-    states = [
-        _before_probe(home, name, found.get(name), wishes.get(name, Wish()), banned.get(name))
-        for name in names
-    ]
+    wished = {name for name, wanted in rules.wishes.items() if wanted.requirement}
+    names = sorted(
+        {name for name in found.keys() | rules.banned.keys() | wished if chosen.takes(name)},
+        key=lambda name: (_order(rules.wishes.get(name)), name),
+    )
+    states = [_before_probe(home, name, found.get(name), rules) for name in names]
     runnable = [state.candidate for state in states if state.status == "active" and state.candidate]
     again = set(retry)
-    first = cache.results(home, [c for c in runnable if c.name in again], retry=True, note=note)
-    rest = cache.results(home, [c for c in runnable if c.name not in again], note=note)
+    first = cache.results(home, [c for c in runnable if c.name in again], retry=True, probe=probe, note=note)
+    rest = cache.results(home, [c for c in runnable if c.name not in again], probe=probe, note=note)
     probed = first | rest
-    return conflicts([_after_probe(state, probed) for state in states])
+    judged = conflicts([_after_probe(state, probed) for state in states])
+    commands.keep(home, judged)
+    return judged
 
 
 def file_state(home: Home, path: Path, note: Callable[[str], None] = lambda text: None) -> PluginState:
     """The state of one file plugin, probed where it is new or changed."""
     candidate = discovery.file_candidate(path)
-    banned = quarantine.problems(home).get(candidate.name)
-    state = _before_probe(home, candidate.name, candidate, Wish(), banned)
+    rules = Rules({}, {}, policy.read(home), quarantine.problems(home))
+    state = _before_probe(home, candidate.name, candidate, rules)
     if state.status != "active":
         return state
     return _after_probe(state, cache.results(home, [candidate], note=note))
@@ -119,36 +147,62 @@ def _order(wanted: Wish | None) -> int:
     return wanted.order if wanted and wanted.order is not None else LAST
 
 
-def _before_probe(
-    home: Home, name: str, candidate: Candidate | None, wanted: Wish, banned: Problem | None
-) -> PluginState:
+def _before_probe(home: Home, name: str, candidate: Candidate | None, rules: Rules) -> PluginState:
+    wanted, banned = rules.wishes.get(name, Wish()), rules.banned.get(name)
     if candidate is None and banned is not None and not wanted.requirement:  # a file
         return PluginState(name, "", banned.status, wanted.enabled, problem=banned)
+    forbidden = rules.policy.judge(name, file=candidate is not None and candidate.file is not None)
     if candidate is None:
-        problem = Problem(
+        missing = Problem(
             "missing",
             "wished for in plugins.toml, but not installed",
-            hint=f"symphony plugins install {name}",
+            hint="symphony plugins sync" if name in rules.locks else f"symphony plugins install {name}",
         )
-        return PluginState(name, "", "missing", wanted.enabled, None, None, problem, wanted.requirement)
+        problem = forbidden or missing
+        return PluginState(
+            name, "", problem.status, wanted.enabled, problem=problem, requirement=wanted.requirement
+        )
     state = PluginState(
         name, candidate.version, "active", wanted.enabled, candidate, requirement=wanted.requirement
     )
-    if not wanted.enabled:
-        return replace(state, status="disabled", result=cache.peek(home, candidate))
+    if not wanted.enabled or forbidden is not None:
+        return replace(state, status="disabled", problem=forbidden, result=cache.peek(home, candidate))
     if banned is not None:
         result = cache.peek(home, candidate)
         return replace(state, status=banned.status, problem=banned, result=result)
-    problem_found = judge(candidate)
+    problem_found = _changed(candidate, rules) or judge(candidate)
     if problem_found:
         return replace(state, status=problem_found.status, problem=problem_found)
     return state
 
 
+def _changed(candidate: Candidate, rules: Rules) -> Problem | None:
+    """What the lock has to say against the files that are there."""
+    locked = rules.locks.get(candidate.name)
+    if locked is None or locked.record is None:
+        return None
+    name, record = candidate.name, candidate.record
+    hint = f"symphony plugins update {name}, or to use it as it is: symphony plugins enable {name}"
+    if record is None:
+        told = f"an editable install took the place of {locked.version}, which plugins.lock has"
+    elif candidate.version != locked.version:
+        told = f"version {candidate.version} took the place of {locked.version}, which plugins.lock has"
+    elif rules.digests[name] != locked.record:
+        differing = record.differing(record.actual())
+        at = str(record.root / differing[0]) if differing else None
+        return Problem("changed", "its files are not those in plugins.lock", at, hint)
+    else:
+        return None
+    return Problem("changed", told, hint=hint)
+
+
 def _after_probe(state: PluginState, probed: dict[str, ProbeResult]) -> PluginState:
     if state.status != "active" or state.candidate is None:
         return state
-    result = probed[state.candidate.target]
+    result = probed.get(state.candidate.target)
+    if result is None:
+        unprobed = Problem("unprobed", "not probed yet", hint=f"symphony plugins info {state.name}")
+        return replace(state, status=unprobed.status, problem=unprobed)
     return replace(
         state,
         result=result,

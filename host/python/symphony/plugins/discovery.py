@@ -19,17 +19,23 @@ from typing import TYPE_CHECKING, Final
 from symphony.errors import InvalidInput, NotFound
 from symphony.home import absolute
 from symphony.plugins.names import canonical
+from symphony.plugins.record import Record
 from symphony.plugins.registry import check_name
+from symphony.plugins.selection import Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 GROUP: Final = "symphony"
+ALL: Final = Selection()
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One plugin that was found. ``file`` is set for a file plugin, ``modules`` for a distribution."""
+    """One plugin that was found. ``file`` is set for a file plugin, ``modules`` for a distribution.
+
+    ``record`` has the files of a distribution that an installer copied; an editable one and a file have none.
+    """
 
     name: str
     version: str
@@ -38,6 +44,7 @@ class Candidate:
     requires_python: str = ""
     requires: tuple[str, ...] = ()
     file: Path | None = None
+    record: Record | None = None
 
     @property
     def target(self) -> str:
@@ -45,13 +52,15 @@ class Candidate:
         return str(self.file) if self.file else self.name
 
 
-def installed() -> dict[str, Candidate]:
-    """Every distribution with an entry point in the group, by canonical name."""
+def installed(selection: Selection = ALL) -> dict[str, Candidate]:
+    """Every distribution of the selection with an entry point in the group, by canonical name."""
+    if selection.only == frozenset():
+        return {}
     importlib.invalidate_caches()
     found: dict[str, Candidate] = {}
     for entry in entry_points(group=GROUP):
         name = canonical(entry.dist.name) if entry.dist else ""
-        if entry.dist and name not in found:
+        if entry.dist and name not in found and selection.takes(name):
             found[name] = _candidate(name, entry.dist)
     return found
 
@@ -76,11 +85,9 @@ def file_candidate(path: Path) -> Candidate:
 
 def _candidate(name: str, dist: Distribution) -> Candidate:
     modules = modules_of(dist.entry_points)
-    record = dist.read_text("RECORD")
-    if record is None or _editable(dist):
-        fingerprint = sources_fingerprint(source_files(modules))
-    else:
-        fingerprint = hashlib.sha256(record.encode()).hexdigest()
+    text = dist.read_text("RECORD")
+    record = None if text is None or _editable(dist) else Record.of(text, Path(str(dist.locate_file(""))))
+    fingerprint = record.stamp() if record else sources_fingerprint(source_files(modules))
     return Candidate(
         name,
         dist.version,
@@ -88,6 +95,7 @@ def _candidate(name: str, dist: Distribution) -> Candidate:
         fingerprint,
         requires_python=str(dist.metadata.json.get("requires_python", "")),
         requires=tuple(dist.requires or ()),
+        record=record,
     )
 
 

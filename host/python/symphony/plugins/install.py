@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from symphony.errors import Incompatible, InvalidInput, NotFound, Refused, SymphonyError
-from symphony.home import absolute
-from symphony.plugins import cache, catalog, discovery, lookup, quarantine, wheel, wish
+from symphony.plugins import cache, catalog, discovery, lock, lookup, policy, quarantine, wish
+from symphony.plugins.backup import Backup
 from symphony.plugins.catalog import PluginState
+from symphony.plugins.credentials import without_credentials
 from symphony.plugins.installer import IndexOptions, Installer
+from symphony.plugins.look import Looked, bound, look
 from symphony.plugins.names import canonical
 
 if TYPE_CHECKING:
+    from symphony.errors import SymphonyError
     from symphony.home import Home
-    from symphony.plugins.wheel import WheelFacts
+    from symphony.plugins.discovery import Candidate
 
 Note = Callable[[str], None]
-SDIST = (".tar.gz", ".zip", ".tgz")
-
-
-@dataclass(frozen=True)
-class _Inspected:
-    """A spec that passed: what to hand to the installer, and what to write into ``plugins.toml``."""
-
-    facts: WheelFacts
-    install: str
-    requirement: str
-    is_file: bool
 
 
 def install(
@@ -46,12 +34,13 @@ def install(
     """Install plugins and return their states.
 
     All are looked at before the first is installed. One that is no plugin, does not fit, or fails its probe
-    is not there afterwards.
+    is not there afterwards; an earlier release of it is.
 
     Raises
     ------
     Refused
-        It is no Symphony plugin, or a source distribution without ``allow_build``.
+        It is no Symphony plugin, a source distribution without ``allow_build``, or the policy or the
+        environment forbids it.
     Incompatible
         It needs another plugin API, host or Python.
     PluginBroken
@@ -63,96 +52,67 @@ def install(
     """
     home.ensure()
     wish.read(home)
-    installer = Installer(options)
+    rules = policy.read(home)
+    installer = Installer(options, bound(rules, options))
     with tempfile.TemporaryDirectory(prefix="symphony-install-") as scratch:
-        inspected = []
+        looked = []
         for number, spec in enumerate(specs):
-            note(f"looking at {spec}")
+            note(f"looking at {without_credentials(spec)}")
             folder = Path(scratch) / str(number)
             folder.mkdir()
-            inspected.append(_inspect(installer, spec, folder, allow_build=allow_build))
-        return [_install_one(home, installer, item, allow_build=allow_build, note=note) for item in inspected]
+            looked.append(look(installer, rules, spec, folder, allow_build=allow_build))
+        return [install_one(home, installer, item, allow_build=allow_build, note=note) for item in looked]
 
 
-def _inspect(installer: Installer, spec: str, folder: Path, *, allow_build: bool) -> _Inspected:
-    path = absolute(spec)
-    looks_like_path = os.sep in spec or spec.startswith((".", "~")) or spec.endswith((".whl", *SDIST))
-    if looks_like_path and not path.exists():
-        raise NotFound(f"there is no file or folder {path}")
-    if path.is_file() and path.suffix == ".whl":
-        found = _Inspected(wheel.of_wheel(path), str(path), "", True)
-    elif path.is_dir() and (looks_like_path or (path / "pyproject.toml").is_file()):
-        if not ((path / "pyproject.toml").is_file() or (path / "setup.py").is_file()):
-            raise InvalidInput(f"{path} has no pyproject.toml", hint="name the folder of a Python project")
-        built = installer.build(str(path), folder)
-        found = _Inspected(wheel.of_wheel(built), str(built), "", True)
-    elif path.is_file():
-        if not allow_build:
-            raise Refused(f"{path} has to be built, which runs its code", hint="--allow-build permits it")
-        built = installer.build(str(path), folder)
-        found = _Inspected(wheel.of_wheel(built), str(built), "", True)
-    else:
-        return _checked(spec, _inspect_name(installer, spec, folder, allow_build=allow_build))
-    requirement = f"{found.facts.name} @ {path.as_uri()}"
-    return _checked(spec, _Inspected(found.facts, found.install, requirement, True))
-
-
-def _inspect_name(installer: Installer, spec: str, folder: Path, *, allow_build: bool) -> _Inspected:
-    named = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", spec)
-    if not named:
-        raise InvalidInput(
-            f"{spec!r} is neither a name nor a file", hint="SPEC is NAME, NAME==VERSION, a wheel or a folder"
-        )
-    if allow_build:
-        facts = wheel.of_wheel(installer.build(spec, folder))
-    else:
-        installer.unpack(spec, folder)
-        facts = wheel.of_unpacked(folder, named[1])
-    return _Inspected(facts, f"{facts.name}=={facts.version}", spec.strip(), False)
-
-
-def _checked(spec: str, item: _Inspected) -> _Inspected:
-    if not item.facts.modules:
-        raise Refused(
-            f"{spec} is no Symphony plugin: {item.facts.name} {item.facts.version} has no entry point in the "
-            "group 'symphony'",
-            hint="nothing of it was run or installed",
-        )
-    if item.facts.problem:
-        raise Incompatible(
-            f"{item.facts.name} {item.facts.version} {item.facts.problem.message}",
-            hint=item.facts.problem.hint or "nothing of it was run or installed",
-        )
-    return item
-
-
-def _install_one(
-    home: Home, installer: Installer, item: _Inspected, *, allow_build: bool, note: Note
+def install_one(
+    home: Home, installer: Installer, item: Looked, *, allow_build: bool, fresh: bool = False, note: Note
 ) -> PluginState:
+    """Install what passed its look and probe it; without success all is as it was before.
+
+    ``fresh`` replaces the files of the same version, as a file to install always does.
+    """
     name, version = item.facts.name, item.facts.version
     before = discovery.installed().get(name)
-    note(f"installing {name} {version}")
+    wished, locked = wish.read(home).get(name), lock.read(home).get(name)
     same = before is not None and before.version == version
-    installer.install(item.install, allow_build=allow_build, fresh=item.is_file and same)
+    with tempfile.TemporaryDirectory(prefix="symphony-backup-") as folder:
+        backup = Backup(name, Path(folder))
+        note(f"installing {name} {version}")
+        again, alone = same and (fresh or item.is_file), not item.facts.requires
+        installer.install(item.install, allow_build=allow_build, fresh=again, alone=alone)
+        taken = _taken_up(home, name)
+        wish.change(home, name, requirement=item.requirement, enabled=True)
+        state = lookup.plugin(name, catalog.survey(home, retry=[name], selected=discovery.ALL, note=note))
+        if taken and not state.needs_attention:
+            return state
+        installer.uninstall(name)
+        backup.put_back()
+        lock.put(home, name, locked)
+        if wished:
+            wish.change(home, name, requirement=wished.requirement, enabled=wished.enabled)
+        else:
+            wish.remove(home, name)
+    raise _removed(home, state, before if backup else None)
+
+
+def _taken_up(home: Home, name: str) -> Candidate | None:
+    """Lock the files that were installed, and forget what was known of others."""
     cache.forget(home, name)
-    wish.change(home, name, requirement=item.requirement, enabled=True)
-    state = lookup.plugin(name, catalog.survey(home, retry=[name], note=note))
-    if not state.needs_attention:
-        return state
-    installer.uninstall(name)
-    wish.remove(home, name)
-    raise _removed(home, state, before.version if before and not same else None)
+    quarantine.lift(home, name)
+    candidate = discovery.installed().get(name)
+    if candidate is not None:
+        lock.keep(home, candidate)
+    return candidate
 
 
-def _removed(home: Home, state: PluginState, earlier: str | None) -> SymphonyError:
+def _removed(home: Home, state: PluginState, earlier: Candidate | None) -> SymphonyError:
     error = lookup.error_of(state)
     report = _keep_report(home, state)
     hints = [error.hint] if error.hint else []
-    if earlier:
-        hints.append(f"get the earlier version back with: symphony plugins install {state.name}=={earlier}")
     if report:
         hints.append(f"what it printed is in {report}")
-    return type(error)(f"{error}; it was removed again", hint="; ".join(hints))
+    back = f", {earlier.version} is there as before" if earlier else ""
+    return type(error)(f"{error}; it was removed again{back}", hint="; ".join(hints))
 
 
 def _keep_report(home: Home, state: PluginState) -> Path | None:
@@ -180,26 +140,37 @@ def uninstall(home: Home, names: Sequence[str], note: Note = lambda text: None) 
         PluginState(name, found[name].version if name in found else "", "active", True, found.get(name))
         for name in sorted(wishes.keys() | found.keys())
     ]
-    states = [lookup.plugin(name, known) for name in names]
-    installer = Installer(IndexOptions())
+    states = list({state.name: state for state in (lookup.plugin(name, known) for name in names)}.values())
+    there = [state.name for state in states if state.candidate]
+    if there:
+        note(f"removing {', '.join(there)}")
+        Installer(IndexOptions()).uninstall(*there)
     for state in states:
-        if state.candidate:
-            note(f"removing {state.name} {state.version}")
-            installer.uninstall(state.name)
         if state.name in wishes:
             wish.remove(home, state.name)
-        cache.forget(home, state.name)
+        lock.put(home, state.name, None)
+        quarantine.lift(home, state.name)
+    cache.forget(home, *(state.name for state in states))
     return [state.name for state in states]
 
 
 def set_enabled(home: Home, name: str, *, enabled: bool, note: Note = lambda text: None) -> PluginState:
-    """Enable one plugin, out of quarantine too, or disable it; gives its state. Raises ``NotFound``."""
+    """Enable one plugin or disable it; gives its state.
+
+    Enabling takes it out of quarantine, and its files, where they changed, as they are. Raises ``NotFound``,
+    and ``Refused`` where the policy forbids it.
+    """
     home.check()
     wishes, found, banned = wish.read(home), discovery.installed(), quarantine.problems(home)
     names = sorted(wishes.keys() | found.keys() | banned.keys())
     known = [PluginState(each, "", "active", True) for each in names]
     chosen = canonical(lookup.plugin(name, known).name)
+    if enabled:
+        policy.read(home).check(chosen)
     if enabled and quarantine.lift(home, chosen) and chosen not in found:  # a file: nobody wishes for it
         return PluginState(chosen, "", "active", True)
+    if enabled and chosen in found and chosen in lock.read(home):
+        lock.keep(home, found[chosen])
     wish.change(home, chosen, enabled=enabled)
-    return lookup.plugin(chosen, catalog.survey(home, retry=[chosen] if enabled else [], note=note))
+    states = catalog.survey(home, retry=[chosen] if enabled else [], selected=discovery.ALL, note=note)
+    return lookup.plugin(chosen, states)

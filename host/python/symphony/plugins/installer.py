@@ -1,16 +1,16 @@
 """The environment's own installer: uv where the environment is uv's, else pip.
 
-It knows no plugin rules; it turns the installer's complaints into Symphony's errors and exit codes.
+It knows no plugin rules; it turns the installer's complaints into Symphony's errors and exit codes, and lets
+no credentials of an index out of them.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +23,8 @@ from symphony.errors import (
     Refused,
     SymphonyError,
 )
+from symphony.plugins import environment
+from symphony.plugins.credentials import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +72,7 @@ COMPLAINTS: Final[tuple[tuple[str, type[SymphonyError], str], ...]] = (
         "check the name's spelling; a source distribution needs --allow-build",
     ),
 )
+CONFIGURES_INDEXES: Final = re.compile(r"(PIP|UV)_.*(INDEX|FIND_LINKS|CONFIG)")
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,18 @@ class IndexOptions:
     no_index: bool = False
     pre: bool = False
     no_build_isolation: bool = False
+
+    @property
+    def places(self) -> list[str]:
+        """Every index and folder that is named."""
+        return [*([self.index_url] if self.index_url else []), *self.extra_index_url, *self.find_links]
+
+    def bound_to(self, indexes: Sequence[str]) -> IndexOptions:
+        """These options where only ``indexes`` may be asked, the first of them in place of the default."""
+        if self.no_index or self.index_url:
+            return self
+        default = next((index for index in indexes if "://" in index), None)
+        return replace(self, index_url=default, no_index=default is None)
 
     def arguments(self, *, uv: bool) -> list[str]:
         given: list[str] = []
@@ -99,75 +114,83 @@ class IndexOptions:
 
 
 class Installer:
-    """Installs into the environment of ``sys.executable``."""
+    """Installs into the environment of ``sys.executable``.
 
-    def __init__(self, options: IndexOptions) -> None:
-        self._options = options
-        self._uv = uv_program() if environment_is_uvs() else None
+    ``indexes`` are those of the policy, if it names any: nothing else is asked then, however pip is set up.
+    Raises ``Refused`` where the environment may not be changed, or has no installer.
+    """
+
+    def __init__(self, options: IndexOptions, indexes: Sequence[str] | None = None) -> None:
+        environment.check()
+        self._options = options if indexes is None else options.bound_to(indexes)
+        self._bound = indexes is not None
+        self._command = environment.installer()
+        self._uv = self._command[0] if self._command[1:] == ["pip"] else None
 
     def build(self, spec: str, folder: Path) -> Path:
         """Build a folder or source distribution into a wheel; this runs its build backend."""
         isolation = ["--no-build-isolation"] if self._options.no_build_isolation else []
+        where: list[str]
         if self._uv and Path(spec).exists():
-            self._call(
-                [self._uv, "build", "--wheel", "--out-dir", str(folder), *isolation, *self._index(), spec],
-                spec,
-            )
+            where = [self._uv, "build", "--wheel", "--out-dir", str(folder)]
         else:
-            self._call(
-                [*self._pip(), "wheel", "--no-deps", "-w", str(folder), *isolation, *self._index(), spec],
-                spec,
-            )
+            where = [*self._pip("wheel"), "--no-deps", "-w", str(folder)]
+        self._call([*where, *isolation, *self._index(), spec], spec)
         return next(folder.glob("*.whl"))
 
     def unpack(self, spec: str, folder: Path) -> None:
         """Unpack the wheel of a name into ``folder``, without its dependencies; runs nothing of it."""
         where = ["--target", str(folder), "--no-deps", "--only-binary", ":all:"]
         quiet = [] if self._uv else ["--no-compile"]
-        self._call([*self._install(), *where, *quiet, *self._index(), spec], spec)
+        self._call([*self._pip("install"), *where, *quiet, *self._index(), spec], spec)
 
-    def install(self, spec: str, *, allow_build: bool, fresh: bool = False) -> None:
-        """Install for good. ``fresh`` replaces the same version where it is installed already."""
+    def install(
+        self, *specs: str, allow_build: bool = False, fresh: bool = False, alone: bool = False
+    ) -> None:
+        """Install for good. ``fresh`` replaces the same version, of what needs nothing if ``alone``."""
         binary = [] if allow_build else ["--only-binary", ":all:"]
+        told = ", ".join(specs)
         if fresh:
             again = ["--reinstall" if self._uv else "--force-reinstall", "--no-deps"]
-            self._call([*self._install(), *again, *self._index(), spec], spec)
-        self._call([*self._install(), *binary, *self._index(), spec], spec)
+            self._call([*self._pip("install"), *again, *binary, *self._index(), *specs], told)
+        if fresh and alone:
+            return
+        self._call([*self._pip("install"), *binary, *self._index(), *specs], told)
 
     def install_editable(self, folder: Path) -> None:
         """Install a project so that it is used from its folder; this runs its build backend."""
         isolation = ["--no-build-isolation"] if self._options.no_build_isolation else []
         spec = str(folder)
-        self._call([*self._install(), *isolation, *self._index(), "--editable", spec], spec)
+        self._call([*self._pip("install"), *isolation, *self._index(), "--editable", spec], spec)
 
-    def uninstall(self, dist: str) -> None:
+    def uninstall(self, *dists: str) -> None:
+        self._call([*self._pip("uninstall"), *([] if self._uv else ["--yes"]), *dists], ", ".join(dists))
+
+    def _pip(self, verb: str) -> list[str]:
         if self._uv:
-            self._call([self._uv, "pip", "uninstall", "--python", sys.executable, dist], dist)
-        else:
-            self._call([*self._pip(), "uninstall", "--yes", dist], dist)
-
-    def _install(self) -> list[str]:
-        if self._uv:
-            return [self._uv, "pip", "install", "--python", sys.executable]
-        return [*self._pip(), "install"]
-
-    def _pip(self) -> list[str]:
-        return [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-color"]
+            return [*self._command, verb, "--python", sys.executable]
+        return [*self._command, "--disable-pip-version-check", "--no-input", "--no-color", verb]
 
     def _index(self) -> list[str]:
         return self._options.arguments(uv=self._uv is not None)
 
-    def _call(self, command: Sequence[str], spec: str) -> None:
+    def _environment(self) -> dict[str, str]:
         # Two tries, not pip's six, until an index is missing; after only one pip would not say why.
         retries = os.environ.get("PIP_RETRIES", "1")
-        environment = {**os.environ, "PIP_RETRIES": "1" if retries == "0" else retries}
+        given = {**os.environ, "PIP_RETRIES": "1" if retries == "0" else retries}
+        if not self._bound:
+            return given
+        kept = {key: value for key, value in given.items() if not CONFIGURES_INDEXES.match(key)}
+        return {**kept, "PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1"}
+
+    def _call(self, command: Sequence[str], spec: str) -> None:
         try:
             done = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=self._environment(),
                 check=False,
             )
         except OSError as error:
@@ -178,11 +201,10 @@ class Installer:
 
 def complaint(spec: str, output: str) -> SymphonyError:
     """The error that fits what the installer printed."""
+    spec, output = without_credentials(spec), without_credentials(output)
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     told = [line for line in lines if re.match(r"(?i)error|× |╰─▶|\[?Errno", line)] or lines[-1:]
     reason = told[0].removeprefix("ERROR: ") if told else "no reason given"
-    if re.search(r"No module named pip\b", output):
-        return Refused("this environment has no pip", hint=f"{sys.executable} -m ensurepip")
     if UNREACHABLE.search(output):
         return IndexUnreachable(
             f"{spec}: the package index did not answer",
@@ -192,23 +214,3 @@ def complaint(spec: str, output: str) -> SymphonyError:
         if re.search(pattern, output, re.IGNORECASE):
             return kind(f"{spec}: {reason}", hint=hint)
     return SymphonyError(f"{spec}: {reason}", hint="the installer said: " + " | ".join(lines[-3:]))
-
-
-def environment_is_uvs() -> bool:
-    """Whether uv made this virtual environment (its ``pyvenv.cfg`` says so)."""
-    try:
-        text = (Path(sys.prefix) / "pyvenv.cfg").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return any(line.partition("=")[0].strip() == "uv" for line in text.splitlines())
-
-
-def uv_program() -> str:
-    """uv's path. Raises ``Refused`` when this environment is uv's, but uv is not there."""
-    beside = Path(sys.executable).with_name("uv")
-    found = shutil.which("uv") or (str(beside) if beside.is_file() else None)
-    if found is None:
-        raise Refused(
-            "this environment was made by uv, and uv is not on PATH", hint="install uv, or put it on PATH"
-        )
-    return found

@@ -57,6 +57,14 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True)
+class RegisteredObservers:
+    """A plugin's functions by the hook that they observe by; ``own`` is where its code lies."""
+
+    hooks: dict[str, list[Callable[[Any], Any]]]
+    own: list[Path]
+
+
+@dataclass(frozen=True)
 class _Loaded:
     candidate: Candidate
     found: Contributions
@@ -101,6 +109,9 @@ class PluginHost:
         self.models: dict[str, RegisteredModel] = {}
         self.components: list[Path] = []
         self.conductor: Policy | None = None
+        self.observers: dict[str, RegisteredObservers] = {}
+        self.published: Callable[[], None] = lambda: None
+        """Called whenever the contributions above have changed."""
 
     def load_all(self) -> None:
         """Load every active plugin of the catalog. Raises ``InvalidInput`` for a wrong ``plugins.toml``."""
@@ -109,13 +120,13 @@ class PluginHost:
     def reload(self) -> None:
         """Read the catalog again: load what is new, drop what is gone or disabled.
 
-        A loaded plugin whose files changed stays as it is, with a problem ``changed`` that says so: Python
+        A loaded plugin whose files changed stays as it is, with a problem ``stale`` that says so: Python
         cannot unload it. File plugins are read again by ``load_file``.
         """
         with self._lock:
             states = catalog.survey(self._home) if self._enabled else []
             self.problems = {
-                state.name: state.problem for state in states if state.problem and state.needs_attention
+                state.name: state.problem for state in states if state.problem and state.status != "active"
             }
             plugins: dict[str, _Loaded] = {}
             for state in states:
@@ -133,7 +144,7 @@ class PluginHost:
             return self._load(state.candidate)
         if loaded.candidate.fingerprint != state.candidate.fingerprint:
             self.problems[state.name] = Problem(
-                "changed", "its files changed since it was loaded", hint="symphony host stop, then run again"
+                "stale", "its files changed since it was loaded", hint="symphony host restart"
             )
         return loaded
 
@@ -164,7 +175,7 @@ class PluginHost:
         """
         with self._lock:
             state = catalog.file_state(self._home, path)
-            if state.problem and state.needs_attention:
+            if state.problem and state.status != "active":
                 raise error_of(state)
             assert state.candidate is not None
             assert state.candidate.file is not None
@@ -220,6 +231,12 @@ class PluginHost:
             conductor = conductor if conductor is not None else loaded.found.conductor
         self.workflows, self.models, self.components = workflows, models, components
         self.conductor = conductor
+        self.observers = {
+            loaded.candidate.name: RegisteredObservers(loaded.found.observers, own_roots(loaded.candidate))
+            for loaded in [*self._plugins.values(), *self._files.values()]
+            if loaded.found.observers
+        }
+        self.published()
 
     def find_workflow(self, name: str) -> RegisteredWorkflow:
         """The workflow of this full name, id, or short name (the first plugin in order that has it).

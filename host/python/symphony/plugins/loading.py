@@ -20,13 +20,14 @@ import pluggy
 from symphony import hookspecs
 from symphony.errors import Incompatible, InvalidInput
 from symphony.hookspecs import HOOKS
+from symphony.observing.events import OBSERVING
 from symphony.plugins.discovery import Candidate, roots
 from symphony.plugins.names import did_you_mean
 from symphony.plugins.problem import Problem
-from symphony.plugins.registry import ComponentRegistry, ModelRegistry, WorkflowRegistry
+from symphony.plugins.registry import CommandRegistry, ComponentRegistry, ModelRegistry, WorkflowRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType, TracebackType
 
 REGISTER: Final = "register_"
@@ -40,6 +41,8 @@ class Contributions:
     workflows: WorkflowRegistry = field(default_factory=WorkflowRegistry)
     models: ModelRegistry = field(default_factory=ModelRegistry)
     components: ComponentRegistry = field(default_factory=ComponentRegistry)
+    commands: CommandRegistry = field(default_factory=CommandRegistry)
+    observers: dict[str, list[Callable[[Any], Any]]] = field(default_factory=dict)
     conductor: Any = None
 
 
@@ -83,6 +86,7 @@ def collect(name: str, modules: Sequence[ModuleType], *, conductor: bool) -> Con
     for hook in HOOKS:
         if hook.startswith(REGISTER):
             getattr(manager.hook, hook)(registry=getattr(found, hook.removeprefix(REGISTER)))
+    found.observers = {hook: _functions(manager, hook) for hook in OBSERVING if hook in implemented}
     if conductor:
         found.conductor = manager.hook.conductor()
         if found.conductor is not None and not callable(getattr(found.conductor, "order", None)):
@@ -90,6 +94,19 @@ def collect(name: str, modules: Sequence[ModuleType], *, conductor: bool) -> Con
                 f"conductor() returned a {type(found.conductor).__name__} without order(ready, free)"
             )
     return found
+
+
+def _functions(manager: pluggy.PluginManager, hook: str) -> list[Callable[[Any], Any]]:
+    """The plugin's own functions: one that raises must not keep the event from the others."""
+    found: list[Callable[[Any], Any]] = []
+    for impl in getattr(manager.hook, hook).get_hookimpls():
+        function: Callable[..., Any] = impl.function
+        found.append(function if impl.argnames else _without_arguments(function))
+    return found
+
+
+def _without_arguments(function: Callable[[], Any]) -> Callable[[Any], Any]:
+    return lambda _event: function()
 
 
 def _refuse_unknown_hooks(manager: pluggy.PluginManager, modules: Sequence[ModuleType]) -> None:

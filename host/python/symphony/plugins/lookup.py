@@ -16,7 +16,7 @@ from symphony.errors import (
     Refused,
     SymphonyError,
 )
-from symphony.plugins import catalog
+from symphony.plugins import catalog, selection
 from symphony.plugins.names import canonical, did_you_mean, prefix
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def workflow(name: str, states: Sequence[PluginState]) -> str:
     disabled = next(
         (s for s in states if s.status == "disabled" and _asked(name) in (s.name, prefix(s.name))), None
     )
+    if disabled and disabled.problem:
+        raise error_of(disabled)
     if disabled:
         hint = f"symphony plugins enable {disabled.name}"
         raise Refused(f"plugin {disabled.name} of workflow {name!r} is disabled", hint=hint)
@@ -70,13 +72,15 @@ def unknown_workflow(name: str, known: Iterable[str], problems: dict[str, Proble
     """The error for a workflow name that no working plugin gives."""
     asked = _asked(name)
     for plugin, problem in problems.items():
-        if asked and asked in (plugin, prefix(plugin)) and problem.code != "changed":
+        if asked and asked in (plugin, prefix(plugin)) and problem.status != "active":
             return error_for(
                 f"plugin {plugin} of workflow {name!r}", problem, f"symphony plugins info {plugin}"
             )
-    return NotFound(
-        f"there is no workflow {name!r}", hint=did_you_mean(name, known, "symphony workflows list")
-    )
+    hint = did_you_mean(name, known, "symphony workflows list")
+    chosen = selection.current()
+    if not chosen.everything:
+        hint = f"{hint} (only plugins that {selection.VARIABLE}={chosen.text()} takes are there)"
+    return NotFound(f"there is no workflow {name!r}", hint=hint)
 
 
 def error_of(state: PluginState) -> SymphonyError:
@@ -93,6 +97,8 @@ def error_for(what: str, problem: Problem, hint: str = "") -> SymphonyError:
         "conflict": Conflict,
         "missing": NotFound,
         "quarantined": Quarantined,
+        "changed": Refused,
+        "disabled": Refused,
     }
     kind = kinds.get(problem.status, PluginBroken)
     return kind(f"{what}: {problem.message}{where(problem)}", hint=problem.hint or hint)

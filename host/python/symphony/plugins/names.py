@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FILE_STEM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
+COMMAND: Final = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 
 
 def canonical(name: str) -> str:

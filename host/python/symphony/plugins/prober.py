@@ -235,7 +235,7 @@ def _death(ending: _Ending, own: Sequence[Path], limit: float, component: str = 
     """Name the end of a probe that gave no result."""
     stage = (ending.last("stage") or {"stage": "opened" if component else "looked for"})["stage"]
     who, when = f"component {component} " if component else "", f"while it was being {stage}"
-    at = _traced_frame(ending.trace, own)
+    at = traced_frame(ending.trace, own)
     if ending.hung:
         hint = "" if component else "a plugin's module only defines things; work belongs into steps"
         return Problem("hung", f"{who}did not finish within {limit:g} s {when}", at, hint)
@@ -243,21 +243,21 @@ def _death(ending: _Ending, own: Sequence[Path], limit: float, component: str = 
     if exited is not None:
         return Problem("os_exit", f"{who}called os._exit({exited['os_exit']}) {when}", exited["at"])
     if ending.returncode < 0:
-        name = _signal_name(-ending.returncode)
+        name = signal_name(-ending.returncode)
         return Problem(name.lower(), f"{who}crashed with {name} {when}", at)
     told = ending.output.strip().splitlines()
     tail = f": {told[-1][:200]}" if told else ""
     return Problem("exited", f"{who}ended its probe with exit code {ending.returncode} {when}{tail}", at)
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal
         return f"SIG{number}"
 
 
-def _traced_frame(trace: str, own: Sequence[Path]) -> str | None:
+def traced_frame(trace: str, own: Sequence[Path]) -> str | None:
     """The innermost frame of the plugin in faulthandler's dump, which lists the most recent call first."""
     from symphony.plugins.loading import is_own
 

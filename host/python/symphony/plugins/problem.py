@@ -6,7 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 INCOMPATIBLE: Final = frozenset({"api", "python", "host", "metadata", "abi"})
-NOTES: Final = frozenset({"noise"})
+# What leaves the plugin in use: it talks, or the host goes on with the files it has loaded.
+NOTES: Final = frozenset({"noise", "stale"})
+# What keeps it out on purpose.
+DISABLED: Final = frozenset({"policy", "unprobed"})
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class Problem:
             return "active"
         if self.code in INCOMPATIBLE:
             return "incompatible"
-        return self.code if self.code in ("conflict", "missing", "quarantined") else "broken"
+        if self.code in DISABLED:
+            return "disabled"
+        return self.code if self.code in ("changed", "conflict", "missing", "quarantined") else "broken"
 
     def json(self) -> dict[str, Any]:
         return asdict(self)

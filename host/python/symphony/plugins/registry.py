@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symphony.errors import InvalidInput
-from symphony.plugins.names import FILE_STEM
+from symphony.plugins.names import COMMAND, FILE_STEM
 
 if TYPE_CHECKING:
     import os
+
+    import click
 
     from symphony.workflows import Workflow
 
@@ -38,6 +40,35 @@ class WorkflowRegistry:
         if workflow.name in self.items:
             raise InvalidInput(f"registry.add: the workflow {workflow.name!r} was added twice")
         self.items[workflow.name] = workflow
+
+
+class CommandRegistry:
+    """Collects commands of one plugin, in the order they were added."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, click.Command] = {}
+
+    def add(self, command: click.Command) -> None:
+        """Add one command or group of click; see ``hookspecs.register_commands``.
+
+        Raises ``InvalidInput`` when it is none, has a name that cannot be typed, or was added before.
+        """
+        import click
+
+        if not isinstance(command, click.Command):
+            what = getattr(command, "__name__", None) or repr(command)[:60]
+            raise InvalidInput(
+                f"registry.add: {what} is a {type(command).__name__}, not a command",
+                hint="decorate a function with @click.command()",
+            )
+        if not COMMAND.match(command.name or ""):
+            raise InvalidInput(
+                f"registry.add: {command.name!r} cannot be a command's name",
+                hint="lower-case letters, digits, '_' and '-', a letter or digit first",
+            )
+        if command.name in self.items:
+            raise InvalidInput(f"registry.add: the command {command.name!r} was added twice")
+        self.items[str(command.name)] = command
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,10 @@ class WheelFacts:
     name: str
     version: str
     modules: tuple[str, ...]
+    requires: tuple[str, ...]
     problem: Problem | None
     listed_name: str
     requires_python: str
-    requires: tuple[str, ...]
 
 
 def of_wheel(path: Path) -> WheelFacts:
@@ -77,7 +77,7 @@ def _facts(names: list[str], read: Callable[[str], str]) -> WheelFacts:
     requires = tuple(str(text) for text in headers.get_all("Requires-Dist", []))
     problem = judge_metadata(requires_python, requires) or judge_api(sources)
     name, version = str(headers["Name"]), str(headers["Version"])
-    return WheelFacts(canonical(name), version, modules, problem, name, requires_python, requires)
+    return WheelFacts(canonical(name), version, modules, requires, problem, name, requires_python)
 
 
 def _in_dist_info(name: str, file: str) -> bool:

@@ -78,8 +78,8 @@ def _checked(data: dict[str, Any], path: Path) -> dict[str, Wish]:
     return wishes
 
 
-def change(home: Home, name: str, **values: str | bool | int) -> None:
-    """Set keys of one plugin's table, making it where it is missing."""
+def change(home: Home, name: str, **values: str | bool | int | None) -> None:
+    """Set keys of one plugin's table, making it where it is missing; None removes a key."""
 
     def edit(document: TOMLDocument) -> None:
         import tomlkit
@@ -87,7 +87,10 @@ def change(home: Home, name: str, **values: str | bool | int) -> None:
         tables = document.setdefault("plugins", tomlkit.table(is_super_table=True))
         table = tables.setdefault(_spelling(tables, name), tomlkit.table())
         for key, value in values.items():
-            table[key] = value
+            if value is None:
+                table.pop(key, None)
+            else:
+                table[key] = value
 
     _edit(home, edit)
 

@@ -8,6 +8,7 @@ import click
 
 from symphony.cli.command import Command, State, pass_state
 from symphony.cli.output import note, print_json
+from symphony.cli.plugins.index_options import index_options
 from symphony.cli.plugins.running_host import tell_host
 
 
@@ -22,13 +23,7 @@ from symphony.cli.plugins.running_host import tell_host
     """,
 )
 @click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
-@click.option("--index-url", metavar="URL", help="The package index to use.")
-@click.option("--extra-index-url", metavar="URL", multiple=True, help="One more package index.")
-@click.option("--find-links", "-f", metavar="PLACE", multiple=True, help="A folder or page with wheels.")
-@click.option("--no-index", is_flag=True, help="Use no package index, only --find-links.")
-@click.option("--pre", is_flag=True, help="Allow pre-releases.")
-@click.option("--allow-build", is_flag=True, help="Allow source distributions, whose build runs their code.")
-@click.option("--no-build-isolation", is_flag=True, help="Build with what is installed here.")
+@index_options
 @pass_state
 def command(state: State, /, specs: tuple[str, ...], allow_build: bool, **index: Any) -> None:
     """Install plugins, after a look at what they are.

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from symphony.cli.command import Command, State, pass_state
+from symphony.cli.command import Command, State, no_probe_option, pass_state
 from symphony.cli.output import counted, note, print_json, table
-from symphony.plugins import catalog
+from symphony.plugins import catalog, selection
 
 if TYPE_CHECKING:
     from symphony.plugins.catalog import PluginState
@@ -23,12 +23,18 @@ ABI = [1, 0]
     examples="""
     symphony plugins list
     symphony plugins list --json
+    symphony plugins list --no-probe
     """,
 )
+@no_probe_option
 @pass_state
-def command(state: State) -> None:
-    """List plugins, their status and what they add."""
-    plugins = sorted(catalog.survey(state.home, note=note), key=lambda plugin: plugin.name)
+def command(state: State, no_probe: bool) -> None:
+    """List plugins, their status and what they add.
+
+    One that was never seen is probed first, that is executed in a process of its own.
+    """
+    states = catalog.survey(state.home, probe=not no_probe, note=note)
+    plugins = sorted(states, key=lambda plugin: plugin.name)
     if state.json:
         print_json({"schema": 1, "host": host_facts(), "plugins": [plugin.json() for plugin in plugins]})
         return
@@ -37,20 +43,26 @@ def command(state: State) -> None:
         [[plugin.name, plugin.version, plugin.status, plugin.adds()] for plugin in plugins],
         status=2,
     )
+    chosen = selection.current()
+    if not chosen.everything:
+        note(f"only those that {selection.VARIABLE}={chosen.text()} takes")
+    unprobed = [plugin.name for plugin in plugins if plugin.problem and plugin.problem.code == "unprobed"]
+    if unprobed:
+        note(f"not probed yet: {', '.join(unprobed)}")
     note(summary(plugins))
 
 
 def summary(plugins: list[PluginState]) -> str:
     """The line below the table."""
+    if not plugins and not selection.current().everything:
+        return "no plugins"
     if not plugins:
         return "no plugins; get the Conductor: symphony plugins install symphony-conductor"
     sick = [plugin.name for plugin in plugins if plugin.needs_attention]
     total = counted(len(plugins), "plugin")
     if not sick:
         return total
-    return (
-        f"{total}, {len(sick)} need{'s' if len(sick) == 1 else ''} attention: symphony plugins info {sick[0]}"
-    )
+    return f"{total}, {len(sick)} need{'s' if len(sick) == 1 else ''} attention: symphony plugins doctor"
 
 
 def host_facts() -> dict[str, Any]:

@@ -18,6 +18,8 @@ def tell_host(home: Home) -> None:
         connection = client.connect(home)
         if connection is not None:
             with connection:
-                connection.request("plugins.reload", timeout=60.0)
+                answer = connection.request("plugins.reload", timeout=60.0)
+            for name in answer.get("stale", ()):
+                note(f"the running host still has {name} as it was before: symphony host restart")
     except (SymphonyError, TimeoutError) as error:
         note(f"the running host did not take it over: {error}")
