@@ -269,6 +269,8 @@ def test_what_is_left_out_is_unknown_to_the_host_as_well(environment: Environmen
     code, document, _ = environment("run", "toy-left.any", env={"SYMPHONY_PLUGINS": "toy-good"})
     assert (code, document["error"]["type"]) == (3, "NotFound")
     assert "SYMPHONY_PLUGINS=toy-good" in document["error"]["hint"]
+
+
 def counter(folder: Path, *, major: str = "SYMPHONY_PIT_ABI_MAJOR") -> bytes:
     """The example component in C, built with the header that Symphony brings, with ``major`` as its ABI."""
     source, library = folder / "counter.c", folder / "counter.so"

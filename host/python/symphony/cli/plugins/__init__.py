@@ -6,6 +6,8 @@ command = Group(
     "plugins",
     help="Install, remove and look at plugins.",
     lazy={
+        "check": ("plugins.check", "Report all that is wrong with a plugin, for its author."),
+        "dev": ("plugins.dev", "Use a plugin from its source, and check it on every change."),
         "disable": ("plugins.enable:disable", "Keep a plugin installed, but neither load nor probe it."),
         "doctor": ("plugins.doctor", "Say what is wrong with plugins, and how to mend it."),
         "enable": ("plugins.enable:enable", "Use a plugin again that was disabled."),
@@ -14,6 +16,7 @@ command = Group(
         "install": ("plugins.install", "Install plugins, after a look at what they are."),
         "list": ("plugins.list", "List plugins, their status and what they add."),
         "prefer": ("plugins.prefer", "Choose whose a name is that several plugins give."),
+        "new": ("plugins.new", "Write the project of a new plugin."),
         "sync": ("plugins.sync", "Bring the environment back to what is wished for."),
         "trust": ("plugins.trust", "Let the symphony_plugins.py of a folder run."),
         "uninstall": ("plugins.uninstall", "Remove plugins from this environment."),
