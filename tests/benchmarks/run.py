@@ -22,13 +22,14 @@ from symphony.core_components import core_components  # noqa: E402
 from tests.benchmarks import artifacts  # noqa: E402
 from tests.benchmarks.awaits import await_figures  # noqa: E402
 from tests.benchmarks.calls import call_figures, other_ways, pool_figure  # noqa: E402
-from tests.benchmarks.commands import command_figures  # noqa: E402
+from tests.benchmarks.commands import command_figures, crowd_figures  # noqa: E402
 from tests.benchmarks.events import event_figures  # noqa: E402
 from tests.benchmarks.graphs import graph_figures  # noqa: E402
 from tests.benchmarks.history import history_figure  # noqa: E402
 from tests.benchmarks.leases import lease_figures  # noqa: E402
 from tests.benchmarks.measure import Figure, figure, percentile  # noqa: E402
 from tests.benchmarks.native_build import imported, native_libraries  # noqa: E402
+from tests.benchmarks.observed import observed_figure  # noqa: E402
 from tests.benchmarks.processes import process_figures  # noqa: E402
 from tests.benchmarks.steps import machine_figures, step_figures  # noqa: E402
 from tests.benchmarks.values import value_figures  # noqa: E402
@@ -89,6 +90,7 @@ def figures() -> Iterator[Figure]:
         yield pool_figure(pit.pool_manager)
         yield from lease_figures(pit)
         yield from step_figures(pit)
+        yield from observed_figure(pit, Path(folder))
         yield from graph_figures(pit.dag_tracker)
         pit.close()
     with tempfile.TemporaryDirectory() as folder:
@@ -102,6 +104,7 @@ def figures() -> Iterator[Figure]:
         yield log_replay_figure(direct, folder)
     yield from history_figure()
     yield from command_figures()
+    yield from crowd_figures()
     yield from event_figures()
     yield from process_figures()
 

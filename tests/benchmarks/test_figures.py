@@ -20,6 +20,7 @@ from tests.benchmarks import (
     graphs,
     history,
     leases,
+    observed,
     processes,
     steps,
     values,
@@ -55,6 +56,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "CONCURRENT", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
     monkeypatch.setattr(commands, "REPEATS", 1)
+    monkeypatch.setattr(commands, "CROWD", 2)
     monkeypatch.setattr(history, "FEW", 20)
     monkeypatch.setattr(history, "MANY", 50)
     monkeypatch.setattr(history, "REPEATS", 2)
@@ -75,6 +77,7 @@ def test_calls_and_steps(tmp_path: Path) -> None:
     pit: Any = _host.open_pit(str(tmp_path), [str(path) for path in core_components()])
     check([calls.pool_figure(pit.pool_manager)])
     check(list(steps.step_figures(pit)))
+    check(list(observed.observed_figure(pit, tmp_path)))
     pit.close()
     core = [str(path) for path in core_components()]
     lasting = _host.open_pit(str(tmp_path / "machine"), core, durability="machine")
@@ -130,6 +133,7 @@ def test_scale(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_quick")
 def test_commands() -> None:
     check(list(commands.command_figures()))
+    check(list(commands.crowd_figures()))
 
 
 @pytest.mark.usefixtures("_quick")

@@ -11,6 +11,7 @@ import symphony
 from symphony.engine.lane import RegisteredExecutor
 from symphony.errors import InvalidInput, NotFound, PluginFailed
 from symphony.executors import Outcome
+from symphony.plugins.namespace import Namespace, Offer
 from symphony.plugins.registry import ExecutorRegistry
 from tests.unit.python.virtual_world import MemoryLog, result_of, virtual_result_of
 
@@ -86,7 +87,11 @@ def given(**executors: Any) -> Any:
 
 
 def taken_over(registered: list[RegisteredExecutor]) -> Any:
-    return lambda run: run._launcher.take_over(registered, [], {}, None)
+    offers = [
+        Offer("executor", each.plugin, each.name.partition(".")[2], f"{each.plugin}:{each.name}")
+        for each in registered
+    ]
+    return lambda run: run._launcher.take_over(registered, Namespace(offers), [], {}, None)
 
 
 @pytest.mark.parametrize("name", ["inline", "toolbox.inline"])
@@ -252,7 +257,7 @@ def test_the_executor_of_a_run_is_for_steps_that_name_none_and_lease_nothing() -
         await symphony.gather(plain(), named(), leasing())
 
     class Leases:
-        async def acquire(self, name: str) -> tuple[int, object]:
+        async def acquire(self, name: str, plugin: str) -> tuple[int, object]:
             return 1, name
 
         def release(self, lease: int) -> None: ...

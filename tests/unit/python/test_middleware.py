@@ -12,6 +12,7 @@ import symphony
 from symphony.engine.attempt import Attempt
 from symphony.engine.middleware import chain
 from symphony.errors import PluginFailed, StepFailed
+from symphony.plugins.namespace import Namespace
 from tests.unit.python.virtual_world import MemoryLog, result_of, virtual_result_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.python, getattr(pytest.mark, 
 
 def through(*layers: Middleware) -> Any:
     named = [(f"symphony-{layer.__name__}", layer) for layer in layers]
-    return lambda run: run._launcher.take_over([], named, {}, None)
+    return lambda run: run._launcher.take_over([], Namespace([]), named, {}, None)
 
 
 @symphony.step

@@ -127,7 +127,9 @@ class Attempt:
     async def _in_time(self) -> Outcome:
         options = self.call.step.options
         if options.model is not None:
-            self._lease, self._model["model"] = await self._dispatcher.models.acquire(options.model)
+            self._lease, self._model["model"] = await self._dispatcher.models.acquire(
+                options.model, self.plugin
+            )
         limit = asyncio.timeout(options.timeout)
         try:
             async with limit:

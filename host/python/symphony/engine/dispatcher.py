@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from symphony.engine.lane import Lane, RegisteredExecutor
     from symphony.engine.middleware import Chain, Middleware
     from symphony.engine.models import Models
+    from symphony.plugins.namespace import Namespace
     from symphony.plugins.source import PluginSource
     from symphony.values.codec import Codec
 
@@ -168,13 +169,14 @@ class Dispatcher:
     def take_over(
         self,
         executors: Iterable[RegisteredExecutor],
+        names: Namespace,
         middleware: Sequence[tuple[str, Middleware]],
         sources: Mapping[str, PluginSource],
         policy: Policy | None,
     ) -> None:
         """Use what the loaded plugins give from now on. A step under way ends where it began."""
         self.policy, self.through, self.sources = policy, chain(middleware), sources
-        for call in self.lanes.take_over(executors):
+        for call in self.lanes.take_over(executors, names):
             self._queue(call)
         self._dispatch_soon()
 

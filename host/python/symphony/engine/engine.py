@@ -34,6 +34,7 @@ from symphony.errors import (
     PitIO,
     PitNotFound,
     Quarantined,
+    Refused,
     SymphonyError,
     WorkflowChanged,
 )
@@ -110,7 +111,7 @@ class Engine:
         self._plugins = plugins
         self._codec = codec
         self._notify = notify
-        self.models = ModelPool(pit.pool_manager, log_line)
+        self.models = ModelPool(pit.pool_manager, log_line, plugins.model_name)
         self._dispatcher = Dispatcher(
             codec, self.models, progress=self._progress, report=log_line, vitals=vitals
         )
@@ -132,8 +133,11 @@ class Engine:
             self.models.register(
                 model.name, model.provider, model.plugin, model.memory, model.instances, **model.terms
             )
+        self.models.keep(self._plugins.models)
         plugins = self._plugins
-        self._dispatcher.take_over(plugins.executors, plugins.middleware, plugins.sources, plugins.conductor)
+        self._dispatcher.take_over(
+            plugins.executors, plugins.names, plugins.middleware, plugins.sources, plugins.conductor
+        )
 
     async def tell_plugins(self) -> None:
         """Tell plugins that were loaded that the interpreter has started."""
@@ -170,21 +174,16 @@ class Engine:
             return str(json.loads(known["info"])["workflow"])
         if self._stopping:
             raise HostUnavailable("the interpreter is stopping", hint="try again")
-        for file in files:
-            await asyncio.to_thread(self._plugins.load_file, file)
+        loaded = [await asyncio.to_thread(self._plugins.load_file, file) for file in files]
         misconfigured = any(problem.code == "setting" for problem in self._plugins.problems.values())
         if misconfigured:  # the settings may have been mended meanwhile
             await asyncio.to_thread(self._plugins.reload)
         if files or misconfigured:
             self.take_over_plugins()
             await self.tell_plugins()
-        registered = self._plugins.find_workflow(workflow)
+        registered = self._plugins.find_workflow(workflow, loaded)
         if executor is not None:
-            self._dispatcher.lanes.find(executor, {}, "the run")
-        if registered.file is not None and registered.file not in files:
-            raise NotFound(  # of a file that another run was started with
-                f"there is no workflow {workflow!r}", hint=f"--plugin {registered.file}"
-            )
+            executor = self._dispatcher.lanes.find(executor, registered.plugin, {}, "the run").name
         bound = bind_inputs(registered.workflow, inputs, text, cwd)
         encoded = self._codec.encode(bound)
         # What cannot come back is refused now, as is a secret that cannot be read.
@@ -210,8 +209,10 @@ class Engine:
         await self._take_up(self._tracker.live_runs())
 
     async def resume_blocked(self) -> None:
-        """Try again to take up the runs whose plugin was quarantined."""
-        waiting = [run_id for run_id, error in self._blocked.items() if isinstance(error, Quarantined)]
+        """Try again to take up the runs whose plugin was quarantined, or not to be used."""
+        waiting = [
+            run_id for run_id, error in self._blocked.items() if isinstance(error, Quarantined | Refused)
+        ]
         await self._take_up(waiting)
         for run_id in waiting:
             if run_id not in self._blocked:
@@ -249,12 +250,11 @@ class Engine:
             return str(about["workflow"])
         file = about["plugin"].get("file")
         files = about.get("files", [] if file is None else [file])
-        for each in files:
-            await asyncio.to_thread(self._plugins.load_file, Path(each))
+        loaded = [await asyncio.to_thread(self._plugins.load_file, Path(each)) for each in files]
         if files:
             self.take_over_plugins()
             await self.tell_plugins()
-        registered = self._plugins.find_workflow(about["workflow"])
+        registered = self._plugins.find_workflow(about["workflow"], loaded)
         self._live_info(run_id)  # it may have been cancelled while the file was loaded
         if run_id not in self._runs:
             self._begin(run_id, registered)
@@ -450,7 +450,7 @@ class Engine:
         about = json.loads(info["info"])
         executor, givers = about.get("executor"), about.get("executors", {})
         if executor is not None:
-            self._dispatcher.lanes.find(executor, givers, f"run {run_id}")
+            self._dispatcher.lanes.find(executor, registered.plugin, givers, f"run {run_id}")
         inputs = restore_inputs(registered.workflow, _decoded(self._codec, bytes(info["inputs"])))
         require_secrets(inputs)
         run = Run(

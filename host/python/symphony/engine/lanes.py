@@ -10,7 +10,8 @@ from symphony.engine.core_executors import ASYNC, THREAD, OnThreads
 from symphony.engine.lane import CORE, Lane, RegisteredExecutor
 from symphony.errors import NotFound
 from symphony.plugins.loading import collect
-from symphony.plugins.names import did_you_mean
+from symphony.plugins.lookup import unknown_executor
+from symphony.plugins.namespace import Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,7 +42,8 @@ class Lanes:
         }
         self._plugins: dict[str, Lane] = {}
         self._all = tuple(self._core.values())
-        self._names: dict[str, Lane] = dict(self._core)
+        self._names = Namespace([])
+        self._found: dict[tuple[str, str], Lane] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._async, self._thread = self._core[ASYNC], self._core[THREAD]
 
@@ -75,45 +77,48 @@ class Lanes:
             name = call.executor
         if name is None:
             return self._async if call.step.is_async else self._thread
-        return self.find(name, call.givers, f"step {call.key}")
+        return self.find(name, call.plugin, call.givers, f"step {call.key}")
 
-    def find(self, name: str, givers: Mapping[str, str], who: str) -> Lane:
-        """The executor of this name; ``givers`` are the plugins that gave the run's executors once."""
-        lane = self._names.get(name)
+    def find(self, name: str, plugin: str, givers: Mapping[str, str], who: str) -> Lane:
+        """The executor that a name means in the code of a plugin; ``givers`` are those of the run once."""
+        lane = self._found.get((name, plugin))
         if lane is not None:
             return lane
-        giver = givers.get(name)
+        offer = self._names.find("executor", name, plugin=plugin)
+        if offer is None:
+            raise self._missing(name, givers, f"{who} is to run on the executor {name!r}")
+        lane = self._core[offer.name] if offer.plugin == CORE else self._plugins[offer.full]
+        self._found[name, plugin] = lane
+        return lane
+
+    def _missing(self, name: str, givers: Mapping[str, str], what: str) -> NotFound:
+        giver = next((givers[full] for full in givers if name in (full, full.partition(".")[2])), None)
         if giver is None:
-            known = did_you_mean(name, self._names, f"known: {', '.join(sorted(self._names))}")
-            raise NotFound(f"{who} is to run on the executor {name!r}, which nothing gives", hint=known)
-        raise NotFound(
-            f"{who} is to run on the executor {name!r} of plugin {giver}, which is not loaded",
+            return unknown_executor(f"{what}, which nothing gives", name, self._names)
+        return NotFound(
+            f"{what} of plugin {giver}, which is not loaded",
             hint=f"symphony plugins install {giver}, or see symphony plugins info {giver}",
         )
 
     def givers(self) -> dict[str, str]:
-        """The plugin of each name that is not the core's."""
-        found = {name: lane.registered.plugin for name, lane in self._names.items()}
-        return {name: plugin for name, plugin in found.items() if plugin != CORE}
+        """The plugin of each executor that is not the core's."""
+        return {name: lane.registered.plugin for name, lane in self._plugins.items()}
 
-    def take_over(self, executors: Iterable[RegisteredExecutor]) -> list[StepCall]:
+    def take_over(self, executors: Iterable[RegisteredExecutor], names: Namespace) -> list[StepCall]:
         """These are all that plugins give now; the answer are the steps that waited for those that go."""
         plugins: dict[str, Lane] = {}
         for registered in executors:
             lane = self._plugins.get(registered.name)
             known = lane is not None and lane.registered.executor is registered.executor
             plugins[registered.name] = lane if known and lane is not None else Lane(registered)
-        names: dict[str, Lane] = {}
-        for name, lane in plugins.items():
-            names[name] = lane
-            names.setdefault(name.partition(".")[2], lane)
         left: list[StepCall] = []
         for lane in self._plugins.values():
             if plugins.get(lane.name) is not lane:
                 left += lane.queue
                 lane.queue.clear()
                 self._retire(lane)
-        self._plugins, self._names = plugins, names | self._core
+        self._plugins, self._names = plugins, names
+        self._found.clear()
         self._all = (*self._core.values(), *plugins.values())
         return left
 

@@ -17,28 +17,27 @@ from symphony.errors import (
     Refused,
     SymphonyError,
 )
-from symphony.plugins import catalog, selection
+from symphony.plugins import conflicts, selection
 from symphony.plugins.names import canonical, did_you_mean, prefix
+from symphony.plugins.namespace import NONE, core_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from symphony.plugins.catalog import PluginState
+    from symphony.plugins.namespace import Namespace, Offer
     from symphony.plugins.problem import Problem
 
 
-def workflow(name: str, states: Sequence[PluginState]) -> str:
-    """The full name of the workflow meant by a full name, an id or a short name.
+def workflow(name: str, states: Sequence[PluginState], prefer: Mapping[str, str] = NONE) -> Offer:
+    """The workflow meant by a full name, an id or a short name.
 
     Raises ``NotFound`` with the closest names, or the error of the plugin that should give it.
     """
-    rows = [row for state in states for row in catalog.workflows([state])]
-    names = [row["name"] for row in rows]
-    if name in names:
-        return name
-    for row in rows:
-        if name in (row["id"], row["name"].rpartition(".")[2]):
-            return str(row["name"])
+    names = conflicts.namespace(states, prefer)
+    found = names.find("workflow", name)
+    if found is not None:
+        return found
     disabled = next(
         (s for s in states if s.status == "disabled" and _asked(name) in (s.name, prefix(s.name))), None
     )
@@ -48,31 +47,32 @@ def workflow(name: str, states: Sequence[PluginState]) -> str:
         hint = f"symphony plugins enable {disabled.name}"
         raise Refused(f"plugin {disabled.name} of workflow {name!r} is disabled", hint=hint)
     raise unknown_workflow(
-        name, names, {s.name: s.problem for s in states if s.problem and s.needs_attention}
+        name,
+        [offer.full for offer in names.of_kind("workflow")],
+        {s.name: s.problem for s in states if s.problem and s.needs_attention},
     )
 
 
-def check_executor(name: str, states: Sequence[PluginState]) -> None:
+def check_executor(name: str, states: Sequence[PluginState], prefer: Mapping[str, str] = NONE) -> None:
     """Raise ``NotFound`` with the closest names for an executor that nothing gives, ``Refused`` for one of a
     plugin that is disabled.
     """
-    from symphony.engine.core_executors import SLOTS
-
-    def given(state: PluginState) -> list[str]:
-        full = [item["name"] for item in state.contributions if item["kind"] == "executor"]
-        return [*full, *(each.partition(".")[2] for each in full)]
-
-    known = [*SLOTS, *(each for state in states if state.status == "active" for each in given(state))]
-    if name in known:
+    names = conflicts.namespace(states, prefer)
+    if names.find("executor", name) is not None:
         return
     for state in states:
-        if state.status == "disabled" and name in given(state):
-            raise Refused(
-                f"plugin {state.name} of executor {name!r} is disabled",
-                hint=f"symphony plugins enable {state.name}",
-            )
-    otherwise = f"known: {', '.join(sorted(set(known)))}"
-    raise NotFound(f"there is no executor {name!r}", hint=did_you_mean(name, known, otherwise))
+        given = [item["name"] for item in state.contributions if item["kind"] == "executor"]
+        if state.status == "disabled" and any(name in (full, full.partition(".")[2]) for full in given):
+            hint = f"symphony plugins enable {state.name}"
+            raise Refused(f"plugin {state.name} of executor {name!r} is disabled", hint=hint)
+    raise unknown_executor(f"there is no executor {name!r}", name, names)
+
+
+def unknown_executor(message: str, name: str, names: Namespace) -> NotFound:
+    """The error for an executor that nothing gives, with the closest names."""
+    offers = names.of_kind("executor")
+    known = [*core_names("executor"), *(each for offer in offers for each in (offer.full, offer.name))]
+    return NotFound(message, hint=did_you_mean(name, known, f"known: {', '.join(sorted(set(known)))}"))
 
 
 def plugin(name: str, states: Sequence[PluginState]) -> PluginState:

@@ -151,6 +151,11 @@ class TypeRegistry:
         self.items: dict[str, Registered] = {}
         self._plugin = plugin
 
+    @property
+    def names(self) -> list[str]:
+        """What each is called in its plugin; in records it is ``plugin:name``, or as the plugin says."""
+        return [tag.removeprefix(f"{self._plugin}:") for tag in self.items]
+
     def add(
         self,
         kind: type,
