@@ -56,11 +56,13 @@ def module() -> Any:
     return next(found for name, found in sys.modules.items() if name.endswith("_backstage"))
 
 
+@pytest.mark.hook("configure", "step_middleware", "interpreter_started", "interpreter_stopping")
 def test_settings_middleware_and_secrets_reach_steps_wherever_they_run(host: symphony.Host) -> None:
     assert host.run("backstage.greetings").value == ["hello somebody", "hello there", len("opensesame")]
     assert [line for line in module().seen if " on " in line] == ["greet_there on process", "greet on thread"]
 
 
+@pytest.mark.hook("register_types", "register_executors")
 def test_values_of_a_plugins_type_go_through_processes_of_the_core_and_of_a_plugin(
     host: symphony.Host,
 ) -> None:

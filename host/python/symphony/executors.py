@@ -54,7 +54,7 @@ class StepTask(Protocol):
         """All that ``symphony.executors.execute`` needs in another process, where there is no Pit.
 
         The step is named by module and qualified name, its arguments are in the bridge's codec: nothing is
-        pickled. Plugins are imported there as here, so they have to be installed, or their files there.
+        pickled. Plugins are imported there, so they have to be installed; the content of a file goes along.
 
         Raises
         ------

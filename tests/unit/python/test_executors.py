@@ -155,6 +155,7 @@ def test_no_more_steps_run_at_once_than_there_are_slots() -> None:
     assert (len(inline.ran), inline.most) == (7, 2)
 
 
+@pytest.mark.hook("register_executors")
 @pytest.mark.parametrize(
     ("executor", "reason"),
     [

@@ -58,6 +58,7 @@ def test_without_middleware_nothing_is_in_between() -> None:
     assert ways == [Attempt.submitted]
 
 
+@pytest.mark.hook("step_middleware")
 def test_it_sees_the_step_and_the_first_plugin_is_outermost() -> None:
     seen: list[Any] = []
 

@@ -77,6 +77,7 @@ def begun(*lives: PluginLife, stop: bool = False) -> list[str]:
     return lines
 
 
+@pytest.mark.hook("interpreter_started", "interpreter_stopping")
 def test_each_is_told_once_with_what_it_takes() -> None:
     lines = begun(life("a", asynchronous), life("b", plain), PluginLife("c"), stop=True)
     assert lines == []

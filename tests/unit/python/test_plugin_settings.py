@@ -53,6 +53,7 @@ url = 1
 """
 
 
+@pytest.mark.hook("configure")
 def test_a_table_is_read_into_a_class(tmp_path: Path) -> None:
     settings = config(tmp_path, TABLE).read(Settings)
     assert settings == Settings(

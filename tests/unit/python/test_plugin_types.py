@@ -135,6 +135,7 @@ async def pay() -> int:
     return int(first.cents)
 
 
+@pytest.mark.hook("register_types")
 def test_a_run_waits_for_the_plugin_of_a_value_and_goes_on_when_it_is_back(home: Path) -> None:
     async def begin() -> None:
         async with engine(home, pay) as running:

@@ -30,6 +30,7 @@ class PluginSource:
             "name": candidate.name,
             "modules": list(candidate.modules),
             "file": str(candidate.file) if candidate.file else None,
+            "content": candidate.content,
             "fingerprint": candidate.fingerprint,
             "config": self.config.plain(),
         }
@@ -48,7 +49,8 @@ def load_sources(sources: Sequence[dict[str, Any]]) -> None:
         if _loaded.get(name) == fingerprint:
             continue
         file = None if plain["file"] is None else Path(plain["file"])
-        candidate = Candidate(name, "", tuple(plain["modules"]), fingerprint, file=file)
+        modules, content = tuple(plain["modules"]), plain["content"]
+        candidate = Candidate(name, "", modules, fingerprint, file=file, content=content)
         config = PluginConfig(name, **plain["config"])
         found = collect(name, import_modules(candidate), config=config, only=("register_types",))
         adopt_types(name, found.types.items.values())
