@@ -159,6 +159,12 @@ class Installer:
             return
         self._call([*self._pip("install"), *binary, *self._index(), *specs], told)
 
+    def install_editable(self, folder: Path) -> None:
+        """Install a project so that it is used from its folder; this runs its build backend."""
+        isolation = ["--no-build-isolation"] if self._options.no_build_isolation else []
+        spec = str(folder)
+        self._call([*self._pip("install"), *isolation, *self._index(), "--editable", spec], spec)
+
     def uninstall(self, *dists: str) -> None:
         self._call([*self._pip("uninstall"), *([] if self._uv else ["--yes"]), *dists], ", ".join(dists))
 
