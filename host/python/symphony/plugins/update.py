@@ -33,15 +33,7 @@ class Outcome:
     error: SymphonyError | None = None
 
     def json(self) -> dict[str, Any]:
-        error = self.error
-        told = None if error is None else {"type": type(error).__name__, "message": str(error)}
-        return {
-            "name": self.name,
-            "action": self.action,
-            "before": self.before,
-            "version": self.version,
-            "problem": told,
-        }
+        return {"name": self.name, "action": self.action, "before": self.before, "version": self.version}
 
 
 def update(
