@@ -15,7 +15,10 @@ from symphony.cli.command import spelled_out
 from symphony.errors import SymphonyError
 from symphony.home import Home
 from symphony.plugins import policy, wish
+from symphony.plugins.doctor import Fault
 from symphony.plugins.problem import Problem
+from symphony.plugins.sync import Step
+from symphony.plugins.update import Outcome
 from tests.fixtures.plugin_environment import Environment
 from tests.fixtures.wheel_writer import source_of, write_wheel
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.python, pytest.mark.integration, pytest.mark.subprocess]
 
+STEP = Step("toy", "install", "toy", "1.0", "it is missing")
+OUTCOME = Outcome("toy", "updated", "1.0", "1.1")
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "plugins.md").read_text()
 SHELL = [
     line
@@ -88,3 +93,11 @@ def test_every_status_and_exit_code_stands_on_the_page() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == known
     table = PAGE.partition("## Exit codes")[2]
     assert re.findall(r"^\| (\d+) \|", table, re.MULTILINE) == [str(code) for code in range(10)]
+
+
+def test_the_documents_for_scripts_have_the_keys_of_the_page() -> None:
+    table = PAGE.partition("## For scripts")[2]
+    documented = dict(re.findall(r"^\| `(\w+)` \| .*?\[\{(.*?)\}\]", table, re.MULTILINE))
+    fault = Fault("", "", "", "").json()
+    for name, made in (("sync", STEP.json()), ("update", OUTCOME.json()), ("doctor", fault)):
+        assert re.findall(r'"(\w+)"', documented[name]) == list(made), name

@@ -119,6 +119,9 @@ def test_every_document_is_as_its_schema_says(shell: Shell) -> None:
     check("plugins-info", "plugins", "disable", "symphony-geo")
     check("plugins-info", "plugins", "enable", "symphony-geo")
     assert check("plugins-prefer", "plugins", "prefer")["names"][0]["others"] == ["symphony-geo"]
+    check("plugins-sync", "plugins", "sync")
+    check("plugins-update", "plugins", "update")
+    check("plugins-doctor", "plugins", "doctor")
     check("workflows-list", "workflows", "list")
     check("workflows-show", "workflows", "show", "failing")
     check("pit-list", "pit", "list")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import subprocess
 import sysconfig
@@ -225,6 +227,23 @@ def test_the_readable_list_is_what_the_documentation_shows(environment: Environm
     assert rows[2].split(maxsplit=3)[3].startswith("ModuleNotFoundError: No module named 'cv")
     assert max(map(len, rows)) <= 80
     assert done.stderr.splitlines()[-1] == "2 plugins, 1 needs attention: symphony plugins doctor"
+
+
+def test_two_installations_into_one_environment_go_one_after_the_other(
+    environment: Environment, tmp_path: Path
+) -> None:
+    environment.place(write_wheel(tmp_path, "toy-good", source_of("good")))
+    folder = os.open(environment.site, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    words = ["--home", str(tmp_path / "another"), "plugins", "uninstall", "toy-good"]
+    command = [str(environment.python), "-m", "symphony", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as removing:
+        assert removing.stderr is not None
+        assert removing.stderr.readline() == "waiting for another installation into this environment\n"
+        assert (environment.site / "toy_good.py").exists()
+        os.close(folder)
+    assert removing.returncode == 0
+    assert not (environment.site / "toy_good.py").exists()
 
 
 def test_a_running_host_takes_up_what_is_installed(environment: Environment, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from symphony.home import Home
 from symphony.plugins import lock
+from tests.fixtures import json_schemas
 from tests.fixtures.plugin_environment import Environment
 from tests.fixtures.wheel_writer import source_of, write_wheel
 
@@ -74,6 +75,7 @@ def test_the_wish_survives_a_rebuilt_environment(environment: Environment, index
     assert environment.statuses() == {"toy-good": "missing", "toy-loud": "missing"}
     code, document, _ = environment("plugins", "sync", "--dry-run", *from_(index))
     assert actions(document)["toy-good"] == ("install", "1.0")
+    assert json_schemas.problems(document, "plugins-sync") == []
     assert environment.statuses()["toy-good"] == "missing"
     assert environment("plugins", "sync", *from_(index))[0] == 0
     assert {name: row["version"] for name, row in environment.rows().items()} == {
@@ -158,6 +160,7 @@ class TestChanged:
     def test_update_puts_the_files_back(self, environment: Environment, index: Path, module: Path) -> None:
         code, document, _ = environment("plugins", "update", *from_(index))
         assert (code, actions(document)) == (0, {"toy-good": ("reinstalled", "1.0")})
+        assert json_schemas.problems(document, "plugins-update") == []
         assert environment.statuses() == {"toy-good": "active"}
         assert module.read_text() == source_of("good")
 
@@ -202,6 +205,7 @@ def test_the_doctor_names_each_fault_with_its_remedy_and_mends_what_is_safe(
     (environment.home / "plugins.lock").write_text(json.dumps(lock_file))
     (environment.home / "policy.toml").write_text('[plugins]\nblock = ["evil-*"]\n')
     code, document, _ = environment("plugins", "doctor")
+    assert json_schemas.problems(document, "plugins-doctor") == []
     told = {(fault["where"], fault["code"]): fault["do"] for fault in document["faults"]}
     assert (code, told) == (
         1,

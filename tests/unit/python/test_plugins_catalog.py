@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from symphony import running
 from symphony.errors import InvalidInput, NotFound, PluginBroken, Quarantined, Refused
 from symphony.home import Home
-from symphony.plugins import cache, catalog, discovery, lookup, wish
+from symphony.plugins import PluginHost, cache, catalog, discovery, lookup, wish
 from symphony.plugins.install import set_enabled
 from symphony.plugins.names import canonical, closest, prefix
+from symphony.running import Order
 from tests.fixtures.wheel_writer import source_of, unpack, write_wheel
 
 if TYPE_CHECKING:
@@ -167,6 +169,19 @@ def test_an_edited_file_plugin_is_probed_again(home: Home, tmp_path: Path) -> No
     assert catalog.file_state(home, file).status == "broken"
     with pytest.raises(InvalidInput):
         catalog.file_state(home, tmp_path / "none.py")
+
+
+def test_a_policy_can_forbid_plugin_files(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "tool.py"
+    file.write_text(source_of("os_exit"))
+    for text in ("[sources]\nfiles = false\n", '[plugins]\nblock = ["tool"]\n', "[plugins]\nallow = []\n"):
+        home.policy.write_text(text)
+        state = catalog.file_state(home, file)
+        assert (state.status, state.result) == ("disabled", None)  # it was not probed
+        with pytest.raises(Refused, match=str(home.policy)):
+            PluginHost(home.path).load_file(file)
+        with pytest.raises(Refused, match=str(home.policy)):
+            running.resolve(home, Order("tool.any", plugins=[file]))
 
 
 def test_the_cache_of_a_home_that_cannot_be_written_is_done_without(

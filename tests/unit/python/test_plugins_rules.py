@@ -180,7 +180,13 @@ class TestLock:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "[]", '{"schema": 2, "plugins": {}}', '{"schema": 1, "plugins": {"a": {"version": "1"}}}'],
+        [
+            "",
+            "[]",
+            '{"schema": 2, "plugins": {}}',
+            '{"schema": 1, "plugins": {"a": {"version": "1"}}}',
+            '{"schema": 1, "plugins": {"a": {"version": "1", "record": null, "installed": "soon"}}}',
+        ],
     )
     def test_a_damaged_lock_is_told_and_never_taken_for_an_empty_one(self, home: Home, text: str) -> None:
         home.plugins_lock.write_text(text)

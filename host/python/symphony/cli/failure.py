@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -100,5 +99,4 @@ def show_bug(state: State, error: Exception) -> int:
 
 
 def _tell(word: str, colour: str, text: str) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        note(f"{styled(f'{word}:', colour, sys.stderr)} {text}")
+    note(f"{styled(f'{word}:', colour, sys.stderr)} {text}")

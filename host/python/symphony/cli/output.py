@@ -51,8 +51,11 @@ def echo(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """One line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """One line on stderr. Who does not read it any more ends no command halfway."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def styled(text: str, colour: str, stream: TextIO) -> str:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from symphony import client
 from symphony.errors import InvalidInput, SymphonyError
 from symphony.home import absolute
-from symphony.plugins import cache, discovery
+from symphony.plugins import cache, discovery, environment, lock, policy
 from symphony.plugins.check import check
 from symphony.plugins.installer import Installer
+from symphony.plugins.look import bound
 from symphony.plugins.names import canonical
 from symphony.plugins.subject import Subject, subject_of
 
@@ -51,6 +52,8 @@ def from_source(home: Home, target: str, options: IndexOptions, note: Callable[[
     ------
     InvalidInput
         It is an installed plugin, or a wheel.
+    Refused
+        The policy or the environment forbids it.
     SymphonyError
         What the installer says.
     """
@@ -60,10 +63,18 @@ def from_source(home: Home, target: str, options: IndexOptions, note: Callable[[
             f"{target} is not the source of a plugin", hint="name a .py file or a project's folder"
         )
     if subject.kind == "project" and not _is_editable(subject):
-        folder = project_folder(subject, target)
-        note(f"installing {folder} editable")
-        Installer(options).install_editable(folder)
-        cache.forget(home, canonical(subject.name))
+        name, folder, rules = canonical(subject.name), project_folder(subject, target), policy.read(home)
+        rules.check(name)
+        rules.check_file(target)
+        rules.check_build(target)
+        installer = Installer(options, bound(rules, options))
+        with environment.held(note):
+            note(f"installing {folder} editable")
+            installer.install_editable(folder)
+        candidate = discovery.installed().get(name)
+        if candidate is not None and name in lock.read(home):
+            lock.keep(home, candidate)
+        cache.forget(home, name)
         restart(home)  # an interpreter that runs already would not find it
     return subject
 

@@ -6,17 +6,38 @@ Looks only; nothing is installed and no plugin is imported.
 from __future__ import annotations
 
 import configparser
+import fcntl
 import importlib.util
 import os
 import shutil
 import site
 import sys
 import sysconfig
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from symphony.errors import Refused
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 NEW_ENVIRONMENT = "make an environment of your own: python3 -m venv ENV, then install symphony-host into it"
+
+
+@contextmanager
+def held(note: Callable[[str], None]) -> Iterator[None]:
+    """Keep others from installing into this environment meanwhile, whatever their home; wait for who does."""
+    folder = os.open(Path(sysconfig.get_path("purelib")), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note("waiting for another installation into this environment")
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def check() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from symphony.plugins import cache, catalog, discovery, lock, lookup, policy, quarantine, wish
+from symphony.plugins import cache, catalog, discovery, environment, lock, lookup, policy, quarantine, wish
 from symphony.plugins.backup import Backup
 from symphony.plugins.catalog import PluginState
 from symphony.plugins.credentials import without_credentials
@@ -50,12 +50,12 @@ def install(
     IndexUnreachable, NotFound
         The index did not answer, or knows no such name.
     """
-    home.ensure()
+    home.ensure_writable()
     wish.read(home)
     lock.read(home)
     rules = policy.read(home)
     installer = Installer(options, bound(rules, options))
-    with tempfile.TemporaryDirectory(prefix="symphony-install-") as scratch:
+    with environment.held(note), tempfile.TemporaryDirectory(prefix="symphony-install-") as scratch:
         looked = []
         for number, spec in enumerate(specs):
             note(f"looking at {without_credentials(spec)}")
@@ -145,8 +145,10 @@ def uninstall(home: Home, names: Sequence[str], note: Note = lambda text: None) 
     states = list({state.name: state for state in (lookup.plugin(name, known) for name in names)}.values())
     there = [state.name for state in states if state.candidate]
     if there:
-        note(f"removing {', '.join(there)}")
-        Installer(IndexOptions()).uninstall(*there)
+        installer = Installer(IndexOptions())
+        with environment.held(note):
+            note(f"removing {', '.join(there)}")
+            installer.uninstall(*there)
     for state in states:
         if state.name in wishes:
             wish.remove(home, state.name)

@@ -65,13 +65,14 @@ def _entry(name: str, row: dict[str, Any]) -> Locked:
     texts = (entry.version, entry.installed, entry.record if entry.record is not None else "")
     if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"plugins.{name}: a value is not text")
+    datetime.fromisoformat(entry.installed)
     return entry
 
 
 def keep(home: Home, candidate: Candidate) -> Locked:
     """Lock a plugin with the files that are there now, and return its entry."""
     record = candidate.record.actual().digest() if candidate.record else None
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     with _editing(home) as entries:
         known = entries.get(candidate.name)
         entry = Locked(candidate.version, record, known.installed if known else now)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from symphony.errors import NotFound, Refused, SymphonyError
-from symphony.plugins import cache, catalog, discovery, lock, policy, wish
+from symphony.plugins import cache, catalog, discovery, environment, lock, policy, wish
 from symphony.plugins.credentials import without_credentials
 from symphony.plugins.installer import IndexOptions, Installer
 from symphony.plugins.look import DIRECT, bound, look
@@ -141,8 +141,10 @@ def sync(
     wanted = [step for step in steps if step.action in CHANGES]
     if wanted:
         rules = policy.read(home)
+        home.ensure_writable()
         installer = Installer(options, bound(rules, options))
-        _Restoring(home, rules, installer, allow_build, note).restore(wanted, errors)
+        with environment.held(note):
+            _Restoring(home, rules, installer, allow_build, note).restore(wanted, errors)
     locks, found = lock.read(home), discovery.installed()
     for step in steps:
         if step.action == "lock" and step.name in found:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from symphony.errors import NotFound, Refused, SymphonyError
-from symphony.plugins import catalog, discovery, lookup, policy, wish
+from symphony.plugins import catalog, discovery, environment, lookup, policy, wish
 from symphony.plugins.install import install_one
 from symphony.plugins.installer import IndexOptions, Installer
 from symphony.plugins.look import DIRECT, Looked, bound, look
@@ -33,15 +33,7 @@ class Outcome:
     error: SymphonyError | None = None
 
     def json(self) -> dict[str, Any]:
-        error = self.error
-        told = None if error is None else {"type": type(error).__name__, "message": str(error)}
-        return {
-            "name": self.name,
-            "action": self.action,
-            "before": self.before,
-            "version": self.version,
-            "problem": told,
-        }
+        return {"name": self.name, "action": self.action, "before": self.before, "version": self.version}
 
 
 def update(
@@ -74,13 +66,15 @@ def update(
     rules = policy.read(home)
     if not chosen:
         return []
+    home.ensure_writable()
     installer = Installer(options, bound(rules, options))
+    updating = _Updating(home, rules, installer, allow_build, note)
     outcomes = []
-    for state in sorted({state.name: state for state in chosen}.values(), key=lambda state: state.name):
-        note(f"looking for a newer {state.name} than {state.version}")
-        with tempfile.TemporaryDirectory(prefix="symphony-update-") as folder:
-            updating = _Updating(home, rules, installer, allow_build, note)
-            outcomes.append(updating.one(state, Path(folder)))
+    with environment.held(note):
+        for state in sorted({state.name: state for state in chosen}.values(), key=lambda state: state.name):
+            note(f"looking for a newer {state.name} than {state.version}")
+            with tempfile.TemporaryDirectory(prefix="symphony-update-") as folder:
+                outcomes.append(updating.one(state, Path(folder)))
     return outcomes
 
 

@@ -59,10 +59,10 @@ def _notes(plugins: Sequence[PluginState]) -> Iterator[str]:
     unprobed = [plugin.name for plugin in plugins if plugin.problem and plugin.problem.code == "unprobed"]
     if unprobed:
         yield f"not probed yet: {', '.join(unprobed)}"
-    yield summary(plugins)
     without = [plugin.name for plugin in plugins if plugin.notes]
     if without:
         yield f"without a short name that another has: symphony plugins info {without[0]}"
+    yield summary(plugins)
 
 
 def summary(plugins: Sequence[PluginState]) -> str:
