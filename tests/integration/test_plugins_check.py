@@ -133,11 +133,15 @@ def test_effects_alone_end_with_1_and_what_came_before_a_crash_is_told(home: Pat
     assert [fault["code"] for fault in document["faults"]] == ["hook_unmarked", "sigabrt"]
 
 
-def test_a_name_that_is_taken_is_a_conflict(home: Path, tmp_path: Path) -> None:
-    (tmp_path / "conductor.py").write_text(source_of("other"))
+def test_a_name_that_is_taken_is_a_conflict_and_a_short_one_is_told(home: Path, tmp_path: Path) -> None:
+    assert command("plugins", "list", "--home", str(home)).returncode == 0  # which probes what is installed
+    (tmp_path / "conductor.py").write_text(source_of("good").replace('"toy"', '"wordllama"'))
     code, document = check(home, "./conductor.py", cwd=tmp_path)
-    assert (code, told(document)) == (6, {("conflict", "conflict", "")})
-    assert document["error"]["message"].endswith("has the prefix 'conductor', too")
+    assert (code, told(document)) == (6, {("conflict", "conflict", ""), ("note", "short_name", "")})
+    assert "has the prefix 'conductor', too" in document["error"]["message"]
+    assert document["faults"][1]["message"] == (
+        "model 'wordllama' is symphony-conductor's; this one is conductor.wordllama"
+    )
 
 
 @pytest.mark.parametrize(

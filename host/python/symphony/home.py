@@ -79,6 +79,10 @@ class Home:
         return self.path / "plugins.toml"
 
     @property
+    def trusted_toml(self) -> Path:
+        return self.path / "trusted.toml"
+
+    @property
     def plugins_lock(self) -> Path:
         return self.path / "plugins.lock"
 

@@ -16,6 +16,7 @@ from symphony.errors import Conflict, InvalidInput, NotFound, PitUnavailable, Wo
 from symphony.host import RunFailed
 from symphony.plugins import PluginHost
 from symphony.plugins.loaded import RegisteredWorkflow
+from symphony.plugins.namespace import Namespace, Offer
 from symphony.values.codec import native_codec
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ class Plugins(PluginHost):
             )
             for workflow in workflows
         }
+        self.names = Namespace(
+            [Offer("workflow", "test", workflow.name, f"test:{workflow.name}") for workflow in workflows]
+        )
 
 
 @contextlib.asynccontextmanager

@@ -49,7 +49,9 @@ class _Ending:
 
 def probe(candidate: Candidate, limit: float = LIMIT) -> ProbeResult:
     """Probe one plugin, and then each component library it registers."""
-    ending = _run([candidate.target], limit)
+    # A file is what it was when it was looked at, or it is not executed.
+    seen = ["--sha256", candidate.sha256] if candidate.file else []
+    ending = _run([*seen, candidate.target], limit)
     own = [candidate.file] if candidate.file else roots(candidate.modules)
     reported = ending.last("result")
     if reported is None:

@@ -22,7 +22,7 @@ from symphony.values.codec import native_codec
 from symphony.workflows import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Mapping
 
     from symphony.engine.durability import Durability
     from symphony.host import RunResult
@@ -38,9 +38,9 @@ class TestedPlugins(PluginHost):
 
     workflow: Workflow | None = None
 
-    def find_workflow(self, name: str) -> RegisteredWorkflow:
+    def find_workflow(self, name: str, files: Collection[str] | None = None) -> RegisteredWorkflow:
         if self.workflow is None or name != f"{PLUGIN}.{self.workflow.name}":
-            return super().find_workflow(name)
+            return super().find_workflow(name, files)
         return RegisteredWorkflow(
             name=name,
             id=f"{PLUGIN}:{self.workflow.name}",

@@ -9,7 +9,7 @@ import click
 
 from symphony.cli.command import Command, State, no_probe_option, pass_state
 from symphony.cli.output import counted, note, print_json, table
-from symphony.plugins import catalog, selection
+from symphony.plugins import catalog, local, selection
 
 if TYPE_CHECKING:
     from symphony.plugins.catalog import PluginState
@@ -34,6 +34,7 @@ def command(state: State, no_probe: bool) -> None:
     One that was never seen is probed first, that is executed in a process of its own.
     """
     states = catalog.survey(state.home, probe=not no_probe, note=note)
+    states = local.with_local(state.home, states, note, probe=not no_probe)
     plugins = sorted(states, key=lambda plugin: plugin.name)
     if state.json:
         print_json({"schema": 1, "host": host_facts(), "plugins": [plugin.json() for plugin in plugins]})
@@ -50,6 +51,9 @@ def command(state: State, no_probe: bool) -> None:
     if unprobed:
         note(f"not probed yet: {', '.join(unprobed)}")
     note(summary(plugins))
+    without = [plugin.name for plugin in plugins if plugin.notes]
+    if without:
+        note(f"without a short name that another has: symphony plugins info {without[0]}")
 
 
 def summary(plugins: list[PluginState]) -> str:
