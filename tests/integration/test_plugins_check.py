@@ -100,9 +100,6 @@ def test_all_faults_of_a_project_are_told_at_once(home: Path, tmp_path: Path) ->
 
 
 def test_what_works_is_fine_and_shown(home: Path) -> None:
-    code, document = check(home, str(MODULES / "good.py"))
-    assert (code, document["error"]) == (0, None)
-    assert [item["name"] for item in document["contributions"]] == ["good.doubled", "toy"]
     done = command("plugins", "check", "symphony-conductor", "--home", str(home))
     assert (done.returncode, done.stderr) == (0, "no faults\n")
     assert "  workflow   conductor.index\n" in done.stdout
@@ -136,13 +133,15 @@ def test_effects_alone_end_with_1_and_what_came_before_a_crash_is_told(home: Pat
     assert [fault["code"] for fault in document["faults"]] == ["hook_unmarked", "sigabrt"]
 
 
-@pytest.mark.parametrize(
-    ("name", "code"), [("conductor", 6), ("symphony", 6)], ids=["an installed plugin's", "the host's"]
-)
-def test_a_name_that_is_taken_is_a_conflict(home: Path, tmp_path: Path, name: str, code: int) -> None:
-    (tmp_path / f"{name}.py").write_text(source_of("other"))
-    found, document = check(home, f"./{name}.py", cwd=tmp_path)
-    assert (found, {fault[:2] for fault in told(document)}) == (code, {("conflict", "conflict")})
+def test_a_name_that_is_taken_is_a_conflict_and_a_short_one_is_told(home: Path, tmp_path: Path) -> None:
+    assert command("plugins", "list", "--home", str(home)).returncode == 0  # which probes what is installed
+    (tmp_path / "conductor.py").write_text(source_of("good").replace('"toy"', '"wordllama"'))
+    code, document = check(home, "./conductor.py", cwd=tmp_path)
+    assert (code, told(document)) == (6, {("conflict", "conflict", ""), ("note", "short_name", "")})
+    assert "has the prefix 'conductor', too" in document["error"]["message"]
+    assert document["faults"][1]["message"] == (
+        "model 'wordllama' is symphony-conductor's; this one is conductor.wordllama"
+    )
 
 
 @pytest.mark.parametrize(

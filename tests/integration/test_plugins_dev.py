@@ -72,8 +72,6 @@ def test_each_change_of_a_file_gives_a_line(developing: Developing, file: Path, 
     file.write_text(f"{GOOD}\ndef half(\n")
     broken = f"broken  tools.py:{len(GOOD.splitlines()) + 2}: SyntaxError: "
     assert developing.line().startswith(broken)
-    file.write_text(GOOD.replace("await double(number)", "len(input())"))
-    assert developing.line().startswith("effect  tools.py:16: input in workflow 'doubled'")
     file.write_text(GOOD)
     assert developing.line().startswith("ok  tools.py: 1 workflow, 1 model, ")
     code, told = developing.interrupt()
@@ -127,7 +125,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_running_host_takes_a_changed_project_over(project: Path, home: Home) -> None:
-    assert counted.symphony(home, "run", "toy.doubled", "number=4")["result"] == 8
     counted.symphony(home, "host", "start")
     developing = Developing(project, home)
     try:
@@ -137,8 +134,6 @@ def test_a_running_host_takes_a_changed_project_over(project: Path, home: Home) 
         assert line.startswith("ok  symphony_toy.py: 1 workflow, 1 model, ")
         assert line.endswith(", reloaded")
         assert counted.symphony(home, "run", "toy.doubled", "number=4")["result"] == 12
-        (project / "symphony_toy.py").write_text("import nothing_of_this_name\n")
-        assert developing.line().startswith("broken  symphony_toy.py:1: ModuleNotFoundError: ")
         (project / "lib.rs").write_text("// native code")
         assert developing.line().startswith("stale  lib.rs: build it again")
         code, told = developing.interrupt()

@@ -16,6 +16,7 @@ import argparse
 import faulthandler
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -38,14 +39,14 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--exercise", action="store_true", help="create a component and call it, in a home")
     parser.add_argument("--sha256", default="", help="what a plugin file must have, to be executed")
     parser.add_argument("--examine", action="store_true", help="report all that is wrong with a plugin")
+    parser.add_argument("--path", action="append", default=[], help="a folder with modules (repeatable)")
     parser.add_argument("--report-fd", type=int, default=1)
     parser.add_argument("--trace-fd", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=10.0, help="seconds until all stacks are dumped")
     options = parser.parse_args(argv)
     for descriptor in (options.report_fd, options.trace_fd):
         os.set_inheritable(descriptor, descriptor < 3)
     faulthandler.enable(file=options.trace_fd, all_threads=True)
-    faulthandler.dump_traceback_later(options.limit, file=options.trace_fd)
+    faulthandler.register(signal.SIGUSR1, file=options.trace_fd, all_threads=True)  # when it has hung
 
     def report(record: dict[str, Any]) -> None:
         os.write(options.report_fd, json.dumps(record, default=str).encode() + b"\n")
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         from symphony.plugins.examine import examine
 
         name, *modules = options.target
+        _come_first(options.path)
         plugin = file_candidate(Path(name)) if name.endswith(".py") else Candidate(name, "", (*modules,), "")
         note_os_exit(own_roots(plugin), report)
         report({"result": examine(plugin, report)})
@@ -66,6 +68,14 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _come_first(folders: Sequence[str]) -> None:
+    """Import from these folders rather than what is installed, but not in place of Python's own modules."""
+    installed = (place for place, entry in enumerate(sys.path) if Path(entry).name.endswith("-packages"))
+    place = next(installed, len(sys.path))
+    sys.path[place:place] = folders
+    sys.dont_write_bytecode = True  # they may be somebody's project
 
 
 def probe(target: str, report: Report, sha256: str = "") -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 import symphony
 from symphony.engine.engine import Engine
 from symphony.errors import Conflict, InvalidInput, NotFound, PitUnavailable, WorkflowChanged
+from symphony.host import RunFailed
 from symphony.plugins import PluginHost
 from symphony.plugins.loaded import RegisteredWorkflow
 from symphony.plugins.namespace import Namespace, Offer
@@ -21,6 +22,7 @@ from symphony.values.codec import native_codec
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from symphony.testing import RunWorkflow
     from symphony.workflows import Workflow
 
 
@@ -209,22 +211,21 @@ def test_changed_code_leaves_the_run_for_the_right_code(home: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_result_without_json_form_fails_the_run(home: Path) -> None:
+@pytest.mark.usefixtures("no_installed_plugins")
+def test_a_result_without_json_form_fails_the_run(run_workflow: RunWorkflow) -> None:
     @symphony.workflow
     async def odd() -> Any:
         return {"when": datetime(2024, 1, 1, tzinfo=UTC), "bad": object()}
 
-    async def main() -> None:
-        async with engine(home, odd) as running:
-            await running.start(RUN, "test.odd", {}, {}, home, [])
-            error = (await ended(running))["error"]
-            assert error["type"] == "ConversionError"
-            assert error["message"].startswith("result.bad: object has no JSON form: return plain values")
-
-    asyncio.run(main())
+    with pytest.raises(
+        RunFailed, match=r"^result\.bad: object has no JSON form: return plain values"
+    ) as failed:
+        run_workflow(odd)
+    assert failed.value.type == "ConversionError"
 
 
-def test_workflow_code_cannot_reach_the_pit_but_steps_can(home: Path) -> None:
+@pytest.mark.usefixtures("no_installed_plugins")
+def test_workflow_code_cannot_reach_the_pit_but_steps_can(run_workflow: RunWorkflow) -> None:
     @symphony.step
     async def keep() -> str:
         return str(symphony.pit.artifact_store.put(b"kept", name="kept"))
@@ -235,13 +236,7 @@ def test_workflow_code_cannot_reach_the_pit_but_steps_can(home: Path) -> None:
             symphony.pit.artifact_store.find("kept")
         return [await keep()]
 
-    async def main() -> None:
-        async with engine(home, reaching) as running:
-            await running.start(RUN, "test.reaching", {}, {}, home, [])
-            kept = (await ended(running))["result"][0]
-            assert symphony.pit.artifact_store.find("kept") == kept
-
-    asyncio.run(main())
+    assert run_workflow(reaching).value == [symphony.pit.artifact_store.find("kept")]
 
 
 def test_one_process_holds_one_pit(home: Path) -> None:

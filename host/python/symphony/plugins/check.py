@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from symphony.plugins import cache, compatibility, discovery, lint, prober
 from symphony.plugins.names import canonical, prefix
+from symphony.plugins.namespace import KINDS, RESERVED, Offer, core_names
 from symphony.plugins.probe_result import ProbeResult
 from symphony.plugins.problem import NOTES, Problem
 from symphony.plugins.subject import Subject, subject_of
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 SLOW: Final = 1000.0
 """Milliseconds of an import that are told to the author: each interpreter and each probe pays them."""
-CORE_NAMES: Final = frozenset(("symphony", "symphony-host", "core", "host", "pit", "plugins", "under-test"))
 EXITS: Final = {"broken": 4, "incompatible": 5, "conflict": 6, "effect": 1}
 """The worst first: the exit code of a check is that of the first level that there is a fault of."""
 
@@ -100,7 +100,7 @@ def check(home: Home, target: str) -> Checked:
                     hint="import what is heavy inside the steps that use it",
                 )
             )
-        problems += _given_already(home, subject, result)
+        problems += _short_names(home, subject, result)
         faults = [Fault(_level(problem), problem) for problem in problems]
         for file in subject.sources():
             found_effects = lint.findings(file, compatibility.read_source(file))
@@ -150,7 +150,7 @@ def _taken(home: Home, subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "name", f"the name {subject.name!r} is shown as {name!r} everywhere", hint=f"name it {name}"
         )
-    if name in CORE_NAMES or prefix(name) in CORE_NAMES:
+    if prefix(name) in RESERVED:
         yield Problem(
             "conflict", f"the name {subject.name!r} belongs to Symphony", hint="choose another name"
         )
@@ -163,18 +163,25 @@ def _taken(home: Home, subject: Subject) -> Iterator[Problem]:
             )
 
 
-def _given_already(home: Home, subject: Subject, result: ProbeResult) -> Iterator[Problem]:
-    """Models that an installed plugin gives; workflows have the plugin's name in theirs."""
-    mine = {item["name"] for item in result.contributions if item["kind"] == "model"}
-    for candidate in discovery.installed().values() if mine else ():
-        known = cache.peek(home, candidate) if candidate.name != canonical(subject.name) else None
-        for item in known.contributions if known else ():
-            if item["kind"] == "model" and item["name"] in mine:
-                yield Problem("conflict", f"model {item['name']} is already given by {candidate.name}")
+def _short_names(home: Home, subject: Subject, result: ProbeResult) -> Iterator[Problem]:
+    """Short names that mean something else already; the full ones are its own in any case."""
+    others = [other for other in discovery.installed().values() if other.name != canonical(subject.name)]
+    known = [(other.name, cache.peek(home, other)) for other in others]
+    theirs = {
+        (offer.kind, offer.name): plugin
+        for plugin, found in known
+        for offer in (Offer.of(plugin, item) for item in (found.contributions if found else ()))
+        if offer.kind in KINDS
+    }
+    for item in result.contributions:
+        mine = Offer.of(subject.name, item)
+        owner = "Symphony" if mine.name in core_names(mine.kind) else theirs.get((mine.kind, mine.name))
+        if owner is not None:
+            yield Problem("short_name", f"{mine.kind} {mine.name!r} is {owner}'s; this one is {mine.full}")
 
 
 def _level(problem: Problem) -> str:
-    return "note" if problem.code in (*NOTES, "name", "slow", "dependency") else problem.status
+    return "note" if problem.code in (*NOTES, "name", "short_name", "slow", "dependency") else problem.status
 
 
 def _once(faults: Sequence[Fault]) -> list[Fault]:

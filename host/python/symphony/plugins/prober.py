@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 10.0
 KEPT_OUTPUT: Final = 65536
+_DUMP_LIMIT: Final = 1.0
 FRAME: Final = re.compile(r'^\s*File "(.+)", line (\d+)')
 
 
@@ -114,11 +116,12 @@ def examine(
     modules:
         The modules that it names in the group ``symphony``; none for a file.
     path:
-        Folders to find them in, before all others.
+        Folders to find them in, before what is installed.
     own:
         Where its own code lies.
     """
-    ending = _run(["--examine", target, *modules], limit, path)
+    places = [word for folder in path for word in ("--path", str(folder))]
+    ending = _run([*places, "--examine", target, *modules], limit)
     faults = [Problem.of(record["fault"]) for record in ending.records if "fault" in record]
     found = [fault for fault in faults if fault is not None]
     reported = ending.last("result")
@@ -150,7 +153,7 @@ def _noise(output: str) -> Problem:
     )
 
 
-def _run(arguments: Sequence[str], limit: float, path: Sequence[Path] = ()) -> _Ending:
+def _run(arguments: Sequence[str], limit: float) -> _Ending:
     with tempfile.TemporaryFile() as report, tempfile.TemporaryFile() as trace:
         descriptors = (report.fileno(), trace.fileno())
         command = [
@@ -162,8 +165,6 @@ def _run(arguments: Sequence[str], limit: float, path: Sequence[Path] = ()) -> _
             str(descriptors[0]),
             "--trace-fd",
             str(descriptors[1]),
-            "--limit",
-            str(max(limit - 1.5, limit / 2)),  # starting takes some of the time
             *arguments,
         ]
         child = subprocess.Popen(
@@ -172,7 +173,6 @@ def _run(arguments: Sequence[str], limit: float, path: Sequence[Path] = ()) -> _
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=descriptors,
-            env=_environment(path),
             start_new_session=True,
         )
         assert child.stdout is not None
@@ -184,6 +184,7 @@ def _run(arguments: Sequence[str], limit: float, path: Sequence[Path] = ()) -> _
             child.wait(limit)
         except subprocess.TimeoutExpired:
             hung = True
+            _ask_for_stacks(child.pid, trace)
         finally:
             _kill_group(child.pid)
             child.wait()
@@ -193,22 +194,20 @@ def _run(arguments: Sequence[str], limit: float, path: Sequence[Path] = ()) -> _
         )
 
 
-def _environment(path: Sequence[Path]) -> dict[str, str] | None:
-    """Ours, with folders in front of the module path."""
-    if not path:
-        return None
-    before = os.environ.get("PYTHONPATH")
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([*map(str, path), *([before] if before else [])]),
-        "PYTHONDONTWRITEBYTECODE": "1",  # the folder is somebody's project
-    }
-
-
 def _drain(pipe: IO[bytes], kept: bytearray) -> None:
     with pipe:
         while chunk := pipe.read1(65536) if hasattr(pipe, "read1") else pipe.read(65536):
             kept.extend(chunk[: KEPT_OUTPUT - len(kept)])
+
+
+def _ask_for_stacks(process: int, trace: IO[bytes]) -> None:
+    """Have a process that hangs dump its stacks, which takes it a moment."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGUSR1)
+    deadline = time.monotonic() + _DUMP_LIMIT
+    while time.monotonic() < deadline and os.fstat(trace.fileno()).st_size == 0:
+        time.sleep(0.01)
+    time.sleep(0.02)  # for the rest of the dump
 
 
 def _kill_group(group: int) -> None:

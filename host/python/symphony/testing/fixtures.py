@@ -70,7 +70,7 @@ def no_installed_plugins(monkeypatch: pytest.MonkeyPatch, symphony_home: Path) -
 
 
 @pytest.fixture
-def symphony_plugins(
+def _symphony_plugins(
     symphony_home: Path, symphony_files: Sequence[Path], request: pytest.FixtureRequest
 ) -> TestedPlugins:
     """The installed plugins and the files of ``symphony_files``, loaded into this process."""
@@ -86,10 +86,10 @@ def symphony_plugins(
 
 
 @pytest.fixture
-def _symphony_pit(symphony_home: Path, symphony_plugins: TestedPlugins) -> Iterator[OpenPit]:
+def _symphony_pit(symphony_home: Path, _symphony_plugins: TestedPlugins) -> Iterator[OpenPit]:
     from symphony.pit_access import open_pit
 
-    with open_pit(symphony_home, [str(path) for path in symphony_plugins.components]) as opened:
+    with open_pit(symphony_home, [str(path) for path in _symphony_plugins.components]) as opened:
         yield opened
 
 
@@ -100,7 +100,7 @@ def pit(_symphony_pit: OpenPit) -> OpenPit:
 
 
 @pytest.fixture
-def symphony_faults(symphony_home: Path) -> Faults:
+def _symphony_faults(symphony_home: Path) -> Faults:
     """What this test does to the interpreter; see ``kill_interpreter_at``."""
     from symphony.testing.faults import Faults
 
@@ -108,18 +108,18 @@ def symphony_faults(symphony_home: Path) -> Faults:
 
 
 @pytest.fixture
-def kill_interpreter_at(symphony_faults: Faults) -> KillInterpreterAt:
+def kill_interpreter_at(_symphony_faults: Faults) -> KillInterpreterAt:
     """``kill_interpreter_at(step, moment="started")``: the interpreter dies there, and the run goes on.
 
     The next ``run_workflow`` runs in a host of its own for that, and fails where the step is never reached.
     """
     from symphony.testing.faults import KillInterpreterAt
 
-    return KillInterpreterAt(symphony_faults)
+    return KillInterpreterAt(_symphony_faults)
 
 
 @pytest.fixture
-def run_workflow(request: pytest.FixtureRequest, symphony_faults: Faults) -> RunWorkflow:
+def run_workflow(request: pytest.FixtureRequest, _symphony_faults: Faults) -> RunWorkflow:
     """``run_workflow(workflow, **inputs)`` runs a workflow, or that of a name, and gives its ``RunResult``.
 
     It runs in this process, on the fixture ``pit``, so that ``monkeypatch`` and breakpoints work.
@@ -127,7 +127,7 @@ def run_workflow(request: pytest.FixtureRequest, symphony_faults: Faults) -> Run
     """
     from symphony.testing.workflows import RunWorkflow
 
-    return RunWorkflow(request.getfixturevalue, symphony_faults)
+    return RunWorkflow(request.getfixturevalue, _symphony_faults)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class RunWorkflow:
     @cached_property
     def runner(self) -> WorkflowRunner:
         """Runs workflows in this process; made, with the Pit, when it is first used."""
-        runner = WorkflowRunner(self._fixture("_symphony_pit"), self._fixture("symphony_plugins"))
+        runner = WorkflowRunner(self._fixture("_symphony_pit"), self._fixture("_symphony_plugins"))
         runner.answers = self.answers
         return runner
 
@@ -70,7 +70,7 @@ class RunWorkflow:
         home = Home(self._fixture("symphony_home"))
         file: Path | None = None
         if isinstance(workflow, str):
-            plugins: TestedPlugins = self._fixture("symphony_plugins")
+            plugins: TestedPlugins = self._fixture("_symphony_plugins")
             registered = plugins.find_workflow(workflow)
             workflow, file = registered.workflow, registered.file
         plugin = self._faults.plugin_file(workflow, file)
