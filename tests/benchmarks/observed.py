@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from symphony.home import Home
-from symphony.observing.events import OBSERVING
 from symphony.observing.observers import Observers
 from symphony.plugins import PluginHost
 from symphony.plugins.loaded import RegisteredObservers
+from symphony.plugins.names import OBSERVING
 from symphony.values.codec import native_codec
 from tests.benchmarks import steps
 from tests.benchmarks.measure import Figure, figure

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from symphony.plugins import cache, commands, discovery, lock, policy, quarantine, selection, wish
 from symphony.plugins.compatibility import judge
+from symphony.plugins.names import OBSERVING
 from symphony.plugins.problem import Problem
 from symphony.plugins.wish import Wish
 
@@ -71,7 +72,9 @@ class PluginState:
             for kind in ("workflow", "model", "component", "command")
             if counts[kind]
         ]
-        return ", ".join([*parts, *(["conductor"] if counts["conductor"] else [])])
+        parts += ["conductor"] if counts["conductor"] else []
+        parts += ["observers"] if self.result and not OBSERVING.isdisjoint(self.result.hooks) else []
+        return ", ".join(parts)
 
     def json(self) -> dict[str, Any]:
         """One element of ``plugins list``."""
@@ -129,7 +132,8 @@ def survey(
     rest = cache.results(home, [c for c in runnable if c.name not in again], probe=probe, note=note)
     probed = first | rest
     judged = conflicts([_after_probe(state, probed) for state in states])
-    commands.keep(home, judged)
+    if chosen.everything:
+        commands.keep(home, judged)
     return judged
 
 
