@@ -148,16 +148,20 @@ def test_a_plugin_put_there_by_others_harms_nothing_and_can_be_removed(
     assert environment.statuses() == {"toy-good": "active"}
 
 
-def test_a_second_plugin_with_the_same_workflow_is_in_conflict(
+def test_a_newcomer_is_told_what_it_lacks_and_one_without_any_name_is_removed(
     environment: Environment, tmp_path: Path
 ) -> None:
     environment.place(write_wheel(tmp_path, "toy-good", source_of("good")))
     code, document, _ = environment(
         "plugins", "install", str(write_wheel(tmp_path, "toy-later", source_of("other")))
     )
+    assert (code, document["plugins"][0]["problem"]["code"]) == (0, "name_taken")
+    code, document, _ = environment(
+        "plugins", "install", str(write_wheel(tmp_path, "symphony-toy-good", source_of("other")))
+    )
     assert (code, document["error"]["type"]) == (6, "Conflict")
-    assert "model toy is already given by toy-good" in document["error"]["message"]
-    assert environment.statuses() == {"toy-good": "active"}
+    assert "the names toy-good.* are those of toy-good" in document["error"]["message"]
+    assert environment.statuses() == {"toy-good": "active", "toy-later": "active"}
 
 
 def test_an_index_that_does_not_answer_has_its_own_exit_code(environment: Environment) -> None:
@@ -242,6 +246,29 @@ def test_a_running_host_takes_up_what_is_installed(environment: Environment, tmp
         assert (code, document["error"]["type"]) == (8, "Refused")
     finally:
         environment("host", "stop")
+
+
+def test_what_is_left_out_is_unknown_to_the_host_as_well(environment: Environment, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    environment.place(write_wheel(tmp_path, "toy-good", source_of("good")))
+    environment.place(write_wheel(tmp_path, "toy-left", LEAVES_A_MARK.format(mark=mark)))
+    for words in (["--no-plugins", "plugins", "list"], ["plugins", "list", "--no-plugins=Toy_Left,toy-good"]):
+        assert environment(*words)[1]["plugins"] == []
+    try:
+        code, document, _ = environment("--no-plugins=toy-left", "run", "toy-good.doubled")
+        assert (code, document["result"]) == (0, 42)
+        assert not mark.exists(), "neither a probe nor the interpreter may import it"
+        assert "setting      select=-toy-left" in environment.run("host", "status").stdout
+        assert environment("run", "toy-good.doubled", env={"SYMPHONY_PLUGINS": "-toy-left"})[0] == 0
+        for given in ({}, {"SYMPHONY_PLUGINS": "toy-good"}, {"SYMPHONY_PLUGINS": ""}):
+            code, document, _ = environment("run", "toy-good.doubled", env=given)
+            assert (code, document["error"]["type"]) == (6, "Conflict")
+            assert "was started with select=-toy-left" in document["error"]["message"]
+    finally:
+        environment("host", "stop")
+    code, document, _ = environment("run", "toy-left.any", env={"SYMPHONY_PLUGINS": "toy-good"})
+    assert (code, document["error"]["type"]) == (3, "NotFound")
+    assert "SYMPHONY_PLUGINS=toy-good" in document["error"]["hint"]
 
 
 def counter(folder: Path, *, major: str = "SYMPHONY_PIT_ABI_MAJOR") -> bytes:

@@ -79,6 +79,10 @@ class Home:
         return self.path / "plugins.toml"
 
     @property
+    def trusted_toml(self) -> Path:
+        return self.path / "trusted.toml"
+
+    @property
     def plugins_lock(self) -> Path:
         return self.path / "plugins.lock"
 
@@ -93,6 +97,10 @@ class Home:
     @property
     def plugins_cache(self) -> Path:
         return self.path / "plugins.cache"
+
+    @property
+    def plugins_listing(self) -> Path:
+        return self.path / "plugins.listing"
 
     @property
     def observers(self) -> Path:

@@ -248,7 +248,7 @@ def step_finished(step: StepEvent) -> None:
 
 @hookspec(since=1, firstresult=True)
 def conductor() -> Policy | None:
-    """Give the scheduling policy; the first plugin that returns one wins, in the order of ``plugins.toml``.
+    """Give the scheduling policy; the first plugin in order that returns one wins, or the user's choice.
 
     Called once when the managed interpreter loads the plugin, never in a step's path. Since API 1.
 

@@ -165,6 +165,7 @@ class Interpreter:
         libraries = [str(path) for path in plugins.components]
         ears = None if notify is None else (notify[0], notify[1])
         pit = open_pit(home, libraries, notify=ears, settings=chosen)
+        pit.ids = plugins.component_ids()
         try:
             engine = self._engine_over(pit, plugins, chosen, quarantined or [], suspects or [])
         except BaseException:
@@ -282,6 +283,7 @@ class Interpreter:
 
     async def _pit_call(self, component: str, method: str, args: list[Any] | None = None) -> dict[str, Any]:
         native = self._configured.pit.native
+        component = self._configured.plugins.component_id(component)
         try:
             # A method may wait: in a thread it cannot hold up the runs.
             value = await asyncio.to_thread(native.call, component, method, args or [])

@@ -30,12 +30,14 @@ class OpenPit(CorePit):
     def __init__(self, native: Any, home: Path) -> None:
         self.native = native
         self.home = home
+        # The ids of plugins' components by their full names, ``plugin.component``.
+        self.ids: dict[str, str] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(_allowed(self.native), name)
 
     def __getitem__(self, name: str) -> Any:
-        return _allowed(self.native)[name]
+        return _allowed(self.native)[self.ids.get(name, name)]
 
     def close(self) -> None:
         """Give the Pit back; another process may open it then. Closing twice has no effect."""
@@ -73,7 +75,7 @@ class PitAccess(CorePit):
         return getattr(_allowed(_opened().native), name)
 
     def __getitem__(self, name: str) -> Any:
-        return _allowed(_opened().native)[name]
+        return _opened()[name]
 
     def __repr__(self) -> str:
         return "<symphony.pit, none open>" if _current is None else repr(_current)

@@ -52,15 +52,27 @@ def resolve(home: Home, order: Order, note: Note = lambda text: None) -> Order:
 
     Raises ``NotFound`` with the closest names, or the error of the plugin that should give the workflow.
     """
-    from symphony.plugins import catalog, lookup  # not read where a host is asked that knows them
+    from symphony.plugins import (
+        catalog,
+        conflicts,
+        lookup,
+        wish,
+    )  # not read where a host is asked that knows them
 
     files = [catalog.file_state(home, path, note) for path in order.plugins]
-    for state in files:
-        if state.problem and state.status != "active":
+    prefer = wish.preferences(home)
+    states = conflicts.with_files(catalog.survey(home, note=note), files, prefer)
+    for state in states:
+        if state.candidate and state.candidate.file and state.problem and state.status != "active":
             raise lookup.error_of(state)
-    states = [*catalog.survey(home, note=note), *files]
     paths = [state.candidate.file for state in files if state.candidate and state.candidate.file]
-    return Order(lookup.workflow(order.workflow, states), order.inputs, order.text, paths)
+    found = lookup.workflow(order.workflow, states, prefer)
+    if order.workflow == found.name:
+        others = conflicts.namespace(states, prefer).rivals("workflow", found.name)[1:]
+        if others:
+            also = ", ".join(offer.full for offer in others)
+            note(f"{found.name} is {found.full}; there is also {also}")
+    return Order(found.full, order.inputs, order.text, paths)
 
 
 def submit(connection: Connection, order: Order) -> str:

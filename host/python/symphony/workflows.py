@@ -198,7 +198,8 @@ def step(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     cache:
         Reuse an earlier result, of any run, for the same arguments and the same code.
     model:
-        Name of a model; its leased object is passed as the keyword ``model``.
+        Short or full name of a model; its leased object is passed as the keyword ``model``. A short name
+        means the plugin's own model before that of another, unless the user prefers that.
     version:
         What the cache takes for "the same code" in place of a hash of the source.
     backoff:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from symphony.home import Home
 
-pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
+pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("no_installed_plugins")]
 
 
 class Cli:
@@ -78,6 +78,7 @@ class TestCommon:
             ("run",),
             ("workflows",),
             ("workflows", "list"),
+            ("workflows", "show"),
             ("runs",),
             ("runs", "list"),
             ("runs", "show"),
@@ -97,6 +98,8 @@ class TestCommon:
             ("plugins", "uninstall"),
             ("plugins", "enable"),
             ("plugins", "disable"),
+            ("plugins", "prefer"),
+            ("plugins", "trust"),
             ("pit",),
             ("pit", "list"),
             ("pit", "show"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from symphony.plugins.catalog import PluginState
 
-pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
+pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("no_installed_plugins")]
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def test_a_broken_plugin_harms_no_other(home: Home, add: Callable[..., Path]) ->
     }
     assert states["toy-good"].adds() == "1 workflow, 1 model"
     assert states["toy-raises"].adds() == "ModuleNotFoundError: No module named 'cv2_that_is_not_installed'"
-    assert lookup.workflow("toy-good.doubled", list(states.values())) == "toy-good.doubled"
-    assert lookup.workflow("doubled", list(states.values())) == "toy-good.doubled"
+    assert lookup.workflow("toy-good.doubled", list(states.values())).full == "toy-good.doubled"
+    assert lookup.workflow("doubled", list(states.values())).full == "toy-good.doubled"
     with pytest.raises(PluginBroken, match="toy-exits"):
         lookup.workflow("toy-exits.anything", list(states.values()))
     with pytest.raises(NotFound) as error:
@@ -85,17 +85,6 @@ def test_what_needs_another_api_is_judged_without_running_it(home: Home, add: Ca
     assert states["toy-host"].adds().startswith("needs symphony-host >=99")
     assert {state.status for state in states.values()} == {"incompatible"}
     assert not (site / "toy_future.ran").exists()
-
-
-def test_the_later_of_two_plugins_with_one_name_is_in_conflict(home: Home, add: Callable[..., Path]) -> None:
-    add("symphony-toy", source_of("good"))
-    add("toy", source_of("good"))
-    states = {state.name: state for state in catalog.survey(home)}
-    assert (states["symphony-toy"].status, states["toy"].status) == ("active", "conflict")
-    assert states["toy"].adds() == "workflow toy.doubled is already given by symphony-toy"
-    wish.change(home, "toy", order=1)
-    states = {state.name: state for state in catalog.survey(home)}
-    assert (states["symphony-toy"].status, states["toy"].status) == ("conflict", "active")
 
 
 def test_a_probe_runs_once_until_the_plugin_changes(
@@ -240,10 +229,11 @@ def test_the_json_of_a_plugin_is_what_scripts_rely_on(home: Home, add: Callable[
         "version": "1.0",
         "status": "active",
         "enabled": True,
+        "order": 1,
         "hooks": ["register_models", "register_workflows"],
         "contributions": [
-            {"kind": "workflow", "name": "toy-good.doubled", "id": "toy-good:doubled"},
-            {"kind": "model", "name": "toy", "id": "toy-good:toy"},
+            {"kind": "workflow", "name": "toy-good.doubled", "id": "toy-good:doubled", "short": "doubled"},
+            {"kind": "model", "name": "toy", "id": "toy-good:toy", "short": "toy"},
         ],
         "problem": None,
     }

@@ -56,9 +56,9 @@ class TestSelection:
     def test_the_option_adds_to_the_variable(
         self, monkeypatch: pytest.MonkeyPatch, before: str | None, option: str, after: str
     ) -> None:
-        monkeypatch.delenv(selection.VARIABLE, raising=False)
-        if before is not None:
-            monkeypatch.setenv(selection.VARIABLE, before)
+        monkeypatch.setenv(selection.VARIABLE, before or "")
+        if before is None:
+            monkeypatch.delenv(selection.VARIABLE)
         selection.leave_out(option)
         assert os.environ[selection.VARIABLE] == after
 

@@ -15,6 +15,7 @@ from symphony.engine.engine import Engine
 from symphony.errors import Conflict, InvalidInput, NotFound, PitUnavailable, WorkflowChanged
 from symphony.plugins import PluginHost
 from symphony.plugins.loaded import RegisteredWorkflow
+from symphony.plugins.namespace import Namespace, Offer
 from symphony.values.codec import native_codec
 
 if TYPE_CHECKING:
@@ -69,6 +70,9 @@ class Plugins(PluginHost):
             )
             for workflow in workflows
         }
+        self.names = Namespace(
+            [Offer("workflow", "test", workflow.name, f"test:{workflow.name}") for workflow in workflows]
+        )
 
 
 @contextlib.asynccontextmanager

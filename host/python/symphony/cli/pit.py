@@ -14,13 +14,14 @@ from symphony.cli.output import note, print_json, table
 from symphony.core_components import core_components
 from symphony.errors import InvalidInput, NotFound
 from symphony.home import absolute
-from symphony.plugins import catalog, prober
+from symphony.plugins import catalog, conflicts, prober, wish
 from symphony.plugins.names import did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from symphony.home import Home
+    from symphony.plugins.namespace import Namespace
 
 command = Group(
     "pit",
@@ -34,25 +35,31 @@ command = Group(
 )
 
 
-def components(home: Home, *, probe: bool = True) -> list[dict[str, Any]]:
-    """Describe the core components and those of active plugins; each is opened in a child process only."""
+def components(home: Home, *, probe: bool = True) -> tuple[list[dict[str, Any]], Namespace]:
+    """Describe the core components and those of active plugins, each in a child process, and their names."""
     found = prober.describe([str(path) for path in core_components()])
-    for plugin in catalog.survey(home, probe=probe, note=note):
+    plugins = catalog.survey(home, probe=probe, note=note)
+    for plugin in plugins:
         if plugin.status == "active":
             found += [item["description"] for item in plugin.contributions if item["kind"] == "component"]
     for item in found:
         if item.get("problem"):
             note(f"{item['library']}: {item['problem']['message']}")
-    return sorted((item for item in found if not item.get("problem")), key=lambda item: str(item["name"]))
+    described = sorted(
+        (item for item in found if not item.get("problem")), key=lambda item: str(item["name"])
+    )
+    return described, conflicts.namespace(plugins, wish.preferences(home))
 
 
-def find(name: str, known: list[dict[str, Any]]) -> dict[str, Any]:
-    """The component of this name or id. Raises ``NotFound``."""
+def find(name: str, known: list[dict[str, Any]], names: Namespace) -> dict[str, Any]:
+    """The component of this full or short name, or id. Raises ``NotFound``."""
+    meant = names.find("component", name)
     for item in known:
-        if name in (item["name"], item["id"]):
+        if item["id"] == (meant.id if meant else name):
             return item
-    names = [item["name"] for item in known] + [item["id"] for item in known]
-    raise NotFound(f"there is no component {name!r}", hint=did_you_mean(name, names, "symphony pit list"))
+    closest = [item["name"] for item in known] + [item["id"] for item in known]
+    closest += [offer.full for offer in names.of_kind("component")]
+    raise NotFound(f"there is no component {name!r}", hint=did_you_mean(name, closest, "symphony pit list"))
 
 
 @command.command(
@@ -66,7 +73,7 @@ def find(name: str, known: list[dict[str, Any]]) -> dict[str, Any]:
 @pass_state
 def list_components(state: State, no_probe: bool) -> None:
     """List the components."""
-    found = components(state.home, probe=not no_probe)
+    found, _ = components(state.home, probe=not no_probe)
     if state.json:
         print_json(found)
         return
@@ -81,7 +88,7 @@ def list_components(state: State, no_probe: bool) -> None:
 @pass_state
 def show(state: State, component: str) -> None:
     """Show one component and its methods."""
-    item = find(component, components(state.home))
+    item = find(component, *components(state.home))
     if state.json:
         print_json(item)
         return
@@ -191,11 +198,11 @@ def stubs(state: State, component: str | None, output: str | None) -> None:
             raise InvalidInput(
                 "the stubs of all components need a folder", hint="-o DIR, or name a component"
             )
-        chosen = components(state.home)
+        chosen, _ = components(state.home)
     elif absolute(component).is_file():
         chosen = [_described(absolute(component))]
     else:
-        chosen = [find(component, components(state.home))]
+        chosen = [find(component, *components(state.home))]
     files = {f"{item['name']}.pyi": pit_stubs.stub(item) for item in chosen}
     if output is None:
         if state.json:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from symphony.home import Home
     from symphony.running import Connect, Connection
 
+LOCAL = Path("symphony_plugins.py")  # as in symphony.plugins.discovery, which is not read without need
 CANCEL_LIMIT = 30.0
 INTERRUPTED = 130
 WAITING = 10
@@ -62,10 +63,16 @@ def start(
     for name in text:
         if name in inputs:
             raise InvalidInput(f"input {name!r} is given twice, by --input and by {name}=VALUE")
-    order = Order(workflow, inputs, text, [absolute(path) for path in plugins])
+    files = [absolute(path) for path in plugins]
+    if LOCAL.is_file() and LOCAL.absolute() not in files:
+        from symphony.plugins import local
+
+        files += local.for_run(home, workflow, note)
+    order = Order(workflow, inputs, text, files)
     check = functools.partial(running.resolve, home, order, note)
     if here or "." not in workflow:
         order = check()  # a short name is looked up where the plugins of this command line are known
+        check = functools.partial(running.resolve, home, order, note)
     connect: Connect = functools.partial(
         client.connect_or_start, home, settings=settings, note=note, check=check
     )

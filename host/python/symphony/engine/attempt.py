@@ -74,7 +74,9 @@ class Attempt:
         options = self._call.step.options
         extra: dict[str, Any] = {}
         if options.model is not None:
-            self._lease, extra["model"] = await self._executor.models.acquire(options.model)
+            self._lease, extra["model"] = await self._executor.models.acquire(
+                options.model, self._call.plugin
+            )
         limit = asyncio.timeout(options.timeout)
         try:
             async with limit:

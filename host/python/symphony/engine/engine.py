@@ -32,6 +32,7 @@ from symphony.errors import (
     PitIO,
     PitNotFound,
     Quarantined,
+    Refused,
     SymphonyError,
     WorkflowChanged,
 )
@@ -108,7 +109,7 @@ class Engine:
         self._plugins = plugins
         self._codec = codec
         self._notify = notify
-        self.models = ModelPool(pit.pool_manager, log_line)
+        self.models = ModelPool(pit.pool_manager, log_line, plugins.model_name)
         self._executor = Executor(codec, self.models, progress=self._progress, report=log_line, vitals=vitals)
         self._executor.care.suspect({(run, key): deaths for run, key, deaths in suspects})
         self._quarantined: Final = {str(step["run"]): step for step in quarantined}
@@ -127,6 +128,7 @@ class Engine:
             self.models.register(
                 model.name, model.provider, model.plugin, model.memory, model.instances, **model.terms
             )
+        self.models.keep(self._plugins.models)
         self._executor.policy = self._plugins.conductor
 
     @property
@@ -159,15 +161,10 @@ class Engine:
             return str(json.loads(known["info"])["workflow"])
         if self._stopping:
             raise HostUnavailable("the interpreter is stopping", hint="try again")
-        for file in files:
-            await asyncio.to_thread(self._plugins.load_file, file)
+        loaded = [await asyncio.to_thread(self._plugins.load_file, file) for file in files]
         if files:
             self.take_over_plugins()
-        registered = self._plugins.find_workflow(workflow)
-        if registered.file is not None and registered.file not in files:
-            raise NotFound(  # of a file that another run was started with
-                f"there is no workflow {workflow!r}", hint=f"--plugin {registered.file}"
-            )
+        registered = self._plugins.find_workflow(workflow, loaded)
         bound = bind_inputs(registered.workflow, inputs, text, cwd)
         encoded = self._codec.encode(bound)
         # What cannot come back is refused now, as is a secret that cannot be read.
@@ -192,8 +189,10 @@ class Engine:
         await self._take_up(self._tracker.live_runs())
 
     async def resume_blocked(self) -> None:
-        """Try again to take up the runs whose plugin was quarantined."""
-        waiting = [run_id for run_id, error in self._blocked.items() if isinstance(error, Quarantined)]
+        """Try again to take up the runs whose plugin was quarantined, or not to be used."""
+        waiting = [
+            run_id for run_id, error in self._blocked.items() if isinstance(error, Quarantined | Refused)
+        ]
         await self._take_up(waiting)
         for run_id in waiting:
             if run_id not in self._blocked:
@@ -230,10 +229,11 @@ class Engine:
             self._record_end(run_id, quarantine_result(self._quarantined[run_id], info["steps"]))
             return str(about["workflow"])
         file = about["plugin"].get("file")
+        loaded = []
         if file is not None:
-            await asyncio.to_thread(self._plugins.load_file, Path(file))
+            loaded.append(await asyncio.to_thread(self._plugins.load_file, Path(file)))
             self.take_over_plugins()
-        registered = self._plugins.find_workflow(about["workflow"])
+        registered = self._plugins.find_workflow(about["workflow"], loaded)
         self._live_info(run_id)  # it may have been cancelled while the file was loaded
         if run_id not in self._runs:
             self._begin(run_id, registered)

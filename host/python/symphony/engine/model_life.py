@@ -38,11 +38,13 @@ class Loaded:
 class ModelLife:
     """Loads, unloads and checks the models of this interpreter.
 
-    ``providers`` are those of the loaded plugins, ``loaded`` the objects of the models that are hot.
+    ``providers`` are those of the loaded plugins, ``plugins`` whose they are, ``loaded`` the objects of the
+    models that are hot.
     """
 
     def __init__(self, pool: Any, report: Callable[[str], None]) -> None:
         self.providers: dict[str, Any] = {}
+        self.plugins: dict[str, str] = {}
         self.loaded: dict[str, Loaded] = {}
         self._pool = pool
         self._report = report
@@ -54,15 +56,27 @@ class ModelLife:
         self._moved = asyncio.Event()
         self._closing = False
 
-    def provide(self, name: str, provider: Any) -> None:
-        """Take a provider from now on. What another class of provider loaded goes once nobody uses it."""
-        self.providers[name] = provider
+    def provide(self, name: str, provider: Any, plugin: str = "") -> None:
+        """Take a provider from now on. What another plugin, or another class of provider, loaded goes once
+        nobody uses it.
+        """
+        changed = self.plugins.get(name, plugin) != plugin
+        self.providers[name], self.plugins[name] = provider, plugin
         loaded = self.loaded.get(name)
-        if loaded is not None and type(loaded.provider) is not type(provider):
-            with suppress(PitConflict):  # it is just being unloaded
-                self._pool.failed(name, "its plugin was loaded again")
-                self._pool.recover(name)
-            self._retire(name)
+        if loaded is not None and (changed or type(loaded.provider) is not type(provider)):
+            self._abandon(name, "its plugin was loaded again")
+
+    def withdraw(self, name: str) -> None:
+        """Provide a model no more; what is loaded goes once nobody uses it."""
+        del self.providers[name], self.plugins[name]
+        if name in self.loaded:
+            self._abandon(name, "its plugin gives it no more")
+
+    def _abandon(self, name: str, reason: str) -> None:
+        with suppress(PitConflict):  # it is just being unloaded
+            self._pool.failed(name, reason)
+            self._pool.recover(name)
+        self._retire(name)
 
     def answer(self, component: str, request: str, args: list[Any]) -> object:
         """A component's callout. It must neither raise nor wait. ``NotImplemented`` for an unknown one."""

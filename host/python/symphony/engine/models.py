@@ -15,7 +15,7 @@ from symphony.errors import Conflict, NotFound, PitConflict, PitError, PitTimeou
 from symphony.values.signatures import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 # How long a load that somebody asked for waits for room.
 ROOM_LIMIT: Final = 60.0
@@ -34,8 +34,8 @@ class Provider(Protocol):
 class Models(Protocol):
     """Where the executor gets model objects from."""
 
-    async def acquire(self, name: str) -> tuple[int, Any]:
-        """A lease and the model's object."""
+    async def acquire(self, name: str, plugin: str = "") -> tuple[int, Any]:
+        """A lease and the model's object; ``name`` is how the code of ``plugin`` calls it."""
         ...
 
     def release(self, lease: int) -> None: ...
@@ -50,10 +50,18 @@ class ModelPool:
         The Pit's Pool Manager: it knows states, memory and leases. Its callouts must reach ``answer``.
     report:
         Called with lines for the log.
+    known_as:
+        Gives the pool's name of what a plugin's code, or a person, calls a model.
     """
 
-    def __init__(self, pool: Any, report: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self,
+        pool: Any,
+        report: Callable[[str], None] = lambda line: None,
+        known_as: Callable[[str, str], str] = lambda name, plugin: name,
+    ) -> None:
         self._pool = pool
+        self._known_as = known_as
         self._life = ModelLife(pool, report)
         # The handler of the Pit's callouts.
         self.answer = self._life.answer
@@ -77,7 +85,17 @@ class ModelPool:
         self._pool.register(
             name, plugin, memory, instances, cost_per_call, backup, keep_warm, failure_threshold
         )
-        self._life.provide(name, provider)
+        self._life.provide(name, provider, plugin)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Provide no other models; what is known by a name that its plugin gave up is forgotten."""
+        for name in set(self._life.providers).difference(names):
+            self._life.withdraw(name)
+        present = {self._life.plugins[name] for name in names}
+        for row in self._pool.models():
+            if row["name"] not in names and row["provider"] in present:
+                with suppress(PitError):  # it is in use: it is forgotten the next time
+                    self._pool.unregister(row["name"])
 
     def watch(self, interval: float) -> None:
         """Check loaded models every so many seconds, and give failed ones with a backup new chances."""
@@ -85,8 +103,8 @@ class ModelPool:
 
     # For steps.
 
-    async def acquire(self, name: str) -> tuple[int, Any]:
-        """Lease a model, loading it when it is cold.
+    async def acquire(self, name: str, plugin: str = "") -> tuple[int, Any]:
+        """Lease a model, loading it when it is cold; ``plugin`` is whose code calls it by this name.
 
         Raises
         ------
@@ -97,6 +115,7 @@ class ModelPool:
         PitExhausted
             The budget is used up, or it can never fit the memory.
         """
+        name = self._known_as(name, plugin)
         if name not in self._life.providers:
             raise NotFound(f"no model {name!r}", hint=did_you_mean(name, self._life.providers))
         try:
@@ -137,6 +156,7 @@ class ModelPool:
 
     def row(self, name: str) -> dict[str, Any]:
         """One of them. Raises ``NotFound`` with the closest name."""
+        name = self._known_as(name, "")
         rows = self.rows()
         for row in rows:
             if row["name"] == name:
@@ -158,7 +178,7 @@ class ModelPool:
         PitTimeout
             There was no room for it: others are in use, or kept warm.
         """
-        self._begin(name)
+        name = self._begin(name)["name"]
         deadline = time.monotonic() + ROOM_LIMIT
         while True:
             row = self.row(name)
@@ -176,9 +196,10 @@ class ModelPool:
 
     def prewarm(self, name: str) -> bool:
         """Load a model in the background. False: it is hot, or on its way."""
-        if not self._begin(name):
+        row = self._begin(name)
+        if row["state"] not in ("cold", "failed"):
             return False
-        task = asyncio.get_running_loop().create_task(self._quietly(name))
+        task = asyncio.get_running_loop().create_task(self._quietly(row["name"]))
         self._asked.add(task)
         task.add_done_callback(self._asked.discard)
         return True
@@ -194,6 +215,7 @@ class ModelPool:
             It is in use, being loaded, or could not be unloaded.
         """
         row = self.row(name)
+        name = row["name"]
         if row["state"] == "failed":
             self._pool.recover(name)
         elif row["state"] != "cold" and not await self._life.unload(name):
@@ -211,8 +233,8 @@ class ModelPool:
             task.cancel()
         await self._life.close()
 
-    def _begin(self, name: str) -> bool:
-        """Whether the model is to be loaded: it is cold, or it was failed."""
+    def _begin(self, name: str) -> dict[str, Any]:
+        """The row of a model that is to be loaded, as it was; one that failed gets a new chance."""
         row = self.row(name)
         if not row["provided"]:
             raise NotFound(
@@ -220,8 +242,8 @@ class ModelPool:
                 hint=f"it was {row['provider']}'s: symphony plugins list",
             )
         if row["state"] == "failed":
-            self._pool.recover(name)
-        return row["state"] in ("cold", "failed")
+            self._pool.recover(row["name"])
+        return row
 
     async def _quietly(self, name: str) -> None:
         with suppress(PitError, NotFound):  # the model's row says what became of it
@@ -237,7 +259,7 @@ def _told(error: PitConflict) -> PitConflict:
 class NoModels:
     """For interpreters without a Pit: every model is unknown."""
 
-    async def acquire(self, name: str) -> tuple[int, Any]:
+    async def acquire(self, name: str, plugin: str = "") -> tuple[int, Any]:
         raise NotFound(f"no model {name!r}", hint="no Pit is open in this interpreter")
 
     def release(self, lease: int) -> None:

@@ -6,13 +6,27 @@ It imports no plugin.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
-from symphony.plugins import cache, commands, discovery, lock, policy, quarantine, selection, wish
+from symphony.plugins import (
+    cache,
+    commands,
+    conflicts,
+    discovery,
+    lock,
+    policy,
+    quarantine,
+    selection,
+    trust,
+    wish,
+)
 from symphony.plugins.compatibility import judge
 from symphony.plugins.names import OBSERVING
+from symphony.plugins.namespace import KINDS, UNORDERED, Offer, Rank
 from symphony.plugins.problem import Problem
 from symphony.plugins.wish import Wish
 
@@ -27,7 +41,8 @@ if TYPE_CHECKING:
     from symphony.plugins.probe_result import ProbeResult
     from symphony.plugins.selection import Selection
 
-LAST = 1 << 30
+
+UNPLACED: Final = Rank()
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,11 @@ class Rules:
 
 @dataclass(frozen=True)
 class PluginState:
-    """One plugin as the user sees it."""
+    """One plugin as the user sees it.
+
+    ``order`` is its place among all, from 1; ``short`` are the short names that mean its contributions, by
+    kind and name; ``notes`` say which ones others have.
+    """
 
     name: str
     version: str
@@ -53,10 +72,25 @@ class PluginState:
     result: ProbeResult | None = None
     problem: Problem | None = None
     requirement: str | None = None
+    rank: Rank = UNPLACED
+    order: int = 0
+    short: frozenset[tuple[str, str]] = frozenset()
+    notes: tuple[Problem, ...] = ()
+
+    @property
+    def offers(self) -> list[Offer]:
+        """What it contributes under a name, while it is active."""
+        given = self.contributions if self.status == "active" else []
+        return [Offer.of(self.name, item) for item in given if item["kind"] in KINDS]
 
     @property
     def contributions(self) -> list[dict[str, Any]]:
         return self.result.contributions if self.result else []
+
+    def short_name(self, item: dict[str, Any]) -> str | None:
+        """The short name that means one of its contributions; None where that means another's, or nothing."""
+        offer = Offer.of(self.name, item)
+        return offer.name if (offer.kind, offer.name) in self.short else None
 
     @property
     def needs_attention(self) -> bool:
@@ -88,12 +122,14 @@ class PluginState:
             "version": self.version,
             "status": self.status,
             "enabled": self.enabled,
+            "order": self.order,
             "hooks": self.result.hooks if self.result else [],
             "contributions": [
-                {key: item[key] for key in ("kind", "name", "id")} for item in self.contributions
+                {**{key: item[key] for key in ("kind", "name", "id")}, "short": self.short_name(item)}
+                for item in self.contributions
             ],
             "import": measured,
-            "problem": self.problem.json() if self.problem else None,
+            "problem": next((problem.json() for problem in (self.problem, *self.notes) if problem), None),
         }
 
 
@@ -105,7 +141,7 @@ def survey(
     selected: Selection | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> list[PluginState]:
-    """Every plugin in its order (the wished order first, then by name); probes what was never probed.
+    """Every plugin in its order (see ``Rank``); probes what was never probed.
 
     ``retry`` names plugins whose failed probe is to be repeated; without ``probe`` nothing is executed.
     ``selected`` takes the place of what ``SYMPHONY_PLUGINS`` says.
@@ -120,41 +156,49 @@ def survey(
         quarantine.problems(home),
         cache.files_digests(home, [found[name] for name in sorted(found.keys() & locks.keys())]),
     )
+    prefer = wish.preferences(home)
     wished = {name for name, wanted in rules.wishes.items() if wanted.requirement}
-    names = sorted(
-        {name for name in found.keys() | rules.banned.keys() | wished if chosen.takes(name)},
-        key=lambda name: (_order(rules.wishes.get(name)), name),
-    )
+    names = {name for name in found.keys() | rules.banned.keys() | wished if chosen.takes(name)}
     states = [_before_probe(home, name, found.get(name), rules) for name in names]
+    states = conflicts.one_per_prefix(sorted(states, key=lambda state: state.rank), prefer)
     runnable = [state.candidate for state in states if state.status == "active" and state.candidate]
     again = set(retry)
     first = cache.results(home, [c for c in runnable if c.name in again], retry=True, probe=probe, note=note)
     rest = cache.results(home, [c for c in runnable if c.name not in again], probe=probe, note=note)
     probed = first | rest
-    judged = conflicts([_after_probe(state, probed) for state in states])
+    judged = conflicts.judged([_after_probe(state, probed) for state in states], prefer)
     if chosen.everything:
         commands.keep(home, judged)
     return judged
 
 
-def file_state(home: Home, path: Path, note: Callable[[str], None] = lambda text: None) -> PluginState:
-    """The state of one file plugin, probed where it is new or changed."""
+def file_state(
+    home: Home, path: Path, note: Callable[[str], None] = lambda text: None, *, probe: bool = True
+) -> PluginState:
+    """The state of one file plugin; ``probe`` probes it where it is new or changed."""
     candidate = discovery.file_candidate(path)
     rules = Rules({}, {}, policy.read(home), quarantine.problems(home))
     state = _before_probe(home, candidate.name, candidate, rules)
     if state.status != "active":
         return state
-    return _after_probe(state, cache.results(home, [candidate], note=note))
+    return _after_probe(state, cache.results(home, [candidate], probe=probe, note=note))
 
 
-def _order(wanted: Wish | None) -> int:
-    return wanted.order if wanted and wanted.order is not None else LAST
+def _rank(name: str, candidate: Candidate | None, rules: Rules) -> Rank:
+    order = rules.wishes.get(name, Wish()).order
+    locked = rules.locks.get(name)
+    if locked is not None:
+        since = datetime.fromisoformat(locked.installed).timestamp()
+    else:
+        since = candidate.installed if candidate else math.inf
+    return Rank(UNORDERED if order is None else order, since, name)
 
 
 def _before_probe(home: Home, name: str, candidate: Candidate | None, rules: Rules) -> PluginState:
     wanted, banned = rules.wishes.get(name, Wish()), rules.banned.get(name)
+    rank = _rank(name, candidate, rules)
     if candidate is None and banned is not None and not wanted.requirement:  # a file
-        return PluginState(name, "", banned.status, wanted.enabled, problem=banned)
+        return PluginState(name, "", banned.status, wanted.enabled, problem=banned, rank=rank)
     forbidden = rules.policy.judge(name, file=candidate is not None and candidate.file is not None)
     if candidate is None:
         missing = Problem(
@@ -164,10 +208,23 @@ def _before_probe(home: Home, name: str, candidate: Candidate | None, rules: Rul
         )
         problem = forbidden or missing
         return PluginState(
-            name, "", problem.status, wanted.enabled, problem=problem, requirement=wanted.requirement
+            name,
+            "",
+            problem.status,
+            wanted.enabled,
+            problem=problem,
+            requirement=wanted.requirement,
+            rank=rank,
         )
+    forbidden = forbidden or trust.problem(home, candidate)
     state = PluginState(
-        name, candidate.version, "active", wanted.enabled, candidate, requirement=wanted.requirement
+        name,
+        candidate.version,
+        "active",
+        wanted.enabled,
+        candidate,
+        requirement=wanted.requirement,
+        rank=rank,
     )
     if not wanted.enabled or forbidden is not None:
         return replace(state, status="disabled", problem=forbidden, result=cache.peek(home, candidate))
@@ -213,30 +270,6 @@ def _after_probe(state: PluginState, probed: dict[str, ProbeResult]) -> PluginSt
         problem=result.problem,
         status=result.problem.status if result.problem else "active",
     )
-
-
-def conflicts(states: list[PluginState]) -> list[PluginState]:
-    """Mark each active plugin that gives a name an earlier one gives already."""
-    owners: dict[tuple[str, str], str] = {}
-    judged = []
-    for state in states:
-        if state.status == "active":
-            given = [
-                (i["kind"], i["name"]) for i in state.contributions if i["kind"] in ("workflow", "model")
-            ]
-            taken = next((key for key in given if key in owners), None)
-            if taken:
-                kind, name = taken
-                problem = Problem(
-                    "conflict",
-                    f"{kind} {name} is already given by {owners[taken]}",
-                    hint=f"symphony plugins disable {owners[taken]}, or disable {state.name}",
-                )
-                state = replace(state, status="conflict", problem=problem)
-            else:
-                owners.update(dict.fromkeys(given, state.name))
-        judged.append(state)
-    return judged
 
 
 def workflows(states: Iterable[PluginState]) -> list[dict[str, Any]]:

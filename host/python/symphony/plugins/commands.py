@@ -36,14 +36,15 @@ class PluginCommand(NamedTuple):
 
 
 def of(states: Iterable[PluginState]) -> list[PluginCommand]:
-    """The commands of all active plugins, in the order of the plugins."""
-    return [
-        PluginCommand(item["name"], item["id"], state.name, item["summary"])
+    """The commands of all active plugins: those that their short names mean, then the others."""
+    found = [
+        (state.short_name(item) is None, PluginCommand(item["name"], item["id"], state.name, item["summary"]))
         for state in states
         if state.status == "active"
         for item in state.contributions
         if item["kind"] == "command"
     ]
+    return [command for _, command in sorted(found, key=lambda each: each[0])]
 
 
 def callable_by(commands: Iterable[PluginCommand], core: Collection[str]) -> dict[str, PluginCommand]:
@@ -80,11 +81,15 @@ def find(name: str, states: Sequence[PluginState], core: Collection[str]) -> Plu
     PluginBroken, Incompatible, Conflict, Quarantined
         The plugin that should give it cannot be used.
     """
+    from symphony.plugins import conflicts
     from symphony.plugins.names import did_you_mean  # not for a help text
 
     names = callable_by(of(states), core)
     if name in names:
         return names[name]
+    meant = conflicts.namespace(states).find("command", name)
+    if meant is not None and meant.full in names:  # in another spelling
+        return names[meant.full]
     for state in states:
         given = [
             word

@@ -10,8 +10,9 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from symphony.errors import InvalidInput, NotFound
 from symphony.home import absolute
 from symphony.plugins.names import canonical
+from symphony.plugins.namespace import LOCAL
 from symphony.plugins.record import Record
 from symphony.plugins.registry import check_name
 from symphony.plugins.selection import Selection
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 GROUP: Final = "symphony"
+LOCAL_FILE: Final = "symphony_plugins.py"
+"""The plugin file that is looked for in the working folder; its name as a plugin is ``local``."""
 ALL: Final = Selection()
 
 
@@ -34,6 +38,8 @@ ALL: Final = Selection()
 class Candidate:
     """One plugin that was found. ``file`` is set for a file plugin, ``modules`` for a distribution.
 
+    ``installed`` is when its metadata was put there, in seconds since 1970. ``content`` is what a file had
+    when it was looked at: that is what gets checked and executed, whatever it has later.
     ``record`` has the files of a distribution that an installer copied; an editable one and a file have none.
     """
 
@@ -45,6 +51,13 @@ class Candidate:
     requires: tuple[str, ...] = ()
     file: Path | None = None
     record: Record | None = None
+    installed: float = math.inf
+    content: bytes = field(default=b"", repr=False, compare=False)
+
+    @property
+    def sha256(self) -> str:
+        """Of a file's content."""
+        return hashlib.sha256(self.content).hexdigest()
 
     @property
     def target(self) -> str:
@@ -79,8 +92,16 @@ def file_candidate(path: Path) -> Candidate:
     path = absolute(path)
     if not path.is_file():
         raise InvalidInput(f"there is no plugin file {path}")
-    check_name(path.stem, str(path))
-    return Candidate(path.stem, "", (), sources_fingerprint([path]), file=path)
+    name = path.stem
+    if path.name == LOCAL_FILE:
+        name, path = LOCAL, real_folder(path)
+    check_name(name, str(path))
+    return Candidate(name, "", (), sources_fingerprint([path]), file=path, content=path.read_bytes())
+
+
+def real_folder(path: Path) -> Path:
+    """The path by its folder's real name, so that one file is trusted once."""
+    return path.parent.resolve() / path.name
 
 
 def _candidate(name: str, dist: Distribution) -> Candidate:
@@ -95,8 +116,18 @@ def _candidate(name: str, dist: Distribution) -> Candidate:
         fingerprint,
         requires_python=str(dist.metadata.json.get("requires_python", "")),
         requires=tuple(dist.requires or ()),
+        installed=_installed(dist),
         record=record,
     )
+
+
+def _installed(dist: Distribution) -> float:
+    # The folder's own time: its files keep the times that an installer's cache gave them.
+    folder = getattr(dist, "_path", None)
+    try:
+        return folder.stat().st_mtime if isinstance(folder, Path) else math.inf
+    except OSError:
+        return math.inf
 
 
 def modules_of(entries: Iterable[EntryPoint]) -> tuple[str, ...]:

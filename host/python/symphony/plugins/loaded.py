@@ -6,22 +6,22 @@ all the same is named as broken, and the rest works. It starts no run and loads 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from symphony.errors import Conflict, PluginBroken
+from symphony.errors import PluginBroken
 from symphony.home import Home
-from symphony.plugins import catalog
+from symphony.plugins import catalog, conflicts, trust, wish
 from symphony.plugins.loading import Contributions, collect, import_modules, own_roots, problem_of
 from symphony.plugins.lookup import error_of, unknown_workflow, where
-from symphony.plugins.names import prefix
+from symphony.plugins.names import canonical
+from symphony.plugins.namespace import CONDUCTOR, Namespace, Offer
 from symphony.plugins.problem import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -46,7 +46,10 @@ class RegisteredWorkflow:
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A model provider; ``memory`` is bytes, ``terms`` are the further ones of the Pool Manager."""
+    """A model provider; ``memory`` is bytes, ``terms`` are the further ones of the Pool Manager.
+
+    ``name``, by which the Pool Manager knows it, is the short one where that means it, else the full one.
+    """
 
     name: str
     plugin: str
@@ -68,7 +71,21 @@ class RegisteredObservers:
 class _Loaded:
     candidate: Candidate
     found: Contributions
+    native: tuple[Offer, ...] = ()
     sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.candidate.name
+
+    def offer(self, kind: str, name: str) -> Offer:
+        return Offer(kind, self.name, name, f"{self.name}:{name}")
+
+    def offers(self) -> Iterable[Offer]:
+        """Everything that it gives under a name."""
+        for kind, items in self.found.named().items():
+            yield from (self.offer(kind, name) for name in items)
+        yield from self.native
 
 
 class PluginHost:
@@ -104,6 +121,10 @@ class PluginHost:
         self._lock = threading.RLock()
         self._plugins: dict[str, _Loaded] = {}
         self._files: dict[str, _Loaded] = {}
+        self._states: list[PluginState] = []
+        self._prefer: Mapping[str, str] = {}
+        self._model_names: dict[tuple[str, str], str] = {}
+        self.names = Namespace([])
         self.problems: dict[str, Problem] = {}
         self.workflows: dict[str, RegisteredWorkflow] = {}
         self.models: dict[str, RegisteredModel] = {}
@@ -125,6 +146,7 @@ class PluginHost:
         """
         with self._lock:
             states = catalog.survey(self._home) if self._enabled else []
+            self._states, self._prefer = states, wish.preferences(self._home)
             self.problems = {
                 state.name: state.problem for state in states if state.problem and state.status != "active"
             }
@@ -134,6 +156,11 @@ class PluginHost:
                 if loaded is not None:
                     plugins[state.name] = loaded
             self._plugins = plugins
+            self._files = {
+                name: loaded
+                for name, loaded in self._files.items()
+                if trust.problem(self._home, loaded.candidate) is None
+            }
             self._publish()
 
     def _loaded_or_new(self, state: PluginState) -> _Loaded | None:
@@ -141,18 +168,21 @@ class PluginHost:
             return None
         loaded = self._plugins.get(state.name)
         if loaded is None:
-            return self._load(state.candidate)
+            return self._load(state)
         if loaded.candidate.fingerprint != state.candidate.fingerprint:
             self.problems[state.name] = Problem(
                 "stale", "its files changed since it was loaded", hint="symphony host restart"
             )
         return loaded
 
-    def _load(self, candidate: Candidate, sha256: str | None = None) -> _Loaded | None:
+    def _load(self, state: PluginState, sha256: str | None = None) -> _Loaded | None:
+        candidate = state.candidate
+        assert candidate is not None
+        native = tuple(offer for offer in state.offers if offer.kind == "component")
         try:
             with self._importing(candidate.name):
                 modules = import_modules(candidate)
-                return _Loaded(candidate, collect(candidate.name, modules, conductor=True), sha256)
+                return _Loaded(candidate, collect(candidate.name, modules, conductor=True), native, sha256)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -171,75 +201,79 @@ class PluginHost:
         Incompatible
             It needs another plugin API.
         Conflict
-            It gives a workflow or model that an installed plugin gives.
+            Its names are those of an installed plugin.
         """
         with self._lock:
-            state = catalog.file_state(self._home, path)
+            file_state = catalog.file_state(self._home, path)
+            state = conflicts.with_files(self._states, [file_state], self._prefer)[-1]
             if state.problem and state.status != "active":
                 raise error_of(state)
             assert state.candidate is not None
             assert state.candidate.file is not None
             name, file = state.name, state.candidate.file
-            sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+            sha256 = state.candidate.sha256
             known = self._files.get(name)
             if known and known.sha256 == sha256 and known.candidate.file == file:
                 return name
-            loaded = self._load(state.candidate, sha256)
+            loaded = self._load(state, sha256)
             if loaded is None:
                 problem = self.problems.pop(name)
                 raise PluginBroken(
                     f"plugin file {file}: {problem.message}{where(problem)}", hint=problem.hint
                 )
-            self._refuse_taken(name, loaded)
             self._files[name] = loaded
             self._publish()
             return name
 
-    def _refuse_taken(self, name: str, loaded: _Loaded) -> None:
-        for workflow in loaded.found.workflows.items:
-            taken = self.workflows.get(f"{prefix(name)}.{workflow}")
-            if taken and taken.file is None:
-                raise Conflict(
-                    f"{loaded.candidate.file} gives {taken.name}, which {taken.plugin} gives already",
-                    hint="rename the file",
-                )
-        for model in loaded.found.models.items:
-            owner = self.models.get(model)
-            if owner and owner.plugin in self._plugins:
-                raise Conflict(
-                    f"{loaded.candidate.file} gives the model {model}, which {owner.plugin} gives already"
-                )
-
     def _publish(self) -> None:
         """Put all contributions together, in order; the dictionaries are replaced, never changed in place."""
+        everyone = [*self._plugins.values(), *self._files.values()]
+        names = Namespace([offer for loaded in everyone for offer in loaded.offers()], self._prefer)
         workflows: dict[str, RegisteredWorkflow] = {}
         models: dict[str, RegisteredModel] = {}
-        components: list[Path] = []
-        conductor = None
-        for loaded in [*self._plugins.values(), *self._files.values()]:
-            plugin, version = loaded.candidate.name, loaded.candidate.version
+        for loaded in everyone:
+            candidate = loaded.candidate
             for name, workflow in loaded.found.workflows.items.items():
-                full = f"{prefix(plugin)}.{name}"
-                workflows[full] = RegisteredWorkflow(
-                    full, f"{plugin}:{name}", plugin, version, loaded.candidate.file, loaded.sha256, workflow
+                offer = loaded.offer("workflow", name)
+                workflows[offer.full] = RegisteredWorkflow(
+                    offer.full,
+                    offer.id,
+                    candidate.name,
+                    candidate.version,
+                    candidate.file,
+                    loaded.sha256,
+                    workflow,
                 )
             for name, model in loaded.found.models.items.items():
-                models[name] = RegisteredModel(
-                    name, plugin, model.provider, model.memory, model.instances, model.terms
+                known = names.shortest(loaded.offer("model", name))
+                backup = names.find("model", model.terms["backup"], plugin=loaded.name)
+                terms = {**model.terms, "backup": names.shortest(backup)} if backup else model.terms
+                models[known] = RegisteredModel(
+                    known, candidate.name, model.provider, model.memory, model.instances, terms
                 )
-            components.extend(loaded.found.components.items)
-            conductor = conductor if conductor is not None else loaded.found.conductor
-        self.workflows, self.models, self.components = workflows, models, components
-        self.conductor = conductor
+        self.names, self.workflows, self.models = names, workflows, models
+        self._model_names = {}
+        self.components = _libraries(everyone, names)
+        self.conductor = self._first_conductor(everyone)
         self.observers = {
-            loaded.candidate.name: RegisteredObservers(loaded.found.observers, own_roots(loaded.candidate))
-            for loaded in [*self._plugins.values(), *self._files.values()]
+            loaded.name: RegisteredObservers(loaded.found.observers, own_roots(loaded.candidate))
+            for loaded in everyone
             if loaded.found.observers
         }
         self.published()
 
-    def find_workflow(self, name: str) -> RegisteredWorkflow:
-        """The workflow of this full name, id, or short name (the first plugin in order that has it).
+    def _first_conductor(self, everyone: Iterable[_Loaded]) -> Policy | None:
+        chosen = self._prefer.get(CONDUCTOR)
+        first = sorted(everyone, key=lambda loaded: canonical(loaded.name) != chosen)
+        return next((one.found.conductor for one in first if one.found.conductor is not None), None)
+
+    def find_workflow(self, name: str, files: Collection[str] | None = None) -> RegisteredWorkflow:
+        """The workflow that a full name, an id or a short name means.
+
+        Parameters
+        ----------
+        files:
+            The names of the file plugins that count; all by default.
 
         Raises
         ------
@@ -248,10 +282,37 @@ class PluginHost:
         PluginBroken
             The plugin of that prefix is broken.
         """
-        workflows = self.workflows
-        if name in workflows:
-            return workflows[name]
-        for registered in workflows.values():
-            if name in (registered.id, registered.name.rpartition(".")[2]):
-                return registered
-        raise unknown_workflow(name, workflows, self.problems)
+        known = self.workflows.values()
+        hidden = {one.plugin for one in known if files is not None and one.file and one.plugin not in files}
+        found = self.names.find("workflow", name, hidden=hidden)
+        if found is None:
+            names = [one.name for one in known if one.plugin not in hidden]
+            raise unknown_workflow(name, names, self.problems)
+        return self.workflows[found.full]
+
+    def model_name(self, name: str, plugin: str = "") -> str:
+        """The Pool Manager's name of the model meant by ``name`` in a plugin's code, or by a person."""
+        known = self._model_names.get((name, plugin))
+        if known is None:  # asked for by every step that uses a model
+            found = self.names.find("model", name, plugin=plugin)
+            known = self._model_names[name, plugin] = self.names.shortest(found) if found else name
+        return known
+
+    def component_ids(self) -> dict[str, str]:
+        """The id of each plugin's component by its full name."""
+        return {offer.full: offer.id for offer in self.names.of_kind("component")}
+
+    def component_id(self, name: str) -> str:
+        """The id of the plugin's component meant by a full name, an id or a short name; else the name."""
+        found = self.names.find("component", name)
+        return found.id if found else name
+
+
+def _libraries(everyone: Iterable[_Loaded], names: Namespace) -> list[Path]:
+    """The component libraries; those whose short name counts come first, as the first to give one has it."""
+    found = [
+        (any(names.shortest(offer) != offer.name for offer in loaded.native), library)
+        for loaded in everyone
+        for library in loaded.found.components.items
+    ]
+    return [library for _, library in sorted(found, key=lambda item: item[0])]

@@ -12,6 +12,7 @@ import importlib.util
 import sys
 import traceback
 from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,8 +27,8 @@ from symphony.plugins.problem import Problem
 from symphony.plugins.registry import CommandRegistry, ComponentRegistry, ModelRegistry, WorkflowRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import ModuleType, TracebackType
+    from collections.abc import Callable, Collection, Sequence
+    from types import CodeType, ModuleType, TracebackType
 
 REGISTER: Final = "register_"
 
@@ -44,20 +45,39 @@ class Contributions:
     observers: dict[str, list[Callable[[Any], Any]]] = field(default_factory=dict)
     conductor: Any = None
 
+    def named(self) -> dict[str, Collection[str]]:
+        """The names that it gives, by kind; components have theirs in their libraries."""
+        return {
+            "workflow": self.workflows.items,
+            "model": self.models.items,
+            "command": self.commands.items,
+        }
+
 
 def import_modules(candidate: Candidate) -> list[ModuleType]:
     """Import the plugin's modules; whatever they raise comes through."""
     if candidate.file:
-        return [_import_file(candidate.file)]
+        return [_import_file(candidate.file, candidate.content)]
     return [importlib.import_module(name) for name in candidate.modules]
 
 
-def _import_file(path: Path) -> ModuleType:
+class _Checked(SourceFileLoader):
+    """Executes the content that was looked at: neither what the file has by now, nor a ``.pyc`` beside it."""
+
+    def __init__(self, name: str, path: Path, content: bytes) -> None:
+        super().__init__(name, str(path))
+        self._content = content
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self._content, self.path)
+
+
+def _import_file(path: Path, content: bytes) -> ModuleType:
     # The hash of the folder keeps two files of one stem apart; a prefix keeps json.py from being `json`.
     folder = hashlib.sha256(str(path.parent).encode()).hexdigest()[:8]
     name = f"symphony_file_{folder}_{path.stem.replace('-', '_')}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Checked(name, path, content))
+    if spec is None or spec.loader is None or path.suffix != ".py":
         raise InvalidInput(f"{path} is not a Python file", hint="a file plugin ends in .py")
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(name)

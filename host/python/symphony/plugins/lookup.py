@@ -16,28 +16,27 @@ from symphony.errors import (
     Refused,
     SymphonyError,
 )
-from symphony.plugins import catalog, selection
+from symphony.plugins import conflicts, selection
 from symphony.plugins.names import canonical, did_you_mean, prefix
+from symphony.plugins.namespace import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from symphony.plugins.catalog import PluginState
+    from symphony.plugins.namespace import Offer
     from symphony.plugins.problem import Problem
 
 
-def workflow(name: str, states: Sequence[PluginState]) -> str:
-    """The full name of the workflow meant by a full name, an id or a short name.
+def workflow(name: str, states: Sequence[PluginState], prefer: Mapping[str, str] = NONE) -> Offer:
+    """The workflow meant by a full name, an id or a short name.
 
     Raises ``NotFound`` with the closest names, or the error of the plugin that should give it.
     """
-    rows = [row for state in states for row in catalog.workflows([state])]
-    names = [row["name"] for row in rows]
-    if name in names:
-        return name
-    for row in rows:
-        if name in (row["id"], row["name"].rpartition(".")[2]):
-            return str(row["name"])
+    names = conflicts.namespace(states, prefer)
+    found = names.find("workflow", name)
+    if found is not None:
+        return found
     disabled = next(
         (s for s in states if s.status == "disabled" and _asked(name) in (s.name, prefix(s.name))), None
     )
@@ -47,7 +46,9 @@ def workflow(name: str, states: Sequence[PluginState]) -> str:
         hint = f"symphony plugins enable {disabled.name}"
         raise Refused(f"plugin {disabled.name} of workflow {name!r} is disabled", hint=hint)
     raise unknown_workflow(
-        name, names, {s.name: s.problem for s in states if s.problem and s.needs_attention}
+        name,
+        [offer.full for offer in names.of_kind("workflow")],
+        {s.name: s.problem for s in states if s.problem and s.needs_attention},
     )
 
 

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 INCOMPATIBLE: Final = frozenset({"api", "python", "host", "metadata", "abi"})
-# What leaves the plugin in use: it talks, or the host goes on with the files it has loaded.
-NOTES: Final = frozenset({"noise", "stale"})
+# What leaves the plugin in use: it talks, another has its short name, or the host goes on with the files it
+# has loaded.
+NOTES: Final = frozenset({"name_taken", "noise", "stale"})
 # What keeps it out on purpose.
-DISABLED: Final = frozenset({"policy", "unprobed"})
+DISABLED: Final = frozenset({"policy", "unprobed", "untrusted"})
 
 
 @dataclass(frozen=True)

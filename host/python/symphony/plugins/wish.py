@@ -1,4 +1,4 @@
-"""``plugins.toml``: which plugins are wished for, whether they are enabled, and in which order.
+"""``plugins.toml``: which plugins are wished for, whether they are enabled, their order, whose names count.
 
 People edit it by hand, so comments and layout are kept, and a key that means nothing is an error, never
 ignored. Written under a lock and replaced in one go.
@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 from symphony.errors import InvalidInput
 from symphony.home import Home, unusable
 from symphony.plugins.names import canonical, did_you_mean
+from symphony.plugins.namespace import PREFERABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tomlkit import TOMLDocument
 
 KEYS: Final[dict[str, type]] = {"requirement": str, "enabled": bool, "order": int}
+TABLES: Final = ("plugins", "prefer")
 HEADER: Final = (
     "The plugins of this home. Keys: requirement, enabled, order. Edit it, or: symphony plugins --help"
 )
@@ -39,24 +41,37 @@ class Wish:
 
 def read(home: Home) -> dict[str, Wish]:
     """All wishes by canonical name; none without the file. Raises ``InvalidInput`` naming what is wrong."""
+    return _parsed(home)[0]
+
+
+def preferences(home: Home) -> dict[str, str]:
+    """The table ``[prefer]``: a short name, ``kind:name`` or ``conductor``, and the plugin whose it is to be.
+
+    Raises ``InvalidInput`` as ``read`` does.
+    """
+    return _parsed(home)[1]
+
+
+def _parsed(home: Home) -> tuple[dict[str, Wish], dict[str, str]]:
     if not home.plugins_toml.exists():
-        return {}
+        return {}, {}
     import tomllib
 
+    path = home.plugins_toml
     try:
-        data = tomllib.loads(home.plugins_toml.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InvalidInput(f"{home.plugins_toml}: {error}", hint="mend the file, or move it away") from error
-    return _checked(data, home.plugins_toml)
-
-
-def _checked(data: dict[str, Any], path: Path) -> dict[str, Wish]:
+        raise InvalidInput(f"{path}: {error}", hint="mend the file, or move it away") from error
     for key in data:
-        if key != "plugins":
+        if key not in TABLES:
             raise InvalidInput(
-                f"{path}: unknown key {key!r}", hint=did_you_mean(key, ["plugins"], "only [plugins.NAME]")
+                f"{path}: unknown key {key!r}",
+                hint=did_you_mean(key, TABLES, "only [plugins.NAME] and [prefer]"),
             )
-    tables = data.get("plugins", {})
+    return _checked(data.get("plugins", {}), path), _checked_preferences(data.get("prefer", {}), path)
+
+
+def _checked(tables: Any, path: Path) -> dict[str, Wish]:
     if not isinstance(tables, dict):
         raise InvalidInput(f"{path}: plugins: expected tables", hint="write [plugins.NAME]")
     wishes: dict[str, Wish] = {}
@@ -76,6 +91,31 @@ def _checked(data: dict[str, Any], path: Path) -> dict[str, Wish]:
             raise InvalidInput(f"{path}: {canonical(name)!r} stands there twice, in different spellings")
         wishes[canonical(name)] = Wish(**table)
     return wishes
+
+
+def _checked_preferences(table: Any, path: Path) -> dict[str, str]:
+    if not isinstance(table, dict):
+        raise InvalidInput(f"{path}: prefer: expected a table", hint="write [prefer]")
+    for what, plugin in table.items():
+        if not isinstance(plugin, str) or not plugin:
+            raise InvalidInput(
+                f"{path}: [prefer] {what}: expected the name of a plugin, got {plugin!r}",
+                hint=f'write "{what}" = "PLUGIN"; a name with a dot or a colon needs its quotes',
+            )
+        check_preferable(what, f"{path}: [prefer] ")
+    return {what: canonical(plugin) for what, plugin in table.items()}
+
+
+def check_preferable(what: str, where: str = "") -> None:
+    """Refuse what is no short name, ``kind:name`` or ``conductor``; ``where`` begins the message."""
+    kind, colon, name = what.partition(":") if ":" in what else ("", "", what)
+    if not name.strip():
+        raise InvalidInput(f"{where}{what!r} names nothing", hint="a short name, KIND:NAME, or conductor")
+    if colon and kind not in PREFERABLE:
+        raise InvalidInput(
+            f"{where}{what!r}: there is no kind {kind!r}",
+            hint=did_you_mean(kind, PREFERABLE, f"KIND:NAME, with a kind of {', '.join(PREFERABLE)}"),
+        )
 
 
 def change(home: Home, name: str, **values: str | bool | int | None) -> None:
@@ -101,6 +141,23 @@ def remove(home: Home, name: str) -> None:
     def edit(document: TOMLDocument) -> None:
         tables = document.get("plugins", {})
         tables.pop(_spelling(tables, name), None)
+
+    _edit(home, edit)
+
+
+def prefer(home: Home, what: str, plugin: str | None, *, instead_of: Iterable[str] = ()) -> None:
+    """Let a plugin have a short name, ``kind:name`` or ``conductor``; None forgets who was to have it.
+
+    ``instead_of`` are further keys that say something about the same name, and go.
+    """
+
+    def edit(document: TOMLDocument) -> None:
+        import tomlkit
+
+        for key in [what] if plugin is None else [key for key in instead_of if key != what]:
+            document.get("prefer", {}).pop(key, None)
+        if plugin is not None:
+            document.setdefault("prefer", tomlkit.table())[what] = plugin
 
     _edit(home, edit)
 

@@ -44,5 +44,6 @@ def command(state: State, /, specs: tuple[str, ...], allow_build: bool, **index:
         return
     for plugin in installed:
         click.echo(f"installed {plugin.name} {plugin.version}: {plugin.adds() or 'adds nothing'}")
-        if plugin.problem:
-            note(f"{plugin.name}: {plugin.problem.message}")
+        for problem in (plugin.problem, *plugin.notes):
+            if problem:
+                note(f"{plugin.name}: {problem.message}" + (f" ({problem.hint})" if problem.hint else ""))
