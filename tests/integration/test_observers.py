@@ -14,8 +14,8 @@ from symphony.host import RunFailed
 from symphony.observing.place import look
 from tests.fixtures.counted_runs import request, until
 from tests.fixtures.counted_runs import symphony as command
-from tests.fixtures.deadly_runs import result, start
-from tests.fixtures.wheel_writer import MODULES
+from tests.fixtures.deadly_runs import result
+from tests.fixtures.wheel_writer import MODULES, source_of, unpack, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,14 +42,21 @@ class Observed:
         return any(hook == "run_finished" for hook, _ in self.told(run))
 
     def log(self) -> str:
-        return self.home.host_log.read_text()
+        return (self.home.logs / "interpreter.log").read_text()
+
+    def start(self, workflow: str, **inputs: Any) -> str:
+        order = {"workflow": f"observing.{workflow}", "inputs": inputs, "text": {}, "cwd": "/"}
+        return str(request(self.home, "workflows.run", **order)["run"])
 
 
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    """A host, and what the plugin file is told in it."""
-    observed = Observed(tmp_path_factory.mktemp("observed"))
+    """A host that has the plugin installed."""
+    folder = tmp_path_factory.mktemp("observed")
+    observed = Observed(folder)
+    unpack(write_wheel(folder, "observing", source_of("observing")), folder / "site")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder / "site"))
         patch.setenv("OBSERVED", str(observed.file))
         command(observed.home, "host", "start")
         yield observed
@@ -92,7 +99,7 @@ def test_a_plugin_is_told_of_runs_and_steps_in_the_order_in_which_they_happened(
 def test_what_was_not_told_when_the_interpreter_was_killed_is_told_by_the_next(
     observed: Observed, tmp_path: Path
 ) -> None:
-    run = start(observed.home, "deadly", OBSERVING, marker=str(tmp_path / "marker"))
+    run = observed.start("deadly", marker=str(tmp_path / "marker"))
     assert result(observed.home, run)["status"] == "completed"
     until(lambda: observed.finished(run), "the end of the run to be told")
     told = observed.told(run)
@@ -112,12 +119,13 @@ def test_what_was_not_told_when_the_interpreter_was_killed_is_told_by_the_next(
 
 
 def test_what_an_observer_raises_is_told_with_its_name_and_harms_nothing(observed: Observed) -> None:
-    run = start(observed.home, "sour", OBSERVING)
+    run = observed.start("sour")
     assert result(observed.home, run)["status"] == "completed"
     until(lambda: observed.finished(run), "the end of the run to be told")
     line = OBSERVING.read_text().partition('raise ValueError("this is sour")')[0].count("\n") + 1
-    told = f"run_started raised ValueError: this is sour (at {OBSERVING}:{line})"
-    until(lambda: f"plugin observing: {told}" in observed.log(), "the host's log to name it")
+    place = observed.file.parent / "site" / "observing.py"
+    told = f"run_started raised ValueError: this is sour (at {place}:{line})"
+    until(lambda: f"plugin observing: {told}" in observed.log(), "the log to name it")
     about = look(observed.home, "observing")
     assert about is not None
     assert (about["raised"], about["lost"]) == (1, 0)
@@ -128,7 +136,7 @@ def test_no_step_waits_for_an_observer(observed: Observed) -> None:
     wait = observed.file.with_name("observed.wait")
     wait.touch()
     try:
-        run = start(observed.home, "sour", OBSERVING)
+        run = observed.start("sour")
         assert result(observed.home, run)["status"] == "completed"
         assert not observed.finished(run)
     finally:
@@ -138,7 +146,7 @@ def test_no_step_waits_for_an_observer(observed: Observed) -> None:
 
 def test_an_observer_that_crashes_is_blamed_and_its_event_is_left_out(observed: Observed) -> None:
     before = request(observed.home, "host.status")["interpreter"]["restarts"]
-    run = start(observed.home, "fatal", OBSERVING)
+    run = observed.start("fatal")
     assert result(observed.home, run)["status"] == "completed"
     until(lambda: observed.finished(run), "the end of the run to be told")
     assert request(observed.home, "host.status")["interpreter"]["restarts"] == before + 2

@@ -11,7 +11,8 @@ import argparse
 import inspect
 import re
 import sys
-from dataclasses import dataclass
+import textwrap
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -90,24 +91,53 @@ def _section(hook: Hook) -> Iterator[str]:
     yield f"```python\ndef {hook.signature}: ...\n```\n"
     if hook.deprecated:
         yield f"Deprecated: {_inline(hook.deprecated)}\n"
-    prose, *rest = _SECTION.split(hook.doc)
-    yield _inline(prose.strip()) + "\n"
-    for title, text in zip(rest[::2], rest[1::2], strict=True):
+    prose, sections = _parts(hook)
+    yield _inline(prose) + "\n"
+    for title, text in sections:
         if title == "Example":
-            statements = re.split(r"^>>> ", text.strip(), flags=re.M)[1:]
-            code = [re.sub(r"^\.\.\. ", "", statement, flags=re.M).strip() for statement in statements]
-            yield "```python\n" + "\n\n\n".join(code) + "\n```\n"
+            yield f"```python\n{_code(text)}\n```\n"
         else:
             yield f"**{title}**\n\n{_listed(text)}\n"
 
 
+def _parts(hook: Hook) -> tuple[str, list[tuple[str, str]]]:
+    """The text of a docstring in front of its sections, and these."""
+    prose, *rest = _SECTION.split(hook.doc)
+    sections = zip(rest[::2], rest[1::2], strict=True)
+    return prose.strip(), [(title, text.strip()) for title, text in sections]
+
+
+def _code(text: str) -> str:
+    statements = re.split(r"^>>> ", text, flags=re.M)[1:]
+    return "\n\n\n".join(re.sub(r"^\.\.\. ", "", one, flags=re.M).strip() for one in statements)
+
+
+def _items(text: str) -> list[tuple[str, str]]:
+    """Items of a section, ``name:`` and below it what it is; other text has no name."""
+    first, *rest = _ITEM.split(text)
+    pairs = [("", first)] if first.strip() else []
+    pairs += zip(rest[::2], rest[1::2], strict=True)
+    return [(name, " ".join(about.split())) for name, about in pairs]
+
+
 def _listed(text: str) -> str:
-    """Items of a section, ``name:`` and below it what it is, as a list; other text as it is."""
-    parts = _ITEM.split(text.strip())
-    if len(parts) == 1:
-        return _inline(text.strip())
-    items = zip(parts[1::2], parts[2::2], strict=True)
-    return "\n".join(f"- `{name}`: {_inline(' '.join(about.split()))}" for name, about in items)
+    return "\n".join(
+        f"- `{name}`: {_inline(about)}" if name else _inline(about) for name, about in _items(text)
+    )
+
+
+def terminal_text(hook: Hook, width: int) -> str:
+    """The reference of one hook in lines of at most ``width`` characters, its code as it is."""
+    prose, sections = _parts(replace(hook, doc=hook.doc.replace("``", "")))
+    told = [f"Deprecated: {hook.deprecated}"] if hook.deprecated else []
+    lines = [textwrap.fill(part, width) for part in [*told, *re.split(r"\n\n+", prose)]]
+    for title, text in sections:
+        if title == "Example":
+            lines.append(f"{title}:\n\n{textwrap.indent(_code(text), '    ')}")
+            continue
+        for name, about in _items(text):
+            lines.append(textwrap.fill(f"{name}: {about}" if name else f"{title}: {about}", width))
+    return "\n\n".join([hook.signature, *lines])
 
 
 def _inline(text: str) -> str:

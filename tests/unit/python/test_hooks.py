@@ -104,7 +104,12 @@ def test_the_command_shows_them(
     assert lines[0].split() == ["HOOK", "SINCE", "PLUGINS"]
     assert all(len(line) <= 80 for line in lines)
     assert main(["plugins", "hooks", "step_finished"]) == 0
-    assert capsys.readouterr().out.startswith("step_finished(step: StepEvent) -> None\n\nObserve that a step")
+    shown = capsys.readouterr().out
+    assert shown.startswith(
+        "step_finished(step: StepEvent) -> None\n\nObserve that a step has its outcome.\n"
+    )
+    assert "step: A symphony.StepEvent, with state completed," in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
     assert main(["plugins", "hooks", "step_finish", "--json"]) == 3
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["hint"].startswith("did you mean step_finished")

@@ -8,13 +8,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-OBSERVING: Final = ("run_started", "run_finished", "step_started", "step_finished")
-"""The hooks that are told."""
 
 
 @dataclass(frozen=True, slots=True)

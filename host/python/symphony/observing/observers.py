@@ -63,6 +63,7 @@ class Observers:
         self._lock = threading.Lock()
         self._observers: dict[str, Observer] = {}
         self._events: _host.RunEvents | None = None
+        self._tells = 0
         self._read = 0
         self._drained = True
         self._closing = threading.Event()
@@ -92,10 +93,11 @@ class Observers:
             return
         if place.skipped:
             self._report(f"plugin {plugin}: an event that ended the interpreter twice is not told it again")
-        if self._events is None or place.next < self._read:
+        if self._events is None or place.next < self._tells:
             start = min([place.next, *(observer.expects for observer in self._observers.values())])
             self._events = _host.RunEvents(str(self._home.path), start)
-            self._read, self._drained = start, True
+            # It reads the log from its beginning, and until it has, none of that may go.
+            self._tells, self._read, self._drained = start, 0, True
         self._observers[plugin] = Observer(
             plugin, offered.own, offered.hooks, place, self._report, self._calling
         )
@@ -145,7 +147,7 @@ class Observers:
             for observer in observers:
                 observer.give(happened, lost)
             if self._drained:  # all was read up to here
-                self._read = end
+                self._tells = self._read = end
             self._drained = len(rows) < AT_ONCE
             return bool(rows)
 

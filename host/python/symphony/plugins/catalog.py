@@ -25,6 +25,7 @@ from symphony.plugins import (
     wish,
 )
 from symphony.plugins.compatibility import judge
+from symphony.plugins.names import OBSERVING
 from symphony.plugins.namespace import KINDS, UNORDERED, Offer, Rank
 from symphony.plugins.problem import Problem
 from symphony.plugins.wish import Wish
@@ -105,7 +106,9 @@ class PluginState:
             for kind in ("workflow", "model", "component", "type", "executor", "command")
             if counts[kind]
         ]
-        return ", ".join([*parts, *(["conductor"] if counts["conductor"] else [])])
+        parts += ["conductor"] if counts["conductor"] else []
+        parts += ["observers"] if self.result and not OBSERVING.isdisjoint(self.result.hooks) else []
+        return ", ".join(parts)
 
     def json(self) -> dict[str, Any]:
         """One element of ``plugins list``."""
@@ -164,7 +167,8 @@ def survey(
     rest = cache.results(home, [c for c in runnable if c.name not in again], probe=probe, note=note)
     probed = first | rest
     judged = conflicts.judged([_after_probe(state, probed) for state in states], prefer)
-    commands.keep(home, judged)
+    if chosen.everything:
+        commands.keep(home, judged)
     return judged
 
 

@@ -140,7 +140,7 @@ def keep(home: Home, states: Iterable[PluginState]) -> None:
 
 
 def kept(home: Home) -> list[PluginCommand]:
-    """The commands as they were written down, less those of plugins that were uninstalled since."""
+    """The commands as they were written down, less those of plugins that are gone or left out."""
     known = _read(home)
     if known is None or known.get("prefix") != sys.prefix:
         return []
@@ -153,6 +153,11 @@ def kept(home: Home) -> list[PluginCommand]:
 
         there = discovery.installed()
         commands = [command for command in commands if command.plugin in there]
+    if "SYMPHONY_PLUGINS" in os.environ:
+        from symphony.plugins import selection
+
+        chosen = selection.current()
+        commands = [command for command in commands if chosen.takes(command.plugin)]
     return commands
 
 

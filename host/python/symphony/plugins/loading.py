@@ -22,9 +22,8 @@ import pluggy
 from symphony import hookspecs
 from symphony.errors import Conflict, Incompatible, InvalidInput
 from symphony.hookspecs import HOOKS
-from symphony.observing.events import OBSERVING
 from symphony.plugins.discovery import Candidate, roots
-from symphony.plugins.names import did_you_mean
+from symphony.plugins.names import OBSERVING, did_you_mean
 from symphony.plugins.problem import Problem
 from symphony.plugins.registry import (
     CommandRegistry,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 FILE_STEM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 COMMAND: Final = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
+OBSERVING: Final = frozenset({"run_started", "run_finished", "step_started", "step_finished"})
+"""The hooks that observe runs and steps."""
 
 
 def canonical(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from symphony.cli.command import Command, State, pass_state
-from symphony.cli.output import counted, note, print_json, table
+from symphony.cli.output import counted, note, print_json, table, terminal_width
 from symphony.errors import NotFound
 from symphony.plugins import catalog
 from symphony.plugins.names import did_you_mean
@@ -61,8 +61,7 @@ def _show(state: State, hook: Hook, plugins: list[str]) -> None:
     if state.json:
         print_json({**hook.json(), "signature": hook.signature, "doc": hook.doc, "plugins": plugins})
         return
-    click.echo(f"{hook.signature}\n")
-    if hook.deprecated:
-        click.echo(f"Deprecated: {hook.deprecated}\n")
-    click.echo(hook.doc.replace("``", "").rstrip())
+    from symphony.hook_reference import terminal_text
+
+    click.echo(terminal_text(hook, terminal_width()))
     note(f"implemented by {', '.join(plugins)}" if plugins else "no installed plugin implements it")
