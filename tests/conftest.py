@@ -15,6 +15,7 @@ from tests.python import operations as component
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytest_plugins = ["symphony.testing"]
 COMPONENTS = Path(symphony.__file__).parent / "_components"
 CORE = ("arbitration_engine", "artifact_store", "dag_tracker", "pool_manager", "stale_manager")
 

@@ -29,6 +29,7 @@ from tests.benchmarks.history import history_figure  # noqa: E402
 from tests.benchmarks.leases import lease_figures  # noqa: E402
 from tests.benchmarks.measure import Figure, figure, percentile  # noqa: E402
 from tests.benchmarks.native_build import imported, native_libraries  # noqa: E402
+from tests.benchmarks.observed import observed_figure  # noqa: E402
 from tests.benchmarks.processes import process_figures  # noqa: E402
 from tests.benchmarks.steps import machine_figures, step_figures  # noqa: E402
 from tests.benchmarks.values import value_figures  # noqa: E402
@@ -89,6 +90,7 @@ def figures() -> Iterator[Figure]:
         yield pool_figure(pit.pool_manager)
         yield from lease_figures(pit)
         yield from step_figures(pit)
+        yield from observed_figure(pit, Path(folder))
         yield from graph_figures(pit.dag_tracker)
         pit.close()
     with tempfile.TemporaryDirectory() as folder:

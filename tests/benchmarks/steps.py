@@ -107,7 +107,7 @@ def step_figures(pit: Any) -> Iterator[Figure]:
     """Figures of durable steps and runs."""
     loop = asyncio.new_event_loop()
     with tempfile.TemporaryDirectory() as folder:
-        durable = loop.run_until_complete(_made(pit, Path(folder)))
+        durable = loop.run_until_complete(made(pit, Path(folder)))
         assert (
             loop.run_until_complete(task_chain(CHAIN)) == loop.run_until_complete(graph_run(CHAIN)) == CHAIN
         )
@@ -150,7 +150,7 @@ def machine_figures(pit: Any) -> Iterator[Figure]:
     loop = asyncio.new_event_loop()
     with tempfile.TemporaryDirectory() as folder:
         assert pit.durability == "machine"
-        durable = loop.run_until_complete(_made(pit, Path(folder)))
+        durable = loop.run_until_complete(made(pit, Path(folder)))
         loop.run_until_complete(durable(SHORT))
         plain = (Path(folder) / "plain").open("ab", buffering=0)
 
@@ -183,5 +183,5 @@ def machine_figures(pit: Any) -> Iterator[Figure]:
     loop.close()
 
 
-async def _made(pit: Any, home: Path) -> DurableRuns:
+async def made(pit: Any, home: Path) -> DurableRuns:
     return DurableRuns(pit, home)

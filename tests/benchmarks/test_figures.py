@@ -20,6 +20,7 @@ from tests.benchmarks import (
     graphs,
     history,
     leases,
+    observed,
     processes,
     steps,
     values,
@@ -75,6 +76,7 @@ def test_calls_and_steps(tmp_path: Path) -> None:
     pit: Any = _host.open_pit(str(tmp_path), [str(path) for path in core_components()])
     check([calls.pool_figure(pit.pool_manager)])
     check(list(steps.step_figures(pit)))
+    check(list(observed.observed_figure(pit, tmp_path)))
     pit.close()
     core = [str(path) for path in core_components()]
     lasting = _host.open_pit(str(tmp_path / "machine"), core, durability="machine")

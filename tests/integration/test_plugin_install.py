@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sysconfig
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import symphony
 from symphony.home import Home
 from symphony.plugins import lock
 from tests.fixtures import wheel_writer
@@ -16,7 +19,6 @@ from tests.fixtures.wheel_writer import source_of, write_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = [pytest.mark.python, pytest.mark.integration, pytest.mark.subprocess]
 LEAVES_A_MARK = "import pathlib\npathlib.Path('{mark}').touch()\n"
@@ -33,6 +35,17 @@ from wheel_writer import write_wheel
 def build_wheel(folder, *_, **__):
     return write_wheel(Path(folder), "toy-folder", Path("toy_folder.py").read_text()).name
 """
+
+NATIVE = """
+from pathlib import Path
+import symphony
+
+@symphony.hookimpl
+def register_components(registry):
+    registry.add(Path(__file__).with_name("toy_libraries") / "libcounter_c.so")
+"""
+COUNTER = Path(__file__).parents[2] / "pit" / "examples" / "counter_c" / "counter.c"
+NATIVE_TAG = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +246,80 @@ def test_a_running_host_takes_up_what_is_installed(environment: Environment, tmp
         assert (code, document["error"]["type"]) == (8, "Refused")
     finally:
         environment("host", "stop")
+
+
+def test_what_is_left_out_is_unknown_to_the_host_as_well(environment: Environment, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    environment.place(write_wheel(tmp_path, "toy-good", source_of("good")))
+    environment.place(write_wheel(tmp_path, "toy-left", LEAVES_A_MARK.format(mark=mark)))
+    for words in (["--no-plugins", "plugins", "list"], ["plugins", "list", "--no-plugins=Toy_Left,toy-good"]):
+        assert environment(*words)[1]["plugins"] == []
+    try:
+        code, document, _ = environment("--no-plugins=toy-left", "run", "toy-good.doubled")
+        assert (code, document["result"]) == (0, 42)
+        assert not mark.exists(), "neither a probe nor the interpreter may import it"
+        assert "setting      select=-toy-left" in environment.run("host", "status").stdout
+        assert environment("run", "toy-good.doubled", env={"SYMPHONY_PLUGINS": "-toy-left"})[0] == 0
+        for given in ({}, {"SYMPHONY_PLUGINS": "toy-good"}, {"SYMPHONY_PLUGINS": ""}):
+            code, document, _ = environment("run", "toy-good.doubled", env=given)
+            assert (code, document["error"]["type"]) == (6, "Conflict")
+            assert "was started with select=-toy-left" in document["error"]["message"]
+    finally:
+        environment("host", "stop")
+    code, document, _ = environment("run", "toy-left.any", env={"SYMPHONY_PLUGINS": "toy-good"})
+    assert (code, document["error"]["type"]) == (3, "NotFound")
+    assert "SYMPHONY_PLUGINS=toy-good" in document["error"]["hint"]
+
+
+def counter(folder: Path, *, major: str = "SYMPHONY_PIT_ABI_MAJOR") -> bytes:
+    """The example component in C, built with the header that Symphony brings, with ``major`` as its ABI."""
+    source, library = folder / "counter.c", folder / "counter.so"
+    source.write_text(COUNTER.read_text().replace("SYMPHONY_PIT_ABI_MAJOR", major))
+    build = ["cc", "-std=c11", "-O1", "-shared", "-fPIC", "-pthread", "-I", symphony.get_include()]
+    subprocess.run([*build, "-o", str(library), str(source)], check=True)
+    return library.read_bytes()
+
+
+@pytest.mark.hook("register_components")
+def test_a_wheel_brings_a_component_in_c_whose_records_outlive_the_host(
+    environment: Environment, tmp_path: Path
+) -> None:
+    library = "toy_libraries/libcounter_c.so"
+    wheel = write_wheel(tmp_path, "toy-counter", NATIVE, tag=NATIVE_TAG, beside={library: counter(tmp_path)})
+    code, document, _ = environment("plugins", "install", str(wheel))
+    assert (code, document["plugins"][0]["status"]) == (0, "active")
+    code, about, _ = environment("plugins", "info", "toy-counter")
+    assert [item["kind"] for item in about["contributions"]] == ["component"]
+    assert about["hooks"] == ["register_components"]
+    name = about["contributions"][0]["name"]
+    code, components, _ = environment("pit", "list")
+    (component,) = [item for item in components if item["name"] == name]
+    site = next(environment.python.parents[1].glob("lib/python*/site-packages"))
+    assert component["library"] == str(site / library)
+    assert "add" in [method["name"] for method in component["methods"]]
+    try:
+        assert environment("pit", "call", f"{name}.add", "5")[1] == {"value": 5}
+        assert environment("host", "stop")[0] == 0
+        assert environment("pit", "call", f"{name}.add", "2")[1] == {"value": 7}
+    finally:
+        environment("host", "stop")
+
+
+def test_a_component_of_another_abi_makes_its_plugin_incompatible_and_harms_nothing(
+    environment: Environment, tmp_path: Path
+) -> None:
+    beside = {"toy_libraries/libcounter_c.so": counter(tmp_path, major="99")}
+    wheel = write_wheel(tmp_path, "toy-counter", NATIVE, tag=NATIVE_TAG, beside=beside)
+    good = write_wheel(tmp_path, "toy-good", source_of("good"))
+    assert environment("plugins", "install", str(good))[0] == 0
+    code, document, _ = environment("plugins", "install", str(wheel))
+    assert (code, document["error"]["type"]) == (5, "Incompatible")
+    assert "found ABI 99." in document["error"]["message"]
+    assert environment.statuses() == {"toy-good": "active"}, "it was removed again"
+    pip = [str(environment.python), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
+    subprocess.run(pip, check=True)
+    assert environment.statuses() == {"toy-counter": "incompatible", "toy-good": "active"}
+    code, components, _ = environment("pit", "list")
+    assert code == 0
+    assert "dag_tracker" in [item["name"] for item in components]
+    assert "counter_c" not in [item["name"] for item in components]

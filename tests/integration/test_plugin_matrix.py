@@ -1,4 +1,4 @@
-"""Every way a plugin can be bad, all installed at once: each is named, none is imported again, others work."""
+"""Every way a plugin can be bad, all installed at once: each is named, none imported again, others work."""
 
 from __future__ import annotations
 
@@ -116,10 +116,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     wheels = []
     for name, case in CASES.items():
         beside = {"libtoy_other_abi.so": library.read_bytes()} if name == "toy-native" else {}
-        source = (
-            case.source.replace('"""\n', f'"""\n{MARK}', 1) if '"""' in case.source else MARK + case.source
-        )
-        source = source.replace("from __future__ import annotations\n", "")
+        source = MARK + case.source.replace("from __future__ import annotations\n", "")
         wheels.append(write_wheel(folder, case.name or name, source, beside=beside))
     environment.pip(*wheels)
     environment.home.mkdir(mode=0o700)
@@ -215,7 +212,7 @@ def test_a_hundred_plugins_are_listed(environment: Environment, tmp_path: Path) 
     assert (len(rows), codes) == (120, {"policy", "unprobed"})
     names = ",".join(name for name in rows if name != "many-100")
     (environment.home / "policy.toml").unlink()
-    code, document, _ = environment(f"--no-plugins={names}", "plugins", "list")
+    _, document, _ = environment(f"--no-plugins={names}", "plugins", "list")
     assert [(row["name"], row["problem"]["code"]) for row in document["plugins"]] == [
         ("many-100", "sys_exit")
     ]

@@ -527,6 +527,7 @@ def register_models(registry):
 """
 
 
+@pytest.mark.hook("register_models")
 def test_the_engine_serves_the_models_of_plugins_with_their_terms(pit: Any, tmp_path: Path) -> None:
     file = tmp_path / "toy.py"
     file.write_text(PLUGIN)

@@ -3,6 +3,7 @@
     python -P -m symphony.probe NAME|FILE
     python -P -m symphony.probe --component PATH...
     python -P -m symphony.probe --exercise PATH HOME
+    python -P -m symphony.probe --examine NAME|FILE [MODULE...]
 
 Started by ``symphony.plugins.prober``, which watches it. It reports JSON lines on an inherited descriptor
 (``--report-fd``, else stdout): one per stage, the last with the result. It keeps no state, and opens a Pit
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument("--component", action="store_true", help="the targets are component libraries")
     parser.add_argument("--exercise", action="store_true", help="create a component and call it, in a home")
     parser.add_argument("--sha256", default="", help="what a plugin file must have, to be executed")
+    parser.add_argument("--examine", action="store_true", help="report all that is wrong with a plugin")
     parser.add_argument("--report-fd", type=int, default=1)
     parser.add_argument("--trace-fd", type=int, default=2)
     parser.add_argument("--limit", type=float, default=10.0, help="seconds until all stacks are dumped")
@@ -52,6 +54,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         report({"result": {"components": describe(options.target)}})
     elif options.exercise:
         report({"result": exercise(options.target[0], options.target[1], report)})
+    elif options.examine:
+        from symphony.plugins.examine import examine
+
+        name, *modules = options.target
+        plugin = file_candidate(Path(name)) if name.endswith(".py") else Candidate(name, "", (*modules,), "")
+        note_os_exit(own_roots(plugin), report)
+        report({"result": examine(plugin, report)})
     else:
         report({"result": probe(options.target[0], report, options.sha256)})
     sys.stdout.flush()

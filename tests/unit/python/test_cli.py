@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from symphony.home import Home
 
-pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
+pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("no_installed_plugins")]
 
 
 class Cli:

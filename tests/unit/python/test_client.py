@@ -20,7 +20,7 @@ from symphony.remote_errors import error_from
 from symphony.running import Order
 from tests.fixtures import fake_home as fake
 
-pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
+pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("no_installed_plugins")]
 
 
 def test_read_only_questions_start_nothing(home: Home) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
+pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("no_installed_plugins")]
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def host(tmp_path: Path) -> PluginHost:
     return PluginHost(tmp_path / "home")
 
 
+@pytest.mark.hook("register_workflows")
 def test_what_works_is_loaded_and_what_does_not_is_named(host: PluginHost, add: Callable[..., None]) -> None:
     add("symphony-loads-well", source_of("good"))
     add("loads-not", source_of("segfaults"))
@@ -180,6 +181,7 @@ def conductor():
 """
 
 
+@pytest.mark.hook("conductor")
 def test_the_first_conductor_in_order_wins(
     host: PluginHost, add: Callable[..., None], tmp_path: Path
 ) -> None:

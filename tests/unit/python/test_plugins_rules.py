@@ -56,7 +56,7 @@ class TestSelection:
     def test_the_option_adds_to_the_variable(
         self, monkeypatch: pytest.MonkeyPatch, before: str | None, option: str, after: str
     ) -> None:
-        monkeypatch.setenv(selection.VARIABLE, before or "")  # so that it is put back afterwards
+        monkeypatch.setenv(selection.VARIABLE, before or "")
         if before is None:
             monkeypatch.delenv(selection.VARIABLE)
         selection.leave_out(option)

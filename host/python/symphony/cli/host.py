@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from symphony import client
+from symphony import client, stopping
 from symphony.cli.command import Group, State, pass_state, settings_option
 from symphony.cli.host_logs import logs
 from symphony.cli.output import counted, note, print_json, safe, seconds
-from symphony.errors import HostUnavailable
 
-if TYPE_CHECKING:
-    from symphony.home import Home
-
-STOP_LIMIT = 60.0
 STACK_LINES = 30
 NOT_RUNNING: dict[str, Any] = {"running": False, "pid": None, "interpreter": None, "runs": 0, "paused": None}
 
@@ -54,13 +46,7 @@ def start(state: State, settings: tuple[str, ...]) -> None:
 @pass_state
 def stop(state: State) -> None:
     """Stop the host: running steps are given time, their runs go on at the next start."""
-    home = state.home
-    connection = client.connect(home)
-    if connection is not None:
-        with connection:
-            pid = connection.request("host.status", timeout=10.0).get("pid")
-            connection.request("host.stop", timeout=STOP_LIMIT)
-        _await_end(home, pid)
+    stopping.stop(state.home)
     _show(state, NOT_RUNNING)
 
 
@@ -96,31 +82,6 @@ def status(state: State) -> None:
         return
     with connection:
         _show(state, connection.request("host.status", timeout=10.0))
-
-
-def _await_end(home: Home, pid: int | None) -> None:
-    """The host answers before it is gone; whoever starts one next must not meet it."""
-    deadline = time.monotonic() + 10.0
-    while pid and _alive(pid):
-        if time.monotonic() > deadline:
-            raise HostUnavailable(
-                f"the host (pid {pid}) was stopped, but did not end", hint=f"see {home.logs}"
-            )
-        time.sleep(0.02)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-        return stat.rpartition(")")[2].split()[0] != "Z"  # a zombie is an ended process
-    except OSError:
-        return True
 
 
 def _show(state: State, document: dict[str, Any]) -> None:

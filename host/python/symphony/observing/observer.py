@@ -103,10 +103,11 @@ class Observer:
         with asyncio.Runner() as runner:
             while batch := self._batch():
                 for number, told in enumerate(batch):
+                    self._place.telling(told.event.position)
                     for function in self.hooks.get(told.hook, ()):
                         self._call(runner, told, function)
                     last = number + 1 == len(batch) or batch[number + 1].event.position != told.event.position
-                    self._place.tell(told.event.position if last else None)
+                    self._place.told(told.event.position if last else None)
 
     def _batch(self) -> list[Told]:
         """What waits, once something does; nothing when all is told and no more will come."""

@@ -90,6 +90,8 @@ class Observers:
         except OSError as error:  # a full disk keeps no plugin's steps from their work
             self._report(f"plugin {plugin}: its observers are told nothing: {error}")
             return
+        if place.skipped:
+            self._report(f"plugin {plugin}: an event that ended the interpreter twice is not told it again")
         if self._events is None or place.next < self._read:
             start = min([place.next, *(observer.expects for observer in self._observers.values())])
             self._events = _host.RunEvents(str(self._home.path), start)

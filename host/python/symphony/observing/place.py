@@ -1,6 +1,7 @@
 """Where in the log a plugin's observers are: a page of a file, mapped, that outlives the process.
 
-So no event is told twice after a death but the one that was being told.
+So no event is told twice after a death but the one that was being told, and one that the process died of
+twice is left out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 _MAGIC: Final = int.from_bytes(b"observe1")
 _SIZE: Final = 4096
 _TEXT: Final = 64
-_NEXT, _TOLD, _LOST, _RAISED, _LENGTH = 1, 2, 3, 4, 5
+_NEXT, _TOLD, _LOST, _RAISED, _LENGTH, _TRIED, _TRIES = 1, 2, 3, 4, 5, 6, 7
+_MOST_TRIES: Final = 2
 
 
 class Place:
@@ -29,6 +31,8 @@ class Place:
         Whose place it is.
     end:
         The end of the log: where a plugin begins that is new, or whose place is of another log.
+
+    ``skipped`` says whether an event was left out, since the process died twice while it was told.
     """
 
     def __init__(self, home: Home, plugin: str, end: int) -> None:
@@ -44,15 +48,26 @@ class Place:
             self._map[:] = bytes(_SIZE)
             self._words[_NEXT], self._words[0] = end, _MAGIC
         self._words[_NEXT] = min(self._words[_NEXT], end)
+        self.skipped = self._words[_TRIES] >= _MOST_TRIES and self._words[_TRIED] >= self._words[_NEXT]
+        if self.skipped:
+            self.lose(1)
+            self._words[_TRIES], self._words[_NEXT] = 0, self._words[_TRIED] + 1
 
     @property
     def next(self) -> int:
         """The position from which on nothing was told."""
         return self._words[_NEXT]
 
-    def tell(self, position: int | None) -> None:
-        """One more event was told; ``position`` is that of its record, if it was the last one of it."""
+    def telling(self, position: int) -> None:
+        """An event of the record at this position is about to be told."""
+        tries = self._words[_TRIES] + 1 if self._words[_TRIED] == position else 1
+        self._words[_TRIES], self._words[_TRIED] = 0, position  # in this order: a death may come in between
+        self._words[_TRIES] = tries
+
+    def told(self, position: int | None) -> None:
+        """It was told; ``position`` is that of its record, if it was the last one of it."""
         self._words[_TOLD] += 1
+        self._words[_TRIES] = 0
         if position is not None:
             self._words[_NEXT] = position + 1
 

@@ -52,6 +52,7 @@ def install(
     """
     home.ensure()
     wish.read(home)
+    lock.read(home)
     rules = policy.read(home)
     installer = Installer(options, bound(rules, options))
     with tempfile.TemporaryDirectory(prefix="symphony-install-") as scratch:
@@ -69,7 +70,7 @@ def install_one(
 ) -> PluginState:
     """Install what passed its look and probe it; without success all is as it was before.
 
-    ``fresh`` replaces the files of the same version, as a file to install always does.
+    ``fresh`` replaces the files of the same version, as a file or address to install always does.
     """
     name, version = item.facts.name, item.facts.version
     before = discovery.installed().get(name)
@@ -78,7 +79,7 @@ def install_one(
     with tempfile.TemporaryDirectory(prefix="symphony-backup-") as folder:
         backup = Backup(name, Path(folder))
         note(f"installing {name} {version}")
-        again, alone = same and (fresh or item.is_file), not item.facts.requires
+        again, alone = same and (fresh or item.direct), not item.facts.requires
         installer.install(item.install, allow_build=allow_build, fresh=again, alone=alone)
         taken = _taken_up(home, name)
         wish.change(home, name, requirement=item.requirement, enabled=True)
@@ -135,6 +136,7 @@ def uninstall(home: Home, names: Sequence[str], note: Note = lambda text: None) 
     Works on a broken plugin as well, since it imports none. Raises ``NotFound`` before anything is removed.
     """
     home.check()
+    lock.read(home)  # what is damaged is told before anything is removed
     wishes, found = wish.read(home), discovery.installed()
     known = [
         PluginState(name, found[name].version if name in found else "", "active", True, found.get(name))

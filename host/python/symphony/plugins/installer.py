@@ -34,6 +34,7 @@ UNREACHABLE: Final = re.compile(
     r"|Max retries exceeded|ProxyError|SSLError|ConnectTimeout|ReadTimeout|error sending request"
     r"|Could not connect|Failed to fetch|dns error|Name or service not known|Connection refused",
 )
+UNAUTHORIZED: Final = re.compile(r"\b40[13] (?:Error|Client Error|Unauthorized|Forbidden)")
 COMPLAINTS: Final[tuple[tuple[str, type[SymphonyError], str], ...]] = (
     (r"is not a trusted or secure host", Refused, "use https, or pip's own trusted-host setting"),
     (r"externally[- ]managed", Refused, "use a virtual environment: python -m venv .venv"),
@@ -66,6 +67,7 @@ COMPLAINTS: Final[tuple[tuple[str, type[SymphonyError], str], ...]] = (
         InvalidInput,
         "SPEC is NAME, NAME==VERSION, a wheel or a folder",
     ),
+    (r"\b404\b", NotFound, "check the address"),
     (
         r"No matching distribution|Could not find a version|there (?:are|is) no versions?",
         NotFound,
@@ -157,6 +159,12 @@ class Installer:
             return
         self._call([*self._pip("install"), *binary, *self._index(), *specs], told)
 
+    def install_editable(self, folder: Path) -> None:
+        """Install a project so that it is used from its folder; this runs its build backend."""
+        isolation = ["--no-build-isolation"] if self._options.no_build_isolation else []
+        spec = str(folder)
+        self._call([*self._pip("install"), *isolation, *self._index(), "--editable", spec], spec)
+
     def uninstall(self, *dists: str) -> None:
         self._call([*self._pip("uninstall"), *([] if self._uv else ["--yes"]), *dists], ", ".join(dists))
 
@@ -203,6 +211,11 @@ def complaint(spec: str, output: str) -> SymphonyError:
         return IndexUnreachable(
             f"{spec}: the package index did not answer",
             hint="check the network, or use --no-index --find-links FOLDER",
+        )
+    if UNAUTHORIZED.search(output):
+        return IndexUnreachable(
+            f"{spec}: the package index wants other credentials",
+            hint="check user and password, those in --index-url or in a netrc file",
         )
     for pattern, kind, hint in COMPLAINTS:
         if re.search(pattern, output, re.IGNORECASE):

@@ -28,12 +28,15 @@ DIRECT: Final = re.compile(r"\s*[A-Za-z0-9][A-Za-z0-9._\[\],\s-]*@\s*(\S+)")
 
 @dataclass(frozen=True)
 class Looked:
-    """A spec that passed: what to hand to the installer, and what to write into ``plugins.toml``."""
+    """A spec that passed: what to hand to the installer, and what to write into ``plugins.toml``.
+
+    ``direct``: it names a file or an address, whose content may change without its version.
+    """
 
     facts: WheelFacts
     install: str
     requirement: str
-    is_file: bool
+    direct: bool
 
 
 def look(
@@ -103,7 +106,7 @@ def _look_at_name(
         installer.unpack(spec, folder)
         facts = wheel.of_unpacked(folder, named[1])
     install = spec.strip() if direct else f"{facts.name}=={facts.version}"
-    return Looked(facts, install, without_credentials(spec.strip()), False)
+    return Looked(facts, install, without_credentials(spec.strip()), bool(direct))
 
 
 def _fitting(spec: str, item: Looked) -> Looked:

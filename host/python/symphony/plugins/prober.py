@@ -58,11 +58,7 @@ def probe(candidate: Candidate, limit: float = LIMIT) -> ProbeResult:
     if result.problem:
         return result
     if ending.output.strip():
-        first = ending.output.strip().splitlines()[0][:60]
-        note = Problem(
-            "noise", f"prints while it is being loaded: {first!r}", hint="it works; its author may mend it"
-        )
-        result = replace(result, problem=note)
+        result = replace(result, problem=_noise(ending.output))
     return _with_components(result, limit)
 
 
@@ -106,7 +102,55 @@ def exercise(library: str, limit: float = LIMIT) -> dict[str, Any]:
     return {"library": library, "component": None, "checks": [], "problem": death.json()}
 
 
-def _run(arguments: Sequence[str], limit: float) -> _Ending:
+def examine(
+    target: str, modules: Sequence[str], path: Sequence[Path], own: Sequence[Path], limit: float = LIMIT
+) -> tuple[ProbeResult, list[Problem]]:
+    """Everything that is wrong with a plugin, and what of it works.
+
+    Parameters
+    ----------
+    target:
+        A plugin's name, or the path of a plugin file.
+    modules:
+        The modules that it names in the group ``symphony``; none for a file.
+    path:
+        Folders to find them in, before all others.
+    own:
+        Where its own code lies.
+    """
+    ending = _run(["--examine", target, *modules], limit, path)
+    faults = [Problem.of(record["fault"]) for record in ending.records if "fault" in record]
+    found = [fault for fault in faults if fault is not None]
+    reported = ending.last("result")
+    if reported is None:
+        imported = ending.last("import") or {"import": {"modules": 0, "ms": 0.0}}
+        measured = imported["import"]
+        result = ProbeResult(modules=measured["modules"], ms=measured["ms"], output=ending.output)
+        return result, [*found, _death(ending, own, limit)]
+    result = replace(ProbeResult.of(reported["result"]), output=ending.output)
+    if ending.output.strip():
+        found.append(_noise(ending.output))
+    described = []
+    for item in result.contributions:
+        if item["kind"] == "component":
+            component = exercise(item["library"], limit)
+            problem = Problem.of(component["problem"])
+            if problem is not None:
+                found.append(problem)
+            if component["component"] is not None:
+                item = {**item, "name": component["component"]["name"], "id": component["component"]["id"]}
+        described.append(item)
+    return replace(result, contributions=described), found
+
+
+def _noise(output: str) -> Problem:
+    first = output.strip().splitlines()[0][:60]
+    return Problem(
+        "noise", f"prints while it is being loaded: {first!r}", hint="it works; its author may mend it"
+    )
+
+
+def _run(arguments: Sequence[str], limit: float, path: Sequence[Path] = ()) -> _Ending:
     with tempfile.TemporaryFile() as report, tempfile.TemporaryFile() as trace:
         descriptors = (report.fileno(), trace.fileno())
         command = [
@@ -119,7 +163,7 @@ def _run(arguments: Sequence[str], limit: float) -> _Ending:
             "--trace-fd",
             str(descriptors[1]),
             "--limit",
-            str(max(limit - 0.5, limit / 2)),
+            str(max(limit - 1.5, limit / 2)),  # starting takes some of the time
             *arguments,
         ]
         child = subprocess.Popen(
@@ -128,6 +172,7 @@ def _run(arguments: Sequence[str], limit: float) -> _Ending:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=descriptors,
+            env=_environment(path),
             start_new_session=True,
         )
         assert child.stdout is not None
@@ -146,6 +191,18 @@ def _run(arguments: Sequence[str], limit: float) -> _Ending:
         return _Ending(
             child.returncode, hung, _records(_text(report)), _text(trace), kept.decode("utf-8", "replace")
         )
+
+
+def _environment(path: Sequence[Path]) -> dict[str, str] | None:
+    """Ours, with folders in front of the module path."""
+    if not path:
+        return None
+    before = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([*map(str, path), *([before] if before else [])]),
+        "PYTHONDONTWRITEBYTECODE": "1",  # the folder is somebody's project
+    }
 
 
 def _drain(pipe: IO[bytes], kept: bytearray) -> None:

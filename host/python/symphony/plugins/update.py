@@ -102,7 +102,7 @@ class _Updating:
                 )
             looked = self._look(state, folder)
             version = looked.facts.version
-            again = state.status == "changed" or looked.is_file
+            again = state.status == "changed" or looked.direct
             if not again and not _newer(version, before):
                 return Outcome(state.name, "unchanged", before, before)
             wanted = wish.read(self.home).get(state.name)

@@ -32,6 +32,8 @@ class WheelFacts:
     modules: tuple[str, ...]
     requires: tuple[str, ...]
     problem: Problem | None
+    listed_name: str
+    requires_python: str
 
 
 def of_wheel(path: Path) -> WheelFacts:
@@ -71,9 +73,11 @@ def _facts(names: list[str], read: Callable[[str], str]) -> WheelFacts:
         for name in (f"{module.replace('.', '/')}.py", f"{module.replace('.', '/')}/__init__.py")
         if name in names
     ]
-    requires = tuple(headers.get_all("Requires-Dist", []))
-    problem = judge_metadata(headers.get("Requires-Python", ""), requires) or judge_api(sources)
-    return WheelFacts(canonical(headers["Name"]), headers["Version"], modules, requires, problem)
+    requires_python = str(headers.get("Requires-Python", ""))
+    requires = tuple(str(text) for text in headers.get_all("Requires-Dist", []))
+    problem = judge_metadata(requires_python, requires) or judge_api(sources)
+    name, version = str(headers["Name"]), str(headers["Version"])
+    return WheelFacts(canonical(name), version, modules, requires, problem, name, requires_python)
 
 
 def _in_dist_info(name: str, file: str) -> bool:

@@ -1,0 +1,1 @@
+"""Workflows for Symphony that count words."""
