@@ -90,7 +90,7 @@ def test_each_registering_hook_has_its_registry() -> None:
 
 
 @pytest.mark.subprocess
-@pytest.mark.usefixtures("only_test_plugins")
+@pytest.mark.usefixtures("no_installed_plugins")
 def test_the_command_shows_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

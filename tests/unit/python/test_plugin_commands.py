@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.python,
     pytest.mark.integration,
     pytest.mark.subprocess,
-    pytest.mark.usefixtures("only_test_plugins"),
+    pytest.mark.usefixtures("no_installed_plugins"),
 ]
 FAULT = "ctypes.string_at(0)\n"
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from symphony.plugins.catalog import PluginState
 
-pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
+pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("no_installed_plugins")]
 
 
 @pytest.fixture

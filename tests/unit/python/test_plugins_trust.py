@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from symphony.home import Home
 
-pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("only_test_plugins")]
+pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("no_installed_plugins")]
 
 SEEN = "symphony_plugins.py here was seen and not run, it is not trusted: symphony plugins trust ."
 CHANGED = (
