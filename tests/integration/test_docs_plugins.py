@@ -77,6 +77,7 @@ def test_the_example_files_are_right(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.plugins_toml.write_text(block("toml plugins.toml"))
     assert wish.read(home) == {"symphony-ocr": wish.Wish("symphony-ocr<1", True, 1)}
+    assert wish.preferences(home) == {"model:small": "symphony-ocr"}
     home.policy.write_text(block("toml policy.toml"))
     rules = policy.read(home)
     allowed = [name for name in ("symphony-geo", "acme-x", "symphony-ocr", "toy") if not rules.judge(name)]

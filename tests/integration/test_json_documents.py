@@ -103,6 +103,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(site))
         patch.setenv("PYTHONPATH", path)
+        patch.setenv("SYMPHONY_PLUGINS", "geo,zoo,local")
         patch.chdir(work)
         shell = Shell(folder)
         yield shell
@@ -163,7 +164,6 @@ def test_a_model_is_known_by_its_full_name_and_a_short_one_is_the_users_to_give(
     assert {row["name"]: row["provider"] for row in shell("models", "list")[1]} == {
         "geo.small": "symphony-geo",
         "small": "symphony-zoo",
-        "wordllama": "symphony-conductor",
     }
     assert shell("models", "load", "zoo.small")[1]["name"] == "small"
     assert shell("models", "unload", "symphony-geo:small")[1]["state"] == "cold"
@@ -175,7 +175,6 @@ def test_a_model_is_known_by_its_full_name_and_a_short_one_is_the_users_to_give(
     assert {row["name"]: row["provider"] for row in shell("models", "list")[1]} == {
         "small": "symphony-geo",
         "zoo.small": "symphony-zoo",
-        "wordllama": "symphony-conductor",
     }
     assert shell("plugins", "prefer", "model:small", "--unset")[0] == 0
     assert models("zoo") == ["zoo's", "geo's"]

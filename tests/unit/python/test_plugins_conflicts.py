@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import symphony
 from symphony.cli import main
 from symphony.core_components import core_components
 from symphony.errors import Conflict, InvalidInput
 from symphony.home import Home
-from symphony.pit_access import open_pit
+from symphony.interpreter import Interpreter
 from symphony.plugins import PluginHost, catalog, conflicts, lookup, wish
 from symphony.plugins.names import canonical
 from symphony.plugins.namespace import Rank
@@ -200,6 +202,7 @@ def test_two_files_may_give_the_same_and_answer_only_to_their_own_runs(home: Hom
 
 def test_the_time_of_installation_is_that_of_its_metadata(home: Home, add: Callable[..., Path]) -> None:
     info = add("toy", source_of("other"))
+    wish.change(home, "toy", enabled=False)
     assert survey(home)["toy"].rank == Rank(installed=info.stat().st_mtime, name="toy")
 
 
@@ -224,12 +227,20 @@ def test_a_component_has_a_full_name_too(
     assert [(offer.full, offer.id) for offer in state.offers] == [("geo.operations", "test.operations")]
     host = PluginHost(home.path)
     host.load_all()
-    names = ("geo.operations", "symphony-geo:operations", "operations", "test.operations")
-    assert {host.component_id(name) for name in names} == {"test.operations"}
     assert host.component_id("pool_manager") == "symphony.pool_manager"
-    with open_pit(home.path, [str(path) for path in host.components]) as pit:
-        pit.ids = host.component_ids()
-        assert pit["geo.operations"] is pit["test.operations"]
+
+    async def main() -> None:
+        interpreter = Interpreter(lambda method, params: None)
+        await interpreter.handle("configure", {"home": str(home.path)})
+        try:
+            for name in ("geo.operations", "symphony-geo:operations", "operations", "test.operations"):
+                answer = await interpreter.handle("pit.call", {"component": name, "method": "ping"})
+                assert answer == {"value": None}
+            assert symphony.pit["geo.operations"] is symphony.pit["test.operations"]
+        finally:
+            await interpreter.handle("stop", {})
+
+    asyncio.run(main())
 
 
 CONDUCTS = (

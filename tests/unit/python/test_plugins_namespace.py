@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from symphony.plugins.names import canonical
+from symphony.cli.app import COMMANDS
+from symphony.plugins import commands
+from symphony.plugins.catalog import PluginState
+from symphony.plugins.conflicts import judged
+from symphony.plugins.names import canonical, prefix
 from symphony.plugins.namespace import KINDS, Namespace, Offer, Rank, core_names, prefix_holder
+from symphony.plugins.probe_result import ProbeResult
 
 pytestmark = [pytest.mark.unit, pytest.mark.python]
 
@@ -125,3 +130,26 @@ def test_the_cores_names_are_those_that_there_are() -> None:
     assert len(core_names("component")) == 5
     assert "plugins" in core_names("command")
     assert not core_names("workflow")
+
+
+def active(plugin: str, **given: str) -> PluginState:
+    """An active plugin that gives one thing of each kind."""
+    items = [
+        {"kind": kind, "name": f"{prefix(plugin)}.{name}", "id": f"{plugin}:{name}", "summary": ""}
+        for kind, name in given.items()
+    ]
+    return PluginState(plugin, "1", "active", True, result=ProbeResult(contributions=items))
+
+
+def test_commands_go_by_the_same_rule() -> None:
+    states = [active("a", command="tiles"), active("symphony-b", command="tiles"), active("c", command="run")]
+
+    def called(prefer: dict[str, str], *names: str) -> list[str | None]:
+        found = commands.callable_by(commands.of(judged(states, prefer)), COMMANDS)
+        return [found[name].plugin if name in found else None for name in names]
+
+    assert called({}, "tiles", "b.tiles", "run", "c.run") == ["a", "symphony-b", None, "c"]
+    assert called({"command:tiles": "symphony-b"}, "tiles", "a.tiles") == ["symphony-b", "a"]
+    assert commands.find("Symphony_B.tiles", judged(states), COMMANDS).plugin == "symphony-b"
+    [note] = judged(states)[2].notes
+    assert (note.message, note.hint) == ("the short name command run is Symphony's own", "use c.run")
