@@ -135,6 +135,11 @@ def test_a_policy_binds_installs_to_its_indexes(
     index = f"http://me:{SECRET}@{private_index}"
     assert environment("plugins", "install", "toy-named", "--index-url", index)[0] == 0
     policy.write_text('[plugins]\nallow = ["symphony-*"]\n')
+    for spec in ("Toy_Named", str(wheels / "toy_named-1.0-py3-none-any.whl")):
+        code, document, told = environment("plugins", "install", spec, "--no-index")
+        assert (code, document["error"]["type"]) == (8, "Refused")
+        assert f"{policy} allows symphony-* only" in document["error"]["message"]
+        assert "installing" not in told
     assert environment.rows()["toy-named"]["problem"]["code"] == "policy"
     code, document, _ = environment("run", "toy-named.doubled")
     assert (code, document["error"]["type"]) == (8, "Refused")

@@ -79,6 +79,14 @@ class Case:
 
 
 CASES: Final = {
+    # Before the one whose names it wants: disabled in this order, it never gets them.
+    "symphony-toy-good": Case(
+        GREETS.format(workflow="doubled"),
+        "conflict",
+        "conflict",
+        "the names toy-good.* are those of toy-good",
+        imports=0,
+    ),
     "toy-aborts": Case(source_of("aborts"), "broken", "sigabrt", "SIGABRT"),
     "toy-api": Case(source_of("needs_api_3"), "incompatible", "api", "needs plugin API 3", imports=0),
     "toy-argument": Case(ASKS_FOR_MORE, "broken", "raised", "secrets"),
@@ -123,11 +131,17 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     wished = '[plugins.toy-changed]\nrequirement = "toy-changed"\n'
     (environment.home / "plugins.toml").write_text(wished)
     locked = {"version": "1.0", "record": "sha256:0", "installed": "2026-01-01T00:00:00+00:00"}
-    lock = {"schema": 1, "plugins": {"toy-changed": locked}}
+    first = {"version": "1.0", "record": None, "installed": "2020-01-01T00:00:00+00:00"}
+    lock = {"schema": 1, "plugins": {"toy-changed": locked, "toy-good": first}}
     (environment.home / "plugins.lock").write_text(json.dumps(lock))
     code, document, _ = environment("plugins", "list", "--no-probe")
     assert code == 0
-    assert {row["status"] for row in document["plugins"]} == {"disabled", "incompatible", "changed"}
+    assert {row["status"] for row in document["plugins"]} == {
+        "disabled",
+        "incompatible",
+        "changed",
+        "conflict",
+    }
     assert marks(environment) == {}
     assert environment("plugins", "list")[0] == 0
     yield environment
