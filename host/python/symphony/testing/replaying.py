@@ -137,9 +137,9 @@ class AssertReplayable:
             self._pit(), found, bind_inputs(found, given, {}, Path.cwd()), runner.run, runner.log
         )
         difference = completed(replays.first_difference(runner.log.records, result.value))
-        assert difference is None, (
-            f"workflow {found.name} does not replay: {difference}\n{RULE}{_suspects(found)}"
-        )
+        if difference is not None:
+            told = f"workflow {found.name} does not replay: {difference}\n{RULE}{_suspects(found)}"
+            raise AssertionError(told)
         return result
 
 
