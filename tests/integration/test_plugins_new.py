@@ -66,6 +66,7 @@ def test_what_cannot_be_a_plugin_is_refused_and_nothing_is_written(tmp_path: Pat
     assert (code, error["hint"]) == (2, "symphony plugins new symphony-weather")
     code, error = refused("json", cwd=tmp_path)
     assert (code, error["hint"]) == (2, "symphony plugins new symphony-json")
+    assert refused("symphony-weather", "--sdk", ".", cwd=tmp_path)[1]["hint"].endswith("--native")
     assert refused("symphony-pit", cwd=tmp_path)[0] == refused("symphony", cwd=tmp_path)[0] == 6
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "symphony-here").mkdir()

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from symphony.errors import Conflict, InvalidInput
-from symphony.home import unusable
 from symphony.plugins.names import canonical, prefix
 from symphony.plugins.namespace import RESERVED
 
@@ -52,7 +51,7 @@ def new(
         The name is not canonical, or cannot be that of a Python package.
     Conflict
         The name is Symphony's own, or the folder is there already.
-    HostUnavailable
+    OSError
         The folder cannot be written.
     """
     check_name(name)
@@ -62,24 +61,21 @@ def new(
     author = _git("user.name") or f"The authors of {name}"
     words = {"symphony-acme": name, "symphony_acme": module, "acme": prefix(name)}
     written = []
-    try:
-        for path, text in _files(native=native, license=license):
-            place = Path(_replaced(str(path), words))
-            text = _replaced(text, words)
-            if place.name == "pyproject.toml" or place.name == "Cargo.toml":
-                text = text.replace('license = "MIT"', f'license = "{license}"')
-            if place.name == "Cargo.toml":
-                found = os.path.relpath(sdk or folder / SDK, (folder / place).parent)
-                text = text.replace('path = "SDK"', f'path = "{found}"')
-            if place.name == "LICENSE":
-                text = re.sub(
-                    r"^Copyright \(c\) .*$", f"Copyright (c) {date.today().year} {author}", text, flags=re.M
-                )
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            (folder / place).write_text(text, encoding="utf-8")
-            written.append(place)
-    except OSError as error:
-        raise unusable(folder, error) from error
+    for path, text in _files(native=native, license=license):
+        place = Path(_replaced(str(path), words))
+        text = _replaced(text, words)
+        if place.name == "pyproject.toml" or place.name == "Cargo.toml":
+            text = text.replace('license = "MIT"', f'license = "{license}"')
+        if place.name == "Cargo.toml":
+            found = os.path.relpath(sdk or folder / SDK, (folder / place).parent)
+            text = text.replace('path = "SDK"', f'path = "{found}"')
+        if place.name == "LICENSE":
+            text = re.sub(
+                r"^Copyright \(c\) .*$", f"Copyright (c) {date.today().year} {author}", text, flags=re.M
+            )
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_text(text, encoding="utf-8")
+        written.append(place)
     return sorted(written)
 
 
