@@ -22,7 +22,7 @@ from symphony.core_components import core_components  # noqa: E402
 from tests.benchmarks import artifacts  # noqa: E402
 from tests.benchmarks.awaits import await_figures  # noqa: E402
 from tests.benchmarks.calls import call_figures, other_ways, pool_figure  # noqa: E402
-from tests.benchmarks.commands import command_figures  # noqa: E402
+from tests.benchmarks.commands import command_figures, crowd_figures  # noqa: E402
 from tests.benchmarks.events import event_figures  # noqa: E402
 from tests.benchmarks.graphs import graph_figures  # noqa: E402
 from tests.benchmarks.history import history_figure  # noqa: E402
@@ -104,6 +104,7 @@ def figures() -> Iterator[Figure]:
         yield log_replay_figure(direct, folder)
     yield from history_figure()
     yield from command_figures()
+    yield from crowd_figures()
     yield from event_figures()
     yield from process_figures()
 

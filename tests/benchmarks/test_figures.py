@@ -56,6 +56,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "CONCURRENT", 2)
     monkeypatch.setattr(steps, "REPEATS", 1)
     monkeypatch.setattr(commands, "REPEATS", 1)
+    monkeypatch.setattr(commands, "CROWD", 2)
     monkeypatch.setattr(history, "FEW", 20)
     monkeypatch.setattr(history, "MANY", 50)
     monkeypatch.setattr(history, "REPEATS", 2)
@@ -132,6 +133,7 @@ def test_scale(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_quick")
 def test_commands() -> None:
     check(list(commands.command_figures()))
+    check(list(commands.crowd_figures()))
 
 
 @pytest.mark.usefixtures("_quick")

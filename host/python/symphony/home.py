@@ -99,6 +99,10 @@ class Home:
         return self.path / "plugins.cache"
 
     @property
+    def plugins_listing(self) -> Path:
+        return self.path / "plugins.listing"
+
+    @property
     def observers(self) -> Path:
         return self.path / "observers"
 

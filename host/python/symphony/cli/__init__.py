@@ -24,9 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     import signal
 
-    from symphony.cli.quick_run import quick_run
+    from symphony.cli.quick import quick
 
-    code = quick_run(arguments) if "_SYMPHONY_COMPLETE" not in os.environ else None
+    code = quick(arguments) if "_SYMPHONY_COMPLETE" not in os.environ else None
     if code is None:
         from symphony.cli.app import run
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from symphony.plugins.listing import Listing
+
 GAP = "  "
 CODES = {"red": 31, "green": 32, "yellow": 33}
 COLOURS = {
@@ -159,6 +161,16 @@ def _width(text: str) -> int:
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
     )
+
+
+def show_listing(listing: Listing, *, json: bool) -> None:
+    """What ``symphony plugins list`` shows."""
+    if json:
+        print_json(listing.document)
+        return
+    table(["NAME", "VERSION", "STATUS", "ADDS"], listing.rows, status=2)
+    for line in listing.notes:
+        note(line)
 
 
 def show_crash(crash: dict[str, Any]) -> None:

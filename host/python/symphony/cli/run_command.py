@@ -1,4 +1,4 @@
-"""The command ``symphony run``, as click sees it; usual command lines are taken by ``quick_run``."""
+"""The command ``symphony run``, as click sees it; usual command lines are taken by ``quick``."""
 
 from __future__ import annotations
 

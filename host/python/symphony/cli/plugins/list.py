@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from symphony.cli.command import Command, State, no_probe_option, pass_state
-from symphony.cli.output import counted, note, print_json, table
-from symphony.plugins import catalog, local, selection
+from symphony.cli.output import counted, note, show_listing
+from symphony.plugins import catalog, listing, local, selection
+from symphony.plugins.listing import Listing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from symphony.plugins.catalog import PluginState
 
 ABI = [1, 0]
@@ -36,27 +39,33 @@ def command(state: State, no_probe: bool) -> None:
     states = catalog.survey(state.home, probe=not no_probe, note=note)
     states = local.with_local(state.home, states, note, probe=not no_probe)
     plugins = sorted(states, key=lambda plugin: plugin.name)
-    if state.json:
-        print_json({"schema": 1, "host": host_facts(), "plugins": [plugin.json() for plugin in plugins]})
-        return
-    table(
-        ["NAME", "VERSION", "STATUS", "ADDS"],
-        [[plugin.name, plugin.version, plugin.status, plugin.adds()] for plugin in plugins],
-        status=2,
-    )
+    found = listing_of(plugins)
+    if not no_probe:
+        listing.keep(state.home, found, plugins)
+    show_listing(found, json=state.json)
+
+
+def listing_of(plugins: Sequence[PluginState]) -> Listing:
+    """What is shown of these plugins."""
+    document = {"schema": 1, "host": host_facts(), "plugins": [plugin.json() for plugin in plugins]}
+    rows = [[plugin.name, plugin.version, plugin.status, plugin.adds()] for plugin in plugins]
+    return Listing(document, rows, list(_notes(plugins)))
+
+
+def _notes(plugins: Sequence[PluginState]) -> Iterator[str]:
     chosen = selection.current()
     if not chosen.everything:
-        note(f"only those that {selection.VARIABLE}={chosen.text()} takes")
+        yield f"only those that {selection.VARIABLE}={chosen.text()} takes"
     unprobed = [plugin.name for plugin in plugins if plugin.problem and plugin.problem.code == "unprobed"]
     if unprobed:
-        note(f"not probed yet: {', '.join(unprobed)}")
-    note(summary(plugins))
+        yield f"not probed yet: {', '.join(unprobed)}"
+    yield summary(plugins)
     without = [plugin.name for plugin in plugins if plugin.notes]
     if without:
-        note(f"without a short name that another has: symphony plugins info {without[0]}")
+        yield f"without a short name that another has: symphony plugins info {without[0]}"
 
 
-def summary(plugins: list[PluginState]) -> str:
+def summary(plugins: Sequence[PluginState]) -> str:
     """The line below the table."""
     if not plugins and not selection.current().everything:
         return "no plugins"
