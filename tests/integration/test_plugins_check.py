@@ -156,3 +156,9 @@ def test_a_name_that_is_taken_is_a_conflict_and_a_short_one_is_told(home: Path, 
 def test_what_cannot_be_checked_is_said(home: Path, target: str, exit: int, hint: str) -> None:
     code, document = check(home, target)
     assert (code, document["error"]["exit"], document["error"]["hint"]) == (exit, exit, hint)
+
+
+def test_a_project_that_only_its_backend_understands_is_to_be_built(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.other]\nname = 'x'\n")
+    code, document = check(home, ".", cwd=tmp_path)
+    assert (code, document["error"]["hint"]) == (2, "build a wheel, and check that")

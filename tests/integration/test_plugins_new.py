@@ -66,6 +66,7 @@ def test_what_cannot_be_a_plugin_is_refused_and_nothing_is_written(tmp_path: Pat
     assert (code, error["hint"]) == (2, "symphony plugins new symphony-weather")
     code, error = refused("json", cwd=tmp_path)
     assert (code, error["hint"]) == (2, "symphony plugins new symphony-json")
+    assert refused("symphony-weather", "--sdk", ".", cwd=tmp_path)[1]["hint"].endswith("--native")
     assert refused("symphony-pit", cwd=tmp_path)[0] == refused("symphony", cwd=tmp_path)[0] == 6
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "symphony-here").mkdir()
@@ -78,9 +79,9 @@ def test_what_cannot_be_a_plugin_is_refused_and_nothing_is_written(tmp_path: Pat
 @pytest.fixture(scope="module")
 def native() -> Path:
     """A native project whose wheel is built; cargo looks at the times of what is there already."""
-    fresh, project = BUILT / "fresh", BUILT / "symphony-tally"
+    fresh, project = BUILT / "fresh", BUILT / "symphony-far-off"
     shutil.rmtree(fresh, ignore_errors=True)
-    files = new("symphony-tally", fresh, native=True, sdk=ROOT / "pit" / "sdk")
+    files = new("symphony-far-off", fresh, native=True, sdk=ROOT / "pit" / "sdk")
     for file in files:
         place = project / file
         if not place.exists() or place.read_text() != (fresh / file).read_text():
@@ -97,20 +98,20 @@ def test_the_wheel_of_a_native_project_has_its_component_and_passes_its_tests(
     native: Path, tmp_path: Path
 ) -> None:
     [wheel] = (native / "dist").glob("*.whl")
-    assert wheel.name.startswith("symphony_tally-0.1.0-py3-none-linux")
+    assert wheel.name.startswith("symphony_far_off-0.1.0-py3-none-linux")
     checked = command("plugins", "check", str(wheel), "--json", "--home", str(tmp_path / "home"))
     document = json.loads(checked.stdout)
     assert (checked.returncode, document["faults"]) == (0, [])
     assert [(item["kind"], item["id"]) for item in document["contributions"]] == [
-        ("workflow", "symphony-tally:words"),
-        ("component", "tally.tally"),
+        ("workflow", "symphony-far-off:words"),
+        ("component", "far_off.tally"),
     ]
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     tests = [*words, "tests/test_component.py", "tests/test_workflows.py", "--deselect"]
     died = "tests/test_workflows.py::test_a_run_goes_on_where_its_interpreter_died"
-    alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "SYMPHONY_PLUGINS": "tally"}
+    alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "SYMPHONY_PLUGINS": "far-off"}
     told = ran([*tests, died], native, PYTHONPATH=str(tmp_path / "site"), **alone)
     assert "6 passed, 1 deselected" in told
 

@@ -223,6 +223,7 @@ class TestAssertReplayable:
 
         with pytest.raises(AssertionError) as found:
             assert_replayable(stamped)
+        assert "does not replay: after record 0 of 1" in str(found.value)
         line = stamped.fn.__code__.co_firstlineno + 2
         assert f"test_testing.py:{line}: time.time_ns in workflow 'stamped'" in str(found.value)
 
@@ -231,6 +232,23 @@ class TestAssertReplayable:
     ) -> None:
         with pytest.raises(AssertionError, match=r"after record 0 of \d+, the call square#\d+ .* is new"):
             assert_replayable(growing, seen=[])
+
+    def test_an_effect_that_made_no_difference_this_time_is_told(
+        self, assert_replayable: AssertReplayable
+    ) -> None:
+        @symphony.workflow
+        async def patient() -> int:
+            return await square(3 if time.time() > 0 else 4)
+
+        @symphony.workflow
+        async def allowed() -> int:
+            return await square(3 if time.time() > 0 else 4)  # symphony: allow[clock]
+
+        with pytest.raises(
+            AssertionError, match=r"patient was replayed alike, but only by chance:\n.*time.time"
+        ):
+            assert_replayable(patient)
+        assert assert_replayable(allowed).value == 9
 
     def test_a_result_that_differs_is_shown(self, assert_replayable: AssertReplayable) -> None:
         @symphony.workflow

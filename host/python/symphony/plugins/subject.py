@@ -145,7 +145,9 @@ def _project(folder: Path) -> Subject:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{file}: {error}", hint="mend the file") from error
-    project: dict[str, Any] = data.get("project", {})
+    project: dict[str, Any] | None = data.get("project")
+    if project is None:
+        raise InvalidInput(f"{file} has no table [project]", hint="build a wheel, and check that")
     name = str(project.get("name", folder.name))
     entries: dict[str, str] = project.get("entry-points", {}).get(discovery.GROUP, {})
     modules = tuple(dict.fromkeys(entries[key].partition(":")[0].strip() for key in sorted(entries)))

@@ -124,7 +124,8 @@ class AssertReplayable:
         Raises
         ------
         AssertionError
-            A replay differs; the message names the first difference, and what to do.
+            A replay differs, and the message names the first difference; or the workflow's code has an effect
+            that this run did not show. It says what to do, too.
         RunFailed, InvalidInput
             As ``run_workflow``.
         """
@@ -137,9 +138,11 @@ class AssertReplayable:
             self._pit(), found, bind_inputs(found, given, {}, Path.cwd()), runner.run, runner.log
         )
         difference = completed(replays.first_difference(runner.log.records, result.value))
-        assert difference is None, (
-            f"workflow {found.name} does not replay: {difference}\n{RULE}{_suspects(found)}"
-        )
+        effects = _effects(found)
+        if difference is not None:
+            raise AssertionError(f"workflow {found.name} does not replay: {difference}\n{RULE}{effects}")
+        if effects:
+            raise AssertionError(f"workflow {found.name} was replayed alike, but only by chance:{effects}")
         return result
 
 
@@ -238,8 +241,8 @@ def _cuts(count: int) -> list[int]:
     return list(range(0, count, step))
 
 
-def _suspects(workflow: Workflow) -> str:
-    """What the lint finds in the workflow's own code, which is the likely cause."""
+def _effects(workflow: Workflow) -> str:
+    """What the lint finds in the workflow's own code: the likely cause of a difference, now or later."""
     file = inspect.getsourcefile(workflow.fn)
     source = "" if file is None else read_source(Path(file))
     found = [f for f in findings(Path(file or ""), source) if f.workflow == workflow.name]

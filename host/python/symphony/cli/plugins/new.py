@@ -9,6 +9,7 @@ import click
 
 from symphony.cli.command import Command, State, pass_state
 from symphony.cli.output import echo, note, print_json
+from symphony.errors import InvalidInput
 from symphony.home import absolute
 from symphony.plugins.new import LICENSES
 
@@ -41,6 +42,8 @@ def command(state: State, name: str, native: bool, path: str | None, license: st
     """
     from symphony.plugins.new import checkout_sdk, new
 
+    if sdk and not native:
+        raise InvalidInput("--sdk is of use with --native only", hint=f"symphony plugins new {name} --native")
     folder = absolute(path or name)
     chosen = absolute(sdk) if sdk else checkout_sdk()
     files = new(name, folder, native=native, license=license, sdk=chosen)
