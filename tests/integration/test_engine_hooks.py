@@ -105,10 +105,18 @@ def test_the_probe_knows_what_the_plugin_gives_without_its_settings(home: Home, 
     )
 
 
+@pytest.fixture
+def isolated(tmp_path: Path) -> Iterator[Home]:
+    """A home whose host, if there is one, is stopped at the end."""
+    home = Home(tmp_path / "home")
+    yield home
+    counted.symphony(home, "host", "stop", check=False)
+
+
 def test_the_executor_of_a_run_is_recorded_and_a_mistake_starts_nothing(
-    tmp_path: Path, plugin: Path, monkeypatch: pytest.MonkeyPatch
+    isolated: Home, tmp_path: Path, plugin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, file = Home(tmp_path / "home"), tmp_path / "backstage.py"
+    home, file = isolated, tmp_path / "backstage.py"
     file.write_text(plugin.read_text())
 
     def run(*words: str) -> Any:
