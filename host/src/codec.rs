@@ -21,7 +21,7 @@ pub(crate) fn encode<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResul
 }
 
 /// The value that `encode` was given. Classes that nobody registered come back as `symphony.values.Record`. Raises
-/// TypeMissing where a plugin that is not loaded has the codec of a value, ValueError for other bytes.
+/// `TypeMissing` where a plugin that is not loaded has the codec of a value, ValueError for other bytes.
 #[pyfunction]
 pub(crate) fn decode<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let _inside = ending::enter(py)?;

@@ -395,3 +395,20 @@ def test_a_step_that_cannot_run_where_it_says_is_refused() -> None:
     error = virtual_result_of(main, {}, MemoryLog()).error
     assert isinstance(error, InvalidInput)
     assert error.hint == "put it at the top level of a module"
+
+
+def test_a_new_run_is_given_no_executor_of_a_file_that_it_does_not_name() -> None:
+    @symphony.workflow
+    async def nothing() -> None: ...
+
+    def during(run: Any) -> None:
+        given(inline=Inline())(run)
+        lanes = run._launcher.lanes
+        assert [lanes.of_run(name, set()).name for name in ("inline", "process")] == [
+            "toolbox.inline",
+            "process",
+        ]
+        with pytest.raises(NotFound, match="there is no executor 'inline'"):
+            lanes.of_run("inline", {"symphony-toolbox"})
+
+    virtual_result_of(nothing, {}, MemoryLog(), during)

@@ -11,6 +11,9 @@ import pytest
 
 import symphony
 from symphony.errors import Conflict, InvalidInput, TypeMissing
+from symphony.plugins.catalog import PluginState
+from symphony.plugins.conflicts import judged
+from symphony.plugins.probe_result import ProbeResult
 from symphony.plugins.registry import TypeRegistry
 from symphony.values import Record
 from symphony.values.codec import native_codec
@@ -121,6 +124,17 @@ def test_a_type_without_a_codec_or_added_twice_is_refused() -> None:
         registry.add(Money, encode=str, decode=Money)
     with pytest.raises(InvalidInput, match="belong together"):
         registry.add(Point, encode=str)
+
+
+def test_of_two_plugins_with_one_name_in_records_the_second_is_left_out() -> None:
+    def state(plugin: str, name: str) -> PluginState:
+        given = [{"kind": "type", "name": name, "id": f"{plugin}:Money"}]
+        return PluginState(plugin, "1", "active", True, result=ProbeResult(contributions=given))
+
+    rows = judged([state("shop", "till.Money"), state("bank", "till.Money"), state("bar", "bar.Money")])
+    assert [row.status for row in rows] == ["active", "conflict", "active"]
+    assert rows[1].problem is not None
+    assert rows[1].problem.message == "the type till.Money is given by shop already"
 
 
 @symphony.step

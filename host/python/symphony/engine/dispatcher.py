@@ -192,7 +192,7 @@ class Dispatcher:
             return
         suspect = self.care.choose(self.lanes.waiting())
         if suspect is not None:
-            lane = self.lanes.of(suspect)
+            lane = next(lane for lane in self.lanes if suspect in lane.queue)
             lane.queue.remove(suspect)
             self._start(suspect, lane)
             return
@@ -200,7 +200,7 @@ class Dispatcher:
             self._order(self.policy)
         for lane in self.lanes:
             queue = lane.queue
-            while queue and lane.free:
+            while queue and lane.free > 0:
                 call = queue.popleft()
                 if not call.stopped:
                     self._start(call, lane)
@@ -211,13 +211,14 @@ class Dispatcher:
             return
         began = time.perf_counter()
         calls = {call.ready: call for call in waiting if call.ready is not None}
-        free = {lane.name: lane.free for lane in self.lanes}
+        lanes = {lane.name: lane for lane in self.lanes}
+        free = {name: lane.free for name, lane in lanes.items()}
         resources = Resources(free.pop(ASYNC), free.pop(THREAD), free)
         ordered = decide(policy, list(calls), resources, self._report)
         for lane in self.lanes:
             lane.queue.clear()
         for step in ordered:
-            self.lanes.of(calls[step]).queue.append(calls[step])
+            lanes[step.kind].queue.append(calls[step])
         self._unordered = False
         # With thousands of ready steps a decision costs milliseconds: it may take a tenth of the loop's time.
         self._next_decision = self.loop.time() + 10 * (time.perf_counter() - began)

@@ -183,7 +183,7 @@ class Engine:
             await self.tell_plugins()
         registered = self._plugins.find_workflow(workflow, loaded)
         if executor is not None:
-            executor = self._dispatcher.lanes.find(executor, registered.plugin, {}, "the run").name
+            executor = self._dispatcher.lanes.of_run(executor, self._plugins.files - set(loaded)).name
         bound = bind_inputs(registered.workflow, inputs, text, cwd)
         encoded = self._codec.encode(bound)
         # What cannot come back is refused now, as is a secret that cannot be read.

@@ -14,9 +14,10 @@ from symphony.plugins.lookup import unknown_executor
 from symphony.plugins.namespace import Namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from symphony.engine.launching import StepCall
+    from symphony.plugins.namespace import Offer
 
 
 class Lanes:
@@ -82,14 +83,22 @@ class Lanes:
     def find(self, name: str, plugin: str, givers: Mapping[str, str], who: str) -> Lane:
         """The executor that a name means in the code of a plugin; ``givers`` are those of the run once."""
         lane = self._found.get((name, plugin))
-        if lane is not None:
-            return lane
-        offer = self._names.find("executor", name, plugin=plugin)
-        if offer is None:
-            raise self._missing(name, givers, f"{who} is to run on the executor {name!r}")
-        lane = self._core[offer.name] if offer.plugin == CORE else self._plugins[offer.full]
-        self._found[name, plugin] = lane
+        if lane is None:
+            offer = self._names.find("executor", name, plugin=plugin)
+            if offer is None:
+                raise self._missing(name, givers, f"{who} is to run on the executor {name!r}")
+            lane = self._found[name, plugin] = self._lane(offer)
         return lane
+
+    def of_run(self, name: str, hidden: Collection[str]) -> Lane:
+        """The executor that a name means for a new run, for which some plugins count as not there."""
+        offer = self._names.find("executor", name, hidden=hidden)
+        if offer is None:
+            raise unknown_executor(f"there is no executor {name!r}", name, self._names)
+        return self._lane(offer)
+
+    def _lane(self, offer: Offer) -> Lane:
+        return self._core[offer.name] if offer.plugin == CORE else self._plugins[offer.full]
 
     def _missing(self, name: str, givers: Mapping[str, str], what: str) -> NotFound:
         giver = next((givers[full] for full in givers if name in (full, full.partition(".")[2])), None)

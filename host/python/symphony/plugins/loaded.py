@@ -153,6 +153,11 @@ class PluginHost:
     def home(self) -> Path:
         return self._home.path
 
+    @property
+    def files(self) -> set[str]:
+        """The names of the file plugins."""
+        return set(self._files)
+
     def load_all(self) -> None:
         """Load every active plugin of the catalog.
 
