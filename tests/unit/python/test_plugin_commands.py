@@ -138,17 +138,19 @@ def test_however_it_ends_the_exit_code_says_it_and_a_crash_names_plugin_signal_a
     assert 'raise ValueError("no such tile")' in capfd.readouterr().err
 
 
-def test_ctrl_c_is_the_commands_and_the_terminal_is_its_own(home: Home) -> None:
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(("number", "code", "told"), [(5, 5, b"tidied"), (0, 130, b"interrupted")])
+def test_ctrl_c_is_the_commands_and_the_terminal_is_its_own(number: int, code: int, told: bytes) -> None:
     ours, theirs = os.openpty()
     script = "import os, sys; os.login_tty(0); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    line = [sys.executable, "-c", script, "-m", "symphony", "end", "wait"]
+    line = [sys.executable, "-c", script, "-m", "symphony", "end", "wait", f"--number={number}"]
     with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         said = b""
         while b"waiting" not in said:
             said += os.read(ours, 1024)
         os.write(ours, b"\x03")
-        assert process.wait(30) == 130
+        assert process.wait(30) == code
         try:
             while more := os.read(ours, 1024):
                 said += more
@@ -156,7 +158,8 @@ def test_ctrl_c_is_the_commands_and_the_terminal_is_its_own(home: Home) -> None:
             pass
     os.close(ours)
     assert b"[True, True, True]" in said
-    assert b"interrupted" in said
+    assert told in said
+    assert (b"interrupted" in said) is (code == 130)
 
 
 def test_a_name_that_is_not_known_is_told_with_the_closest_of_all(
