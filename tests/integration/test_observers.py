@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -126,14 +128,27 @@ def test_what_an_observer_raises_is_told_with_its_name_and_harms_nothing(observe
     run = observed.start("sour")
     assert result(observed.home, run)["status"] == "completed"
     until(lambda: observed.finished(run), "the end of the run to be told")
-    line = OBSERVING.read_text().partition('raise ValueError("this is sour")')[0].count("\n") + 1
+    number = OBSERVING.read_text().partition('raise ValueError("this is sour")')[0].count("\n") + 1
     place = observed.file.parent / "site" / "observing.py"
-    told = f"run_started raised ValueError: this is sour (at {place}:{line})"
+    told = f"run_started raised ValueError: this is sour (at {place}:{number})"
     until(lambda: f"plugin observing: {told}" in observed.log(), "the log to name it")
     about = look(observed.home, "observing")
     assert about is not None
     assert (about["raised"], about["lost"]) == (1, 0)
     assert about["problem"].endswith(told)
+    line = [
+        sys.executable,
+        "-m",
+        "symphony",
+        "plugins",
+        "info",
+        "observing",
+        "--home",
+        str(observed.home.path),
+    ]
+    shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    assert f"  observers  told of {about['told']} events, 1 raised\n             " in shown
+    assert told in shown
 
 
 def test_no_step_waits_for_an_observer(observed: Observed) -> None:

@@ -60,8 +60,13 @@ def home(shared_home: Home, site: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_the_help_lists_them_from_the_store_and_none_stands_for_one_of_the_core(
     home: Home, site: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main(["--help"])
-    own, _, foreign = capfd.readouterr().out.partition("Commands of plugins:\n")
+    script = (
+        "import sys; from symphony.cli import main; main(['--help']); "
+        "print({'importlib.metadata', 'pluggy', 'commanding'}.isdisjoint(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\nTrue\n"), "it looks at no distribution"
+    own, _, foreign = done.stdout.partition("Commands of plugins:\n")
     shown = foreign.partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in shown] == ["commanding.run", "end", "shout", "tiles", "twice"]
     assert shown[-1] == "  twice           Double a number by a run."
