@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import random
+import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import symphony
+from symphony import _host
 from symphony.crash_reports import crash_reports
 from symphony.home import Home
 from symphony.host import RunFailed
 from symphony.observing.place import look
-from tests.fixtures.counted_runs import request, until
+from tests.fixtures.counted_runs import gone, request, until
 from tests.fixtures.counted_runs import symphony as command
 from tests.fixtures.deadly_runs import result
 from tests.fixtures.wheel_writer import MODULES, source_of, unpack, write_wheel
@@ -26,6 +32,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.subprocess, pytest.mark.python]
 
 OBSERVING = MODULES / "observing.py"
+RUNS = int(os.environ.get("SYMPHONY_OBSERVED_RUNS", "1"))
+SEED = int(os.environ.get("SYMPHONY_SOAK_SEED") or time.time_ns() % 1_000_000)
+DEATHS = 2
 
 
 class Observed:
@@ -122,6 +131,28 @@ def test_what_was_not_told_when_the_interpreter_was_killed_is_told_by_the_next(
         ("run_finished", None),
     ]
     assert list(once) == sorted(once, key=lambda place: place[1])
+
+
+@pytest.mark.parametrize("number", range(RUNS))
+def test_wherever_the_interpreter_is_killed_all_is_told_and_hardly_anything_twice(
+    observed: Observed, number: int
+) -> None:
+    chance = random.Random(SEED + number)
+    run = observed.start("many", count=150)
+    for _ in range(DEATHS):
+        pid = until(lambda: request(observed.home, "host.status")["interpreter"]["pid"], "an interpreter")
+        time.sleep(chance.random() * 0.4)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: gone(pid), "its end")  # type: ignore[misc]
+    assert result(observed.home, run)["status"] == "completed", f"seed {SEED}"
+    until(lambda: observed.finished(run), "the end of the run to be told")
+    rows, _ = _host.RunEvents(str(observed.home.path), 0).take(1 << 30)
+    recorded = [(row[0][0], row[0][1]) for row in rows if row[1][0] == run]
+    told = [(hook, event["position"]) for hook, event in observed.told(run)]
+    assert list(dict.fromkeys(told)) == recorded, f"seed {SEED}"
+    assert len(told) - len(recorded) <= DEATHS, f"seed {SEED}"
+    assert len(recorded) >= 302
 
 
 def test_what_an_observer_raises_is_told_with_its_name_and_harms_nothing(observed: Observed) -> None:
