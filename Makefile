@@ -82,6 +82,7 @@ soak: $(VENV)/developing ## Kill a bare writer 10,000 times, host and interprete
 	SYMPHONY_SOAK_ROUNDS=10000 cargo test --package symphony-pit-journal --test soak_test
 	SYMPHONY_SOAK_RUNS=200 $(BIN)/python -m pytest -q -s tests/integration/test_soak.py
 	SYMPHONY_RETIREMENT_ROUNDS=100 $(BIN)/python -m pytest -q -s tests/integration/test_retirement_soak.py
+	SYMPHONY_OBSERVED_RUNS=200 $(BIN)/python -m pytest -q tests/integration/test_observers.py
 	SYMPHONY_FAULTS=1000 SYMPHONY_CROWDS=200 $(BIN)/python -m pytest -q -s tests/integration/test_fault_soak.py
 	SYMPHONY_SHUTDOWNS=1000 SYMPHONY_MANY_OPERATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 \
 	  tests/python/test_async_loops.py tests/python/test_async_many.py

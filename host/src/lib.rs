@@ -31,6 +31,11 @@ pub use client::Host;
 
 mod shared_object;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // here it is an assertion
+#[path = "../../tests/fixtures/run_log.rs"]
+mod run_log;
+
 #[cfg(feature = "python")]
 mod async_support;
 #[cfg(feature = "python")]

@@ -1,4 +1,5 @@
 //! [`Following`] as a class of the native module.
+#![expect(clippy::needless_pass_by_value, reason = "PyO3 hands over owned arguments")]
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};

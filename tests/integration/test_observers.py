@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import symphony
+from symphony import _host
 from symphony.crash_reports import crash_reports
 from symphony.home import Home
 from symphony.host import RunFailed
 from symphony.observing.place import look
-from tests.fixtures.counted_runs import request, until
+from tests.fixtures.counted_runs import gone, request, until
 from tests.fixtures.counted_runs import symphony as command
 from tests.fixtures.deadly_runs import result
 from tests.fixtures.wheel_writer import MODULES, source_of, unpack, write_wheel
@@ -24,6 +32,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.subprocess, pytest.mark.python]
 
 OBSERVING = MODULES / "observing.py"
+RUNS = int(os.environ.get("SYMPHONY_OBSERVED_RUNS", "1"))
+SEED = int(os.environ.get("SYMPHONY_SOAK_SEED") or time.time_ns() % 1_000_000)
+DEATHS = 2
 
 
 class Observed:
@@ -73,6 +84,10 @@ def test_a_plugin_is_told_of_runs_and_steps_in_the_order_in_which_they_happened(
         run = host.run("observing.well", number=8).run_id
         with pytest.raises(RunFailed) as failed:
             host.run("observing.well", number=7)
+        assert host._here is not None
+        interpreter = host._here._interpreter
+        interpreter._retirable = 1 << 62  # of the log, for all that the history needs
+        assert interpreter._unneeded() < 1 << 62, "the observers may not have read it yet"
     told = observed.told(run)
     steps = [(hook, e["name"], e["attempt"], e["state"]) for hook, e in told if "name" in e]
     assert steps == [
@@ -118,18 +133,53 @@ def test_what_was_not_told_when_the_interpreter_was_killed_is_told_by_the_next(
     assert list(once) == sorted(once, key=lambda place: place[1])
 
 
+@pytest.mark.parametrize("number", range(RUNS))
+def test_wherever_the_interpreter_is_killed_all_is_told_and_hardly_anything_twice(
+    observed: Observed, number: int
+) -> None:
+    chance = random.Random(SEED + number)
+    run = observed.start("many", count=150)
+    for _ in range(DEATHS):
+        pid = until(lambda: request(observed.home, "host.status")["interpreter"]["pid"], "an interpreter")
+        time.sleep(chance.random() * 0.4)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: gone(pid), "its end")  # type: ignore[misc]
+    assert result(observed.home, run)["status"] == "completed", f"seed {SEED}"
+    until(lambda: observed.finished(run), "the end of the run to be told")
+    rows, _ = _host.RunEvents(str(observed.home.path), 0).take(1 << 30)
+    recorded = [(row[0][0], row[0][1]) for row in rows if row[1][0] == run]
+    told = [(hook, event["position"]) for hook, event in observed.told(run)]
+    assert list(dict.fromkeys(told)) == recorded, f"seed {SEED}"
+    assert len(told) - len(recorded) <= DEATHS, f"seed {SEED}"
+    assert len(recorded) >= 302
+
+
 def test_what_an_observer_raises_is_told_with_its_name_and_harms_nothing(observed: Observed) -> None:
     run = observed.start("sour")
     assert result(observed.home, run)["status"] == "completed"
     until(lambda: observed.finished(run), "the end of the run to be told")
-    line = OBSERVING.read_text().partition('raise ValueError("this is sour")')[0].count("\n") + 1
+    number = OBSERVING.read_text().partition('raise ValueError("this is sour")')[0].count("\n") + 1
     place = observed.file.parent / "site" / "observing.py"
-    told = f"run_started raised ValueError: this is sour (at {place}:{line})"
+    told = f"run_started raised ValueError: this is sour (at {place}:{number})"
     until(lambda: f"plugin observing: {told}" in observed.log(), "the log to name it")
     about = look(observed.home, "observing")
     assert about is not None
     assert (about["raised"], about["lost"]) == (1, 0)
     assert about["problem"].endswith(told)
+    line = [
+        sys.executable,
+        "-m",
+        "symphony",
+        "plugins",
+        "info",
+        "observing",
+        "--home",
+        str(observed.home.path),
+    ]
+    shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    assert f"  observers  told of {about['told']} events, 1 raised\n             " in shown
+    assert told in shown
 
 
 def test_no_step_waits_for_an_observer(observed: Observed) -> None:

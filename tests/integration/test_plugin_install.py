@@ -329,14 +329,12 @@ def test_a_component_of_another_abi_makes_its_plugin_incompatible_and_harms_noth
 ) -> None:
     beside = {"toy_libraries/libcounter_c.so": counter(tmp_path, major="99")}
     wheel = write_wheel(tmp_path, "toy-counter", NATIVE, tag=NATIVE_TAG, beside=beside)
-    good = write_wheel(tmp_path, "toy-good", source_of("good"))
-    assert environment("plugins", "install", str(good))[0] == 0
+    environment.place(write_wheel(tmp_path, "toy-good", source_of("good")))
     code, document, _ = environment("plugins", "install", str(wheel))
     assert (code, document["error"]["type"]) == (5, "Incompatible")
     assert "found ABI 99." in document["error"]["message"]
     assert environment.statuses() == {"toy-good": "active"}, "it was removed again"
-    pip = [str(environment.python), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
-    subprocess.run(pip, check=True)
+    environment.place(wheel)
     assert environment.statuses() == {"toy-counter": "incompatible", "toy-good": "active"}
     code, components, _ = environment("pit", "list")
     assert code == 0

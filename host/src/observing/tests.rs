@@ -1,12 +1,9 @@
 #![allow(clippy::unwrap_used)] // here it is an assertion
 
-#[path = "../../../tests/fixtures/run_log.rs"]
-mod run_log;
-
 use symphony_dag_tracker::records::Finished;
 
 use super::*;
-use run_log::RunLog;
+use crate::run_log::RunLog;
 
 type Told = (&'static str, String, &'static str, Option<i64>);
 

@@ -1,8 +1,5 @@
 #![allow(clippy::unwrap_used)] // here it is an assertion
 
-#[path = "../../../tests/fixtures/run_log.rs"]
-mod run_log;
-
 use std::fs;
 
 use serde_json::{Value, json};
@@ -10,7 +7,7 @@ use symphony_dag_tracker::records::RunStatus;
 use tempfile::TempDir;
 
 use super::*;
-use run_log::RunLog;
+use crate::run_log::RunLog;
 
 const SECOND: i64 = 1_000_000;
 

@@ -15,8 +15,11 @@ from symphony.engine.failures import encode_failure
 from symphony.home import Home
 from symphony.observing.events import Failure, RunEvent, StepEvent, Told, told
 from symphony.observing.observer import Observer
+from symphony.observing.observers import Observers
 from symphony.observing.place import Place, look
+from symphony.plugins import PluginHost
 from symphony.plugins.discovery import file_candidate
+from symphony.plugins.loaded import RegisteredObservers
 from symphony.plugins.loading import collect, import_modules
 from symphony.values.codec import native_codec
 
@@ -194,3 +197,24 @@ def test_events_are_values() -> None:
     assert one == other
     with pytest.raises(AttributeError):
         one.position = 2  # type: ignore[misc]
+
+
+def test_the_log_is_needed_from_where_observers_have_read_it(pit: Any, tmp_path: Path) -> None:
+    plugins = PluginHost(tmp_path)
+    seen: list[str] = []
+    plugins.observers = {"w": RegisteredObservers({"run_started": [lambda run: seen.append(run.id)]}, [])}
+    observers = Observers(Home(tmp_path), pit, plugins, native_codec(), seen.append)
+    pit.dag_tracker.accept_run("before", b'{"workflow": "w.x"}', b"")
+    assert observers.needs is None
+    observers.take_over()
+    assert observers.needs is not None
+    assert observers.needs <= pit.log_end()
+    for number in range(3):
+        pit.dag_tracker.accept_run(f"run{number}", b'{"workflow": "w.x"}', b"")
+    observers.close(30)
+    assert seen == ["run0", "run1", "run2"], "and nothing of what was before"
+    observers = Observers(Home(tmp_path), pit, plugins, native_codec(), seen.append)
+    pit.dag_tracker.accept_run("between", b'{"workflow": "w.x"}', b"")
+    observers.take_over()
+    observers.close(30)
+    assert seen[3:] == ["between"]
