@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from symphony.plugins import cache, compatibility, discovery, lint, prober
+from symphony.plugins import cache, compatibility, discovery, lint, prober, trust
+from symphony.plugins.lookup import error_for
 from symphony.plugins.names import canonical, prefix
+from symphony.plugins.namespace import KINDS, RESERVED, Offer
 from symphony.plugins.probe_result import ProbeResult
 from symphony.plugins.problem import NOTES, Problem
 from symphony.plugins.subject import Subject, subject_of
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 SLOW: Final = 1000.0
 """Milliseconds of an import that are told to the author: each interpreter and each probe pays them."""
-CORE_NAMES: Final = frozenset(("symphony", "symphony-host", "core", "host", "pit", "plugins", "under-test"))
 EXITS: Final = {"broken": 4, "incompatible": 5, "conflict": 6, "effect": 1}
 """The worst first: the exit code of a check is that of the first level that there is a fault of."""
 
@@ -83,8 +84,14 @@ def check(home: Home, target: str) -> Checked:
         There is no such file, and no such plugin is installed.
     InvalidInput
         It is none of these things.
+    Refused
+        It is a ``symphony_plugins.py`` that is not trusted: to check it would run it.
     """
     with _unpacked(subject_of(target)) as subject:
+        if subject.file:
+            refused = trust.problem(home, discovery.file_candidate(subject.file))
+            if refused:
+                raise error_for(f"plugin file {subject.file}", refused)
         problems = [*subject.problems, *_unfitting(subject), *_taken(home, subject)]
         result = ProbeResult()
         if subject.file or subject.modules:
@@ -150,7 +157,7 @@ def _taken(home: Home, subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "name", f"the name {subject.name!r} is shown as {name!r} everywhere", hint=f"name it {name}"
         )
-    if name in CORE_NAMES or prefix(name) in CORE_NAMES:
+    if prefix(name) in RESERVED and not _local(subject):
         yield Problem(
             "conflict", f"the name {subject.name!r} belongs to Symphony", hint="choose another name"
         )
@@ -163,14 +170,28 @@ def _taken(home: Home, subject: Subject) -> Iterator[Problem]:
             )
 
 
+def _local(subject: Subject) -> bool:
+    return subject.file is not None and subject.file.name == discovery.LOCAL_FILE
+
+
 def _given_already(home: Home, subject: Subject, result: ProbeResult) -> Iterator[Problem]:
-    """Models that an installed plugin gives; workflows have the plugin's name in theirs."""
-    mine = {item["name"] for item in result.contributions if item["kind"] == "model"}
+    """Short names that an installed plugin gives as well: where both are, one needs its full name."""
+    offers = [Offer.of(subject.name, item) for item in result.contributions if item["kind"] in KINDS]
+    mine = {(offer.kind, offer.name): offer for offer in offers}
     for candidate in discovery.installed().values() if mine else ():
         known = cache.peek(home, candidate) if candidate.name != canonical(subject.name) else None
         for item in known.contributions if known else ():
-            if item["kind"] == "model" and item["name"] in mine:
-                yield Problem("conflict", f"model {item['name']} is already given by {candidate.name}")
+            theirs = Offer.of(candidate.name, item)
+            own = mine.get((theirs.kind, theirs.name))
+            if own is None:
+                continue
+            if own.kind == "component" and own.id == theirs.id:
+                yield Problem("conflict", f"the component {own.id} is given by {candidate.name} already")
+            else:
+                what = f"the short name {own.kind} {own.name}"
+                yield Problem(
+                    "name_taken", f"{what} is given by {candidate.name}, too", hint=f"use {own.full}"
+                )
 
 
 def _level(problem: Problem) -> str:
