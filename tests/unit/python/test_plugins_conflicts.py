@@ -276,6 +276,14 @@ def test_prefer_settles_who_is_meant_and_is_taken_back(
     add("toy-a", CONDUCTS)
     add("symphony-b", CONDUCTS)
     home.plugins_toml.write_text("# mine\n")
+    main(["--home", str(home.path), "plugins", "list"])
+    told = "without a short name that another has: symphony plugins info symphony-b"
+    assert capsys.readouterr().err.splitlines()[-1] == told
+    main(["--home", str(home.path), "plugins", "info", "b"])
+    told_more = capsys.readouterr().out.splitlines()
+    assert told_more[2].startswith("  order      2 of 2, installed 20")
+    assert told_more[3] == "  note       the short name model toy is that of toy-a, which was installed first"
+    assert "  model      b.toy" in told_more
     assert run()[1].splitlines() == [
         "KIND       NAME       PLUGIN  ALSO GIVEN BY",
         "conductor  conductor  toy-a   symphony-b",
