@@ -95,6 +95,8 @@ def test_what_is_trusted_is_used_here_until_it_changes(folder: Folder, toy: Path
     assert [row["name"] for row in folder("workflows", "list", "--json")[1]] == ["local.doubled"]
     assert f"  file       {folder.file}\n" in folder("plugins", "info", "local")[1]
     assert folder("plugins", "check", "symphony_plugins.py", "--json")[1]["faults"] == []
+    assert folder("plugins", "prefer", "doubled", "local")[:2] == (0, "workflow doubled is that of local\n")
+    assert folder("plugins", "prefer")[2] == "no name is given by more than one plugin\n"
     folder("run", "toy.ok", "--plugin", str(toy))
     [order] = [params for method, params in fake_home.requests(folder.home) if method == "workflows.run"]
     assert order["plugins"] == [str(toy), str(folder.file)]
@@ -155,6 +157,7 @@ def test_what_was_looked_at_is_what_runs(folder: Folder) -> None:
     [
         (["nowhere"], 2, "nowhere needs no trust, only symphony_plugins.py does"),
         (["empty"], 3, "there is no file"),
+        ([""], 2, "names no file"),
         (["--revoke", "."], 3, "is not trusted"),
         ([], 2, "Missing argument 'PATH'"),
         (["--list", "."], 2, "--list goes alone"),
