@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SLOW: Final = 1000.0
 """Milliseconds of an import that are told to the author: each interpreter and each probe pays them."""
+NOT_FREE: Final = RESERVED | {"under-test"}
+"""What no plugin can be called; ``under-test`` is who gives the workflows of ``symphony.testing``."""
 EXITS: Final = {"broken": 4, "incompatible": 5, "conflict": 6, "effect": 1}
 """The worst first: the exit code of a check is that of the first level that there is a fault of."""
 
@@ -157,7 +159,7 @@ def _taken(home: Home, subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "name", f"the name {subject.name!r} is shown as {name!r} everywhere", hint=f"name it {name}"
         )
-    if prefix(name) in RESERVED and not _local(subject):
+    if prefix(name) in NOT_FREE and not _local(subject):
         yield Problem(
             "conflict", f"the name {subject.name!r} belongs to Symphony", hint="choose another name"
         )

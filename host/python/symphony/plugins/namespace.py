@@ -20,7 +20,7 @@ CORE: Final = "symphony"
 """The plugin name of what Symphony itself gives: the executor ``thread`` is ``symphony.thread`` in full."""
 LOCAL: Final = "local"
 """The plugin name of a working folder's ``symphony_plugins.py``."""
-RESERVED: Final = frozenset({CORE, "host", LOCAL, "pit", "under-test"})
+RESERVED: Final = frozenset({CORE, "host", LOCAL, "pit"})
 """What no distribution can have before the dot of its full names."""
 KINDS: Final = ("workflow", "model", "component", "type", "executor", "command")
 PREFERABLE: Final = (*KINDS, "plugin")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from symphony.errors import Conflict, InvalidInput
 from symphony.home import unusable
+from symphony.plugins.check import NOT_FREE
 from symphony.plugins.names import canonical, prefix
-from symphony.plugins.namespace import RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def check_name(name: str) -> None:
             f"{name!r} is not a canonical name: lower-case letters, digits and single '-'",
             hint=f"symphony plugins new {proposal}" if NAME.fullmatch(proposal) else "as in symphony-acme",
         )
-    if prefix(name) in RESERVED:
+    if prefix(name) in NOT_FREE:
         raise Conflict(f"the name {name!r} belongs to Symphony", hint="choose another name")
     module = name.replace("-", "_")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
