@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.python, pytest.mark.integration, pytest.mark.subprocess]
 
 PLUGIN = """
+import os
 import symphony
 
 class Provider:
@@ -48,13 +49,23 @@ async def models() -> list[str]:
 async def failing(number: int = 1) -> None:
     await fail()
 
+@symphony.step
+async def die_once(mark: str) -> None:
+    if not os.path.exists(mark):
+        open(mark, "w").close()
+        os.abort()
+
+@symphony.workflow
+async def dying(mark: str) -> None:
+    await die_once(mark)
+
 @symphony.workflow
 async def asking() -> bool:
     return await symphony.ask("go", bool, prompt="Go?")
 
 @symphony.hookimpl
 def register_workflows(registry):
-    for workflow in (models, failing, asking):
+    for workflow in (models, failing, dying, asking):
         registry.add(workflow)
 
 @symphony.hookimpl
@@ -133,6 +144,8 @@ def test_every_document_is_as_its_schema_says(shell: Shell) -> None:
     check("run", "run", "geo.failing", code=1)
     waiting = check("run", "run", "geo.asking", code=10)
     check("run", "run", "geo.asking", "--detach")
+    died = check("run", "run", "geo.dying", f"mark={shell.folder / 'died'}")
+    assert len(check("runs-show", "runs", "show", died["run"])["crashes"]) == 1
     check("runs-list", "runs", "list")
     check("runs-show", "runs", "show", waiting["run"])
     (shell.folder / "work" / "symphony_plugins.py").write_text(PLUGIN.format(name="local", other="geo"))

@@ -137,10 +137,10 @@ def test_a_name_that_is_taken_is_a_conflict_and_a_short_one_is_told(home: Path, 
     assert command("plugins", "list", "--home", str(home)).returncode == 0  # which probes what is installed
     (tmp_path / "conductor.py").write_text(source_of("good").replace('"toy"', '"wordllama"'))
     code, document = check(home, "./conductor.py", cwd=tmp_path)
-    assert (code, told(document)) == (6, {("conflict", "conflict", ""), ("note", "short_name", "")})
+    assert (code, told(document)) == (6, {("conflict", "conflict", ""), ("note", "name_taken", "")})
     assert "has the prefix 'conductor', too" in document["error"]["message"]
     assert document["faults"][1]["message"] == (
-        "model 'wordllama' is symphony-conductor's; this one is conductor.wordllama"
+        "the short name model wordllama is given by symphony-conductor, too"
     )
 
 

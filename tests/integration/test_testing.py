@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -99,6 +100,17 @@ class TestRunWorkflow:
             return run_workflow(squares, count=3).value
 
         assert asyncio.run(inside()) == 5
+
+
+class TestLocalFile:
+    @pytest.fixture
+    def symphony_files(self, tmp_path: Path) -> list[Path]:
+        return [Path(shutil.copy(MODULES / "good.py", tmp_path / "symphony_plugins.py"))]
+
+    def test_a_test_that_names_the_file_of_a_folder_need_not_trust_it(
+        self, run_workflow: RunWorkflow
+    ) -> None:
+        assert run_workflow("local.doubled", number=4).value == 8
 
 
 class TestFilePlugin:

@@ -377,6 +377,37 @@ def test_a_health_check_that_raises_or_hangs_counts_as_failed(
     served(pit, program)
 
 
+def test_a_model_is_let_go_when_its_plugin_gives_it_no_more(pit: Any) -> None:
+    opened = asyncio.Event()
+
+    class Slow(Provider):
+        async def load(self) -> bytearray:
+            await opened.wait()
+            return await super().load()
+
+    async def program(world: World) -> None:
+        provider, slow = Provider(), Slow()
+        world.add("small", provider)
+        world.add("large", slow)
+        world.add("renamed", Provider())
+        lease, _ = await world.models.acquire("small")
+        assert world.models.prewarm("large") is True
+        await world.until(lambda: world.state("large") == "warming")
+        world.models.keep(["renamed"])
+        assert {row["name"] for row in world.models.rows()} == {"small", "large", "renamed"}, "two are in use"
+        with pytest.raises(NotFound):
+            await world.models.acquire("small")
+        assert provider.alive != [], "a step uses it"
+        world.models.release(lease)
+        opened.set()
+        await world.until(lambda: provider.calls["unload"] == slow.calls["unload"] == 1)
+        assert (provider.alive, slow.alive) == ([], [])
+        world.models.keep(["renamed"])
+        assert [row["name"] for row in world.models.rows()] == ["renamed"]
+
+    served(pit, program)
+
+
 def test_a_model_that_cannot_be_unloaded_is_failed_and_can_be_loaded_again(pit: Any) -> None:
     class Sticky(Provider):
         async def unload(self, model: bytearray) -> None:

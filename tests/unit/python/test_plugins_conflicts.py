@@ -17,6 +17,7 @@ from symphony.errors import Conflict, InvalidInput
 from symphony.home import Home
 from symphony.interpreter import Interpreter
 from symphony.plugins import PluginHost, catalog, conflicts, lookup, wish
+from symphony.plugins.check import check
 from symphony.plugins.names import canonical
 from symphony.plugins.namespace import Rank
 from symphony.running import Order, resolve
@@ -63,7 +64,9 @@ def statuses(home: Home) -> dict[str, str]:
     return {name: state.status for name, state in survey(home).items()}
 
 
-def test_the_newcomer_keeps_its_full_names_and_is_told(home: Home, add: Callable[..., Path]) -> None:
+def test_the_newcomer_keeps_its_full_names_and_is_told(
+    home: Home, add: Callable[..., Path], tmp_path: Path
+) -> None:
     add("zoo", source_of("good"))
     add("symphony-art", source_of("good"))
     zoo, art = survey(home).values()
@@ -113,6 +116,12 @@ def test_the_newcomer_keeps_its_full_names_and_is_told(home: Home, add: Callable
         wish.prefer(home, what, None)
     host.reload()
     assert host.find_workflow("doubled").plugin == "zoo"
+
+    (tmp_path / "third.py").write_text(source_of("good"))
+    checked = check(home, str(tmp_path / "third.py"))
+    assert (checked.exit, {fault.level for fault in checked.faults}) == (0, {"note"})
+    told = [fault.problem.message for fault in checked.faults]
+    assert "the short name model toy is given by zoo, too" in told
 
 
 MARKS = source_of("other") + "\nimport pathlib\npathlib.Path(__file__).with_suffix('.ran').touch()\n"
@@ -267,6 +276,14 @@ def test_prefer_settles_who_is_meant_and_is_taken_back(
     add("toy-a", CONDUCTS)
     add("symphony-b", CONDUCTS)
     home.plugins_toml.write_text("# mine\n")
+    main(["--home", str(home.path), "plugins", "list"])
+    told = "without a short name that another has: symphony plugins info symphony-b"
+    assert capsys.readouterr().err.splitlines()[-1] == told
+    main(["--home", str(home.path), "plugins", "info", "b"])
+    told_more = capsys.readouterr().out.splitlines()
+    assert told_more[2].startswith("  order      2 of 2, installed 20")
+    assert told_more[3] == "  note       the short name model toy is that of toy-a, which was installed first"
+    assert "  model      b.toy" in told_more
     assert run()[1].splitlines() == [
         "KIND       NAME       PLUGIN  ALSO GIVEN BY",
         "conductor  conductor  toy-a   symphony-b",

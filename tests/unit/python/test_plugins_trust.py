@@ -64,6 +64,7 @@ def test_it_is_seen_and_nothing_of_it_runs_until_it_is_trusted(folder: Folder, t
         code, document, err = folder("run", "local.doubled", *named, "--json")
         assert (code, document["error"]["type"], err) == (8, "Refused", "")
         assert document["error"]["hint"] == f"look at it, then: symphony plugins trust {folder.file}"
+    assert folder("plugins", "check", "./symphony_plugins.py", "--json")[1]["error"]["exit"] == 8
     for arguments in (
         ("plugins", "list"),
         ("workflows", "list"),
@@ -93,6 +94,9 @@ def test_what_is_trusted_is_used_here_until_it_changes(folder: Folder, toy: Path
     assert folder.ran(), "the probe did it"
     assert [row["name"] for row in folder("workflows", "list", "--json")[1]] == ["local.doubled"]
     assert f"  file       {folder.file}\n" in folder("plugins", "info", "local")[1]
+    assert folder("plugins", "check", "symphony_plugins.py", "--json")[1]["faults"] == []
+    assert folder("plugins", "prefer", "doubled", "local")[:2] == (0, "workflow doubled is that of local\n")
+    assert folder("plugins", "prefer")[2] == "no name is given by more than one plugin\n"
     folder("run", "toy.ok", "--plugin", str(toy))
     [order] = [params for method, params in fake_home.requests(folder.home) if method == "workflows.run"]
     assert order["plugins"] == [str(toy), str(folder.file)]
@@ -153,6 +157,7 @@ def test_what_was_looked_at_is_what_runs(folder: Folder) -> None:
     [
         (["nowhere"], 2, "nowhere needs no trust, only symphony_plugins.py does"),
         (["empty"], 3, "there is no file"),
+        ([""], 2, "names no file"),
         (["--revoke", "."], 3, "is not trusted"),
         ([], 2, "Missing argument 'PATH'"),
         (["--list", "."], 2, "--list goes alone"),

@@ -163,6 +163,8 @@ class ModelLife:
         self._pauses.pop(name, None)
         if not self._answered(self._pool.warmed, name, time.perf_counter() - began):
             self._retire(loaded.name)
+        elif type(self.providers.get(name)) is not type(provider):  # its plugin went while it was loading
+            self._abandon(name, "its plugin gives it no more")
 
     async def _unload(self, name: str) -> None:
         await self.unload(name)

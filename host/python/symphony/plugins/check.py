@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from symphony.plugins import cache, compatibility, discovery, lint, prober
+from symphony.plugins import cache, compatibility, discovery, lint, prober, trust
+from symphony.plugins.lookup import error_for
 from symphony.plugins.names import canonical, prefix
 from symphony.plugins.namespace import KINDS, RESERVED, Offer, core_names
 from symphony.plugins.probe_result import ProbeResult
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 SLOW: Final = 1000.0
 """Milliseconds of an import that are told to the author: each interpreter and each probe pays them."""
+NOT_FREE: Final = RESERVED | {"under-test"}
+"""What no plugin can be called; ``under-test`` is who gives the workflows of ``symphony.testing``."""
 EXITS: Final = {"broken": 4, "incompatible": 5, "conflict": 6, "effect": 1}
 """The worst first: the exit code of a check is that of the first level that there is a fault of."""
 
@@ -83,8 +86,14 @@ def check(home: Home, target: str) -> Checked:
         There is no such file, and no such plugin is installed.
     InvalidInput
         It is none of these things.
+    Refused
+        It is a ``symphony_plugins.py`` that is not trusted: to check it would run it.
     """
     with _unpacked(subject_of(target)) as subject:
+        if subject.file:
+            refused = trust.problem(home, discovery.file_candidate(subject.file))
+            if refused:
+                raise error_for(f"plugin file {subject.file}", refused)
         problems = [*subject.problems, *_unfitting(subject), *_taken(home, subject)]
         result = ProbeResult()
         if subject.file or subject.modules:
@@ -100,7 +109,7 @@ def check(home: Home, target: str) -> Checked:
                     hint="import what is heavy inside the steps that use it",
                 )
             )
-        problems += _short_names(home, subject, result)
+        problems += _given_already(home, subject, result)
         faults = [Fault(_level(problem), problem) for problem in problems]
         for file in subject.sources():
             found_effects = lint.findings(file, compatibility.read_source(file))
@@ -150,7 +159,7 @@ def _taken(home: Home, subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "name", f"the name {subject.name!r} is shown as {name!r} everywhere", hint=f"name it {name}"
         )
-    if prefix(name) in RESERVED:
+    if prefix(name) in NOT_FREE and not _local(subject):
         yield Problem(
             "conflict", f"the name {subject.name!r} belongs to Symphony", hint="choose another name"
         )
@@ -163,25 +172,36 @@ def _taken(home: Home, subject: Subject) -> Iterator[Problem]:
             )
 
 
-def _short_names(home: Home, subject: Subject, result: ProbeResult) -> Iterator[Problem]:
-    """Short names that mean something else already; the full ones are its own in any case."""
-    others = [other for other in discovery.installed().values() if other.name != canonical(subject.name)]
-    known = [(other.name, cache.peek(home, other)) for other in others]
-    theirs = {
-        (offer.kind, offer.name): plugin
-        for plugin, found in known
-        for offer in (Offer.of(plugin, item) for item in (found.contributions if found else ()))
-        if offer.kind in KINDS
-    }
-    for item in result.contributions:
-        mine = Offer.of(subject.name, item)
-        owner = "Symphony" if mine.name in core_names(mine.kind) else theirs.get((mine.kind, mine.name))
-        if owner is not None:
-            yield Problem("short_name", f"{mine.kind} {mine.name!r} is {owner}'s; this one is {mine.full}")
+def _local(subject: Subject) -> bool:
+    return subject.file is not None and subject.file.name == discovery.LOCAL_FILE
+
+
+def _given_already(home: Home, subject: Subject, result: ProbeResult) -> Iterator[Problem]:
+    """Short names that something else has already: where both are, one needs its full name."""
+    offers = [Offer.of(subject.name, item) for item in result.contributions if item["kind"] in KINDS]
+    mine = {(offer.kind, offer.name): offer for offer in offers}
+    for offer in offers:
+        if offer.name in core_names(offer.kind):
+            what = f"the short name {offer.kind} {offer.name}"
+            yield Problem("name_taken", f"{what} is Symphony's own", hint=f"use {offer.full}")
+    for candidate in discovery.installed().values() if mine else ():
+        known = cache.peek(home, candidate) if candidate.name != canonical(subject.name) else None
+        for item in known.contributions if known else ():
+            theirs = Offer.of(candidate.name, item)
+            own = mine.get((theirs.kind, theirs.name))
+            if own is None:
+                continue
+            if own.kind == "component" and own.id == theirs.id:
+                yield Problem("conflict", f"the component {own.id} is given by {candidate.name} already")
+            else:
+                what = f"the short name {own.kind} {own.name}"
+                yield Problem(
+                    "name_taken", f"{what} is given by {candidate.name}, too", hint=f"use {own.full}"
+                )
 
 
 def _level(problem: Problem) -> str:
-    return "note" if problem.code in (*NOTES, "name", "short_name", "slow", "dependency") else problem.status
+    return "note" if problem.code in (*NOTES, "name", "slow", "dependency") else problem.status
 
 
 def _once(faults: Sequence[Fault]) -> list[Fault]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from symphony.errors import Conflict, NotFound
-from symphony.plugins import catalog, conflicts, lookup, wish
+from symphony.plugins import catalog, conflicts, local, lookup, wish
 from symphony.plugins.names import canonical, did_you_mean, prefix
 from symphony.plugins.namespace import CONDUCTOR, KINDS, RESERVED, Offer, core_names, prefix_holder
 
@@ -30,6 +30,11 @@ class Choice:
 
     def json(self) -> dict[str, Any]:
         return {**asdict(self), "others": list(self.others)}
+
+
+def known(home: Home, note: Note) -> list[PluginState]:
+    """Whom there is to choose from: the installed plugins and the working folder's file."""
+    return local.with_local(home, catalog.survey(home, note=note), note)
 
 
 def contested(states: Sequence[PluginState], prefer: Mapping[str, str]) -> list[Choice]:
@@ -57,7 +62,8 @@ def choice(kind: str, name: str, states: Sequence[PluginState], prefer: Mapping[
     if kind in KINDS:
         givers = [offer.plugin for offer in conflicts.namespace(states, prefer).rivals(kind, name)]
     elif kind == "plugin":
-        holding = [state.name for state in states if state.candidate and state.enabled]
+        installed = [state for state in states if state.candidate and not state.candidate.file]
+        holding = [state.name for state in installed if state.enabled]
         first = prefix_holder(holding, name, prefer)
         rivals = [one for one in holding if canonical(prefix(one)) == name]
         givers = [first, *(one for one in rivals if one != first)] if first and rivals else []
@@ -83,8 +89,7 @@ def choose(home: Home, what: str, plugin: str, note: Note = lambda text: None) -
         What the plugin gives is not known, because it does not work.
     """
     wish.check_preferable(what)
-    states = catalog.survey(home, note=note)
-    state = lookup.plugin(plugin, states)
+    state = lookup.plugin(plugin, known(home, note))
     given = _given(state)
     kinds = [kind for kind, name in given if what in (f"{kind}:{name}", name) and _means(what, kind)]
     if not kinds:
@@ -99,10 +104,10 @@ def choose(home: Home, what: str, plugin: str, note: Note = lambda text: None) -
     wish.prefer(home, what, state.name, instead_of=[f"{kind}:{name}" for kind in kinds])
     if not state.enabled:
         note(f"{state.name} is disabled: symphony plugins enable {state.name}")
-    return _meanings(home, [(kind, name) for kind in free], note)
+    return _meanings(home, [(kind, name) for kind in free])
 
 
-def forget(home: Home, what: str, note: Note = lambda text: None) -> list[Choice]:
+def forget(home: Home, what: str) -> list[Choice]:
     """Take a choice back; answers what the name means now. Raises ``NotFound``: there was none."""
     stored = wish.preferences(home)
     if what not in stored:
@@ -111,14 +116,13 @@ def forget(home: Home, what: str, note: Note = lambda text: None) -> list[Choice
     wish.prefer(home, what, None)
     kind, colon, name = what.partition(":")
     if colon and what != CONDUCTOR:
-        return _meanings(home, [(kind, name)], note)
-    return _meanings(
-        home, [(kind, what) for kind in (*KINDS, "plugin", CONDUCTOR) if _means(what, kind)], note
-    )
+        return _meanings(home, [(kind, name)])
+    return _meanings(home, [(kind, what) for kind in (*KINDS, "plugin", CONDUCTOR) if _means(what, kind)])
 
 
-def _meanings(home: Home, keys: Sequence[tuple[str, str]], note: Note) -> list[Choice]:
-    states, prefer = catalog.survey(home, note=note), wish.preferences(home)
+def _meanings(home: Home, keys: Sequence[tuple[str, str]]) -> list[Choice]:
+    # Whoever chose has been told of the working folder's file.
+    states, prefer = known(home, lambda text: None), wish.preferences(home)
     found = [choice(kind, name, states, prefer) for kind, name in keys]
     return [one for one in found if one is not None]
 

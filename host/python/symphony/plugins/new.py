@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from symphony.errors import Conflict, InvalidInput
+from symphony.home import unusable
+from symphony.plugins.check import NOT_FREE
 from symphony.plugins.names import canonical, prefix
-from symphony.plugins.namespace import RESERVED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def new(
         The name is not canonical, or cannot be that of a Python package.
     Conflict
         The name is Symphony's own, or the folder is there already.
-    OSError
+    HostUnavailable
         The folder cannot be written.
     """
     check_name(name)
@@ -59,38 +60,38 @@ def new(
         raise Conflict(f"{folder} is there already", hint="choose another folder: --path DIR")
     module = name.replace("-", "_")
     author = _git("user.name") or f"The authors of {name}"
-    component = f"{prefix(name).replace('-', '_')}.tally"  # an id takes no '-'
-    words = {"symphony-acme": name, "symphony_acme": module, "acme.tally": component, "acme": prefix(name)}
+    words = {"symphony-acme": name, "symphony_acme": module, "acme": prefix(name)}
     written = []
-    for path, text in _files(native=native, license=license):
-        place = Path(_replaced(str(path), words))
-        text = _replaced(text, words)
-        if place.name == "pyproject.toml" or place.name == "Cargo.toml":
-            text = text.replace('license = "MIT"', f'license = "{license}"')
-        if place.name == "Cargo.toml":
-            found = os.path.relpath(sdk or folder / SDK, (folder / place).parent)
-            text = text.replace('path = "SDK"', f'path = "{found}"')
-        if place.name == "LICENSE":
-            text = re.sub(
-                r"^Copyright \(c\) .*$", f"Copyright (c) {date.today().year} {author}", text, flags=re.M
-            )
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        (folder / place).write_text(text, encoding="utf-8")
-        written.append(place)
+    try:
+        for path, text in _files(native=native, license=license):
+            place = Path(_replaced(str(path), words))
+            text = _replaced(text, words)
+            if place.name == "pyproject.toml" or place.name == "Cargo.toml":
+                text = text.replace('license = "MIT"', f'license = "{license}"')
+            if place.name == "Cargo.toml":
+                found = os.path.relpath(sdk or folder / SDK, (folder / place).parent)
+                text = text.replace('path = "SDK"', f'path = "{found}"')
+            if place.name == "LICENSE":
+                text = re.sub(
+                    r"^Copyright \(c\) .*$", f"Copyright (c) {date.today().year} {author}", text, flags=re.M
+                )
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place).write_text(text, encoding="utf-8")
+            written.append(place)
+    except OSError as error:
+        raise unusable(folder, error) from error
     return sorted(written)
 
 
 def check_name(name: str) -> None:
     """Refuse what cannot be the name of a new plugin."""
-    if canonical(name) != name or not NAME.fullmatch(name) or not NAME.fullmatch(prefix(name)):
+    if canonical(name) != name or not NAME.fullmatch(name):
         proposal = re.sub(r"[^a-z0-9]+", "-", canonical(name)).strip("-").lstrip("0123456789-")
         raise InvalidInput(
-            f"{name!r} is not a canonical name: letters a to z first, then also digits and single '-'",
-            hint=f"symphony plugins new {proposal}"
-            if NAME.fullmatch(prefix(proposal))
-            else "as in symphony-acme",
+            f"{name!r} is not a canonical name: lower-case letters, digits and single '-'",
+            hint=f"symphony plugins new {proposal}" if NAME.fullmatch(proposal) else "as in symphony-acme",
         )
-    if prefix(name) in RESERVED:
+    if prefix(name) in NOT_FREE:
         raise Conflict(f"the name {name!r} belongs to Symphony", hint="choose another name")
     module = name.replace("-", "_")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
@@ -121,7 +122,7 @@ def _files(*, native: bool, license: str) -> Iterator[tuple[Path, str]]:
 
 
 def _replaced(text: str, words: dict[str, str]) -> str:
-    return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text)
+    return re.sub("|".join(words), lambda found: words[found[0]], text)
 
 
 def _git(setting: str) -> str:

@@ -118,6 +118,8 @@ def _status(path: Path, sha256: str) -> str:
 
 
 def _file(path: str) -> Path:
+    if not path:  # a variable of the shell that is not set
+        raise InvalidInput("'' names no file", hint="for that of this folder: symphony plugins trust .")
     given = absolute(path)
     file = given / discovery.LOCAL_FILE if given.is_dir() else given
     if file.name != discovery.LOCAL_FILE:

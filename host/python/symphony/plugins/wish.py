@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 KEYS: Final[dict[str, type]] = {"requirement": str, "enabled": bool, "order": int}
 TABLES: Final = ("plugins", "prefer")
 HEADER: Final = (
-    "The plugins of this home. Keys: requirement, enabled, order. Edit it, or: symphony plugins --help"
+    "The plugins of this home. Keys: requirement, enabled, order; [prefer] says whose a name is. "
+    "Edit it, or: symphony plugins --help"
 )
 
 

@@ -53,11 +53,23 @@ def symphony_files() -> Sequence[Path]:
 
 
 @pytest.fixture
-def symphony_host(symphony_home: Path, symphony_files: Sequence[Path]) -> Host:
+def _symphony_named(symphony_home: Path, symphony_files: Sequence[Path]) -> Sequence[Path]:
+    """These files, a ``symphony_plugins.py`` among them trusted: who names it in a test has looked at it."""
+    from symphony.home import Home
+    from symphony.plugins import discovery, trust
+
+    for file in symphony_files:
+        if file.name == discovery.LOCAL_FILE:
+            trust.grant(Home(symphony_home), str(file))
+    return symphony_files
+
+
+@pytest.fixture
+def symphony_host(symphony_home: Path, _symphony_named: Sequence[Path]) -> Host:
     """A host in processes of its own, in a throw-away home. It starts with its first run."""
     from symphony.host import Host
 
-    return Host(symphony_home, plugins=symphony_files)
+    return Host(symphony_home, plugins=_symphony_named)
 
 
 @pytest.fixture
@@ -71,7 +83,7 @@ def no_installed_plugins(monkeypatch: pytest.MonkeyPatch, symphony_home: Path) -
 
 @pytest.fixture
 def _symphony_plugins(
-    symphony_home: Path, symphony_files: Sequence[Path], request: pytest.FixtureRequest
+    symphony_home: Path, _symphony_named: Sequence[Path], request: pytest.FixtureRequest
 ) -> TestedPlugins:
     """The installed plugins and the files of ``symphony_files``, loaded into this process."""
     from symphony.testing.runner import TestedPlugins
@@ -80,7 +92,7 @@ def _symphony_plugins(
         request.getfixturevalue("no_installed_plugins")
     plugins = TestedPlugins(symphony_home)
     plugins.load_all()
-    for file in symphony_files:
+    for file in _symphony_named:
         plugins.load_file(file)
     return plugins
 

@@ -78,7 +78,7 @@ class RunWorkflow:
             order = running.Order(
                 f"{PLUGIN}.{workflow.name}",
                 {name: json_value(value, name) for name, value in inputs.items()},
-                plugins=[plugin, *self._fixture("symphony_files")],
+                plugins=[plugin, *self._fixture("_symphony_named")],
             )
             return self._through_deaths(home, running.resolve(home, order))
         finally:

@@ -37,7 +37,7 @@ def command(state: State, what: str | None, plugin: str | None, unset: bool) -> 
     and symphony-geo has the names geo.*; Symphony's own names stay its own, full names mean what they say.
     The choice is in plugins.toml, under [prefer]. Without arguments: the names that several give.
     """
-    from symphony.plugins import catalog, choices, wish
+    from symphony.plugins import choices, wish
 
     home = state.home
     if unset and plugin:
@@ -45,12 +45,12 @@ def command(state: State, what: str | None, plugin: str | None, unset: bool) -> 
     if what is None:
         if unset:
             raise click.UsageError("--unset needs a WHAT")
-        states, prefer = catalog.survey(home, note=note), wish.preferences(home)
+        states, prefer = choices.known(home, note), wish.preferences(home)
         found = choices.contested(states, prefer)
         for chosen, absent in choices.idle(states, prefer).items():
             note(f"{absent}, which plugins.toml prefers for {chosen}, does not give it")
     elif unset:
-        found = choices.forget(home, what, note)
+        found = choices.forget(home, what)
     elif plugin is None:
         raise click.UsageError("Missing argument 'PLUGIN': who is to have the name")
     else:
