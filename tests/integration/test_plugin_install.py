@@ -55,6 +55,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     return Environment(tmp_path_factory.mktemp("installing"))
 
 
+@pytest.fixture(params=["pip", "uv"])
+def each(request: pytest.FixtureRequest, tmp_path: Path) -> Environment:
+    """An environment for each installer."""
+    return Environment(tmp_path, installer=request.param)
+
+
 @pytest.fixture
 def environment(made: Environment) -> Iterator[Environment]:
     """The environment without the plugins of an earlier test."""
@@ -62,33 +68,33 @@ def environment(made: Environment) -> Iterator[Environment]:
     made.clear()
 
 
-def test_a_wheel_is_installed_wished_probed_and_removed(environment: Environment, tmp_path: Path) -> None:
+def test_a_wheel_is_installed_wished_probed_and_removed(each: Environment, tmp_path: Path) -> None:
     wheel = write_wheel(tmp_path, "toy-good", source_of("good"))
-    code, document, _ = environment("plugins", "install", str(wheel))
+    code, document, _ = each("plugins", "install", str(wheel))
     assert code == 0
     assert [(p["name"], p["status"], p["hooks"]) for p in document["plugins"]] == [
         ("toy-good", "active", ["register_models", "register_workflows"])
     ]
-    assert f'requirement = "toy-good @ {wheel.as_uri()}"' in (environment.home / "plugins.toml").read_text()
-    assert lock.read(Home(environment.home))["toy-good"].version == "1.0"
-    code, workflows, _ = environment("workflows", "list")
+    assert f'requirement = "toy-good @ {wheel.as_uri()}"' in (each.home / "plugins.toml").read_text()
+    assert lock.read(Home(each.home))["toy-good"].version == "1.0"
+    code, workflows, _ = each("workflows", "list")
     assert "toy-good.doubled" in [workflow["name"] for workflow in workflows]
-    assert environment("plugins", "disable", "Toy_Good")[1]["status"] == "disabled"
-    assert environment("plugins", "enable", "toy-good")[1]["status"] == "active"
-    assert environment("plugins", "info", "toy.good")[1]["version"] == "1.0"
-    assert environment("plugins", "uninstall", "toy-good")[:2] == (0, {"removed": ["toy-good"]})
-    assert environment.statuses() == {}
-    code, document, _ = environment("plugins", "uninstall", "toy-good")
+    assert each("plugins", "disable", "Toy_Good")[1]["status"] == "disabled"
+    assert each("plugins", "enable", "toy-good")[1]["status"] == "active"
+    assert each("plugins", "info", "toy.good")[1]["version"] == "1.0"
+    assert each("plugins", "uninstall", "toy-good")[:2] == (0, {"removed": ["toy-good"]})
+    assert each.statuses() == {}
+    code, document, _ = each("plugins", "uninstall", "toy-good")
     assert (code, document["error"]["type"]) == (3, "NotFound")
 
 
-def test_a_name_comes_from_the_index_options(environment: Environment, tmp_path: Path) -> None:
+def test_a_name_comes_from_the_index_options(each: Environment, tmp_path: Path) -> None:
     write_wheel(tmp_path / "index", "toy-named", source_of("good"), version="1.0")
     write_wheel(tmp_path / "index", "toy-named", source_of("good"), version="2.0")
     options = ["--no-index", "--find-links", str(tmp_path / "index")]
-    assert environment("plugins", "install", "toy-named==1.0", *options)[1]["plugins"][0]["version"] == "1.0"
-    assert 'requirement = "toy-named==1.0"' in (environment.home / "plugins.toml").read_text()
-    code, document, _ = environment("plugins", "install", "toy-nowhere", *options)
+    assert each("plugins", "install", "toy-named==1.0", *options)[1]["plugins"][0]["version"] == "1.0"
+    assert 'requirement = "toy-named==1.0"' in (each.home / "plugins.toml").read_text()
+    code, document, _ = each("plugins", "install", "toy-nowhere", *options)
     assert (code, document["error"]["type"]) == (3, "NotFound")
 
 
@@ -334,7 +340,11 @@ def test_a_component_of_another_abi_makes_its_plugin_incompatible_and_harms_noth
     assert (code, document["error"]["type"]) == (5, "Incompatible")
     assert "found ABI 99." in document["error"]["message"]
     assert environment.statuses() == {"toy-good": "active"}, "it was removed again"
+<<<<<<< HEAD
     environment.place(wheel)
+=======
+    environment.pip(wheel)
+>>>>>>> rules
     assert environment.statuses() == {"toy-counter": "incompatible", "toy-good": "active"}
     code, components, _ = environment("pit", "list")
     assert code == 0

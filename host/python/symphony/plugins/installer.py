@@ -35,6 +35,7 @@ UNREACHABLE: Final = re.compile(
     r"|Could not connect|Failed to fetch|dns error|Name or service not known|Connection refused",
 )
 UNAUTHORIZED: Final = re.compile(r"\b40[13] (?:Error|Client Error|Unauthorized|Forbidden)")
+GONE: Final = re.compile(r"\b404 (?:Client Error|Not Found)|HTTP error 404")
 COMPLAINTS: Final[tuple[tuple[str, type[SymphonyError], str], ...]] = (
     (r"is not a trusted or secure host", Refused, "use https, or pip's own trusted-host setting"),
     (r"externally[- ]managed", Refused, "use a virtual environment: python -m venv .venv"),
@@ -52,7 +53,8 @@ COMPLAINTS: Final[tuple[tuple[str, type[SymphonyError], str], ...]] = (
     ),
     (
         # of uv, which adds that the requirements are unsatisfiable
-        r"was not found in the (?:package registry|provided package locations)",
+        r"was not found in the (?:package registry|provided package locations)"
+        r"|(?:there is no version of \S+|only \S+ is available) and you require",
         NotFound,
         "check the name's spelling; a source distribution needs --allow-build",
     ),
@@ -67,7 +69,6 @@ COMPLAINTS: Final[tuple[tuple[str, type[SymphonyError], str], ...]] = (
         InvalidInput,
         "SPEC is NAME, NAME==VERSION, a wheel or a folder",
     ),
-    (r"\b404\b", NotFound, "check the address"),
     (
         r"No matching distribution|Could not find a version|there (?:are|is) no versions?",
         NotFound,
@@ -179,7 +180,7 @@ class Installer:
     def _environment(self) -> dict[str, str]:
         # Two tries, not pip's six, until an index is missing; after only one pip would not say why.
         retries = os.environ.get("PIP_RETRIES", "1")
-        given = {**os.environ, "PIP_RETRIES": "1" if retries == "0" else retries}
+        given = {"UV_HTTP_RETRIES": "1", **os.environ, "PIP_RETRIES": "1" if retries == "0" else retries}
         if not self._bound:
             return given
         kept = {key: value for key, value in given.items() if not CONFIGURES_INDEXES.match(key)}
@@ -205,17 +206,20 @@ def complaint(spec: str, output: str) -> SymphonyError:
     """The error that fits what the installer printed."""
     spec, output = without_credentials(spec), without_credentials(output)
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    told = [line for line in lines if re.match(r"(?i)error|× |╰─▶|\[?Errno", line)] or lines[-1:]
-    reason = told[0].removeprefix("ERROR: ") if told else "no reason given"
-    if UNREACHABLE.search(output):
-        return IndexUnreachable(
-            f"{spec}: the package index did not answer",
-            hint="check the network, or use --no-index --find-links FOLDER",
-        )
+    causes = [line for line in lines if re.match(r"cause: |╰─▶ ", line)]
+    told = causes or [line for line in lines if re.match(r"(?i)error|× |\[?Errno", line)] or lines[-1:]
+    reason = re.sub("^(?:ERROR|error|cause): |^╰─▶ ", "", told[0]) if told else "no reason given"
     if UNAUTHORIZED.search(output):
         return IndexUnreachable(
             f"{spec}: the package index wants other credentials",
             hint="check user and password, those in --index-url or in a netrc file",
+        )
+    if GONE.search(output):
+        return NotFound(f"{spec}: there is no such file at the address", hint="check the address")
+    if UNREACHABLE.search(output):
+        return IndexUnreachable(
+            f"{spec}: the package index did not answer",
+            hint="check the network, or use --no-index --find-links FOLDER",
         )
     for pattern, kind, hint in COMPLAINTS:
         if re.search(pattern, output, re.IGNORECASE):
