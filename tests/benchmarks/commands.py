@@ -47,7 +47,8 @@ def crowd_figures() -> Iterator[Figure]:
             rows = call(*SYMPHONY, "plugins", "list", environment=environment).splitlines()
             assert sum(row.startswith("crowd-") for row in rows) == lines
         for words in (["--version"], ["--help"], ["plugins", "list"]):
-            taken, bare = [], []
+            taken: list[float] = []
+            bare: list[float] = []
             for _ in range(REPEATS):
                 for environment, times in ((crowded, taken), (alone, bare)):
                     command = partial(call, *SYMPHONY, *words, environment=environment)
@@ -90,7 +91,8 @@ def command_figures() -> Iterator[Figure]:
             (["--help"], "Usage: symphony", "≤ 6"),
             (["plugins", "list"], "NAME ", "≤ 6"),
         ):
-            taken, bare = [], []
+            taken: list[float] = []
+            bare: list[float] = []
             assert symphony(*SYMPHONY, *words).startswith(answer)
             for _ in range(REPEATS):
                 taken.append(seconds(lambda words=words: symphony(*SYMPHONY, *words)) * 1e3)  # type: ignore[misc]
