@@ -91,8 +91,7 @@ def command_figures() -> Iterator[Figure]:
             (["--help"], "Usage: symphony", "≤ 6"),
             (["plugins", "list"], "NAME ", "≤ 6"),
         ):
-            taken: list[float] = []
-            bare: list[float] = []
+            taken, bare = [], []
             assert symphony(*SYMPHONY, *words).startswith(answer)
             for _ in range(REPEATS):
                 taken.append(seconds(lambda words=words: symphony(*SYMPHONY, *words)) * 1e3)  # type: ignore[misc]
