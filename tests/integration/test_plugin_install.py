@@ -264,8 +264,12 @@ def test_a_running_host_takes_up_what_is_installed(environment: Environment, tmp
         write_wheel(tmp_path, "toy-good", newer)
         code, _, told = environment("plugins", "update", "toy-good")
         assert "the running host still has toy-good as it was before: symphony host restart" in told
+        code, document, _ = environment("plugins", "doctor")
+        remedies = [(fault["code"], fault["do"]) for fault in document["faults"]]
+        assert (code, remedies) == (1, [("stale", "symphony host restart")])
         assert environment("run", "toy-good.doubled", "number=4")[1]["result"] == 8
         assert environment("host", "restart")[0] == 0
+        assert environment("plugins", "doctor")[0] == 0
         assert environment("run", "toy-good.doubled", "number=4")[1]["result"] == 120
         assert environment("plugins", "disable", "toy-good")[0] == 0
         code, document, _ = environment("run", "toy-good.doubled")
