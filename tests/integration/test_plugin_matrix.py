@@ -142,8 +142,18 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
         "changed",
         "conflict",
     }
-    assert marks(environment) == {}
+    assert environment("plugins", "hooks", "--no-probe")[0] == 0
+    assert environment("doctor")[0] == 0
+    pressed_tab = {
+        "_SYMPHONY_COMPLETE": "bash_complete",
+        "COMP_WORDS": "symphony run toy",
+        "COMP_CWORD": "2",
+        "SYMPHONY_HOME": str(environment.home),
+    }
+    environment.run(env=pressed_tab)
+    assert marks(environment) == {}, "what only looks executes nothing"
     assert environment("plugins", "list")[0] == 0
+    assert "toy-good.doubled" in environment.run(env=pressed_tab).stdout
     yield environment
     environment("host", "stop")
 
