@@ -346,7 +346,7 @@ def test_a_component_of_another_abi_makes_its_plugin_incompatible_and_harms_noth
     assert (code, document["error"]["type"]) == (5, "Incompatible")
     assert "found ABI 99." in document["error"]["message"]
     assert environment.statuses() == {"toy-good": "active"}, "it was removed again"
-    environment.pip(wheel)
+    environment.place(wheel)
     assert environment.statuses() == {"toy-counter": "incompatible", "toy-good": "active"}
     code, components, _ = environment("pit", "list")
     assert code == 0
