@@ -259,13 +259,18 @@ def test_a_running_host_takes_up_what_is_installed(environment: Environment, tmp
         assert environment("plugins", "install", str(wheel))[0] == 0
         code, document, _ = environment("run", "toy-good.doubled", "number=4")
         assert (code, document["result"]) == (0, 8)
-        newer = source_of("good").replace("2 * number", "3 * number")
+        # Of another size, too: Python tells its byte code's age by size and whole seconds.
+        newer = source_of("good").replace("2 * number", "30 * number")
         write_wheel(tmp_path, "toy-good", newer)
         code, _, told = environment("plugins", "update", "toy-good")
         assert "the running host still has toy-good as it was before: symphony host restart" in told
+        code, document, _ = environment("plugins", "doctor")
+        remedies = [(fault["code"], fault["do"]) for fault in document["faults"]]
+        assert (code, remedies) == (1, [("stale", "symphony host restart")])
         assert environment("run", "toy-good.doubled", "number=4")[1]["result"] == 8
         assert environment("host", "restart")[0] == 0
-        assert environment("run", "toy-good.doubled", "number=4")[1]["result"] == 12
+        assert environment("plugins", "doctor")[0] == 0
+        assert environment("run", "toy-good.doubled", "number=4")[1]["result"] == 120
         assert environment("plugins", "disable", "toy-good")[0] == 0
         code, document, _ = environment("run", "toy-good.doubled")
         assert (code, document["error"]["type"]) == (8, "Refused")
@@ -340,7 +345,7 @@ def test_a_component_of_another_abi_makes_its_plugin_incompatible_and_harms_noth
     assert (code, document["error"]["type"]) == (5, "Incompatible")
     assert "found ABI 99." in document["error"]["message"]
     assert environment.statuses() == {"toy-good": "active"}, "it was removed again"
-    environment.pip(wheel)
+    environment.place(wheel)
     assert environment.statuses() == {"toy-counter": "incompatible", "toy-good": "active"}
     code, components, _ = environment("pit", "list")
     assert code == 0

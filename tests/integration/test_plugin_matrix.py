@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from symphony import _host
 from tests.fixtures.plugin_environment import Environment
 from tests.fixtures.wheel_writer import source_of, write_wheel
 
@@ -142,8 +143,18 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
         "changed",
         "conflict",
     }
-    assert marks(environment) == {}
+    assert environment("plugins", "hooks", "--no-probe")[0] == 0
+    assert environment("doctor")[0] == 0
+    pressed_tab = {
+        "_SYMPHONY_COMPLETE": "bash_complete",
+        "COMP_WORDS": "symphony run toy",
+        "COMP_CWORD": "2",
+        "SYMPHONY_HOME": str(environment.home),
+    }
+    environment.run(env=pressed_tab)
+    assert marks(environment) == {}, "what only looks executes nothing"
     assert environment("plugins", "list")[0] == 0
+    assert "toy-good.doubled" in environment.run(env=pressed_tab).stdout
     yield environment
     environment("host", "stop")
 
@@ -203,6 +214,10 @@ def test_the_others_work_beside_them(environment: Environment) -> None:
     assert environment("run", "toy-odd-name.odd")[1]["result"] == "toy_odd_name"
     code, document, _ = environment("run", "toy-leaves.anything")
     assert (code, document["error"]["type"]) == (8, "Refused")
+
+
+def test_the_abi_that_plugins_are_judged_against_is_that_of_the_host(environment: Environment) -> None:
+    assert environment("plugins", "list")[1]["host"]["abi"] == list(_host.ABI)
 
 
 def test_a_core_command_is_never_taken_over(environment: Environment) -> None:

@@ -59,7 +59,7 @@ def _libraries(home: Home) -> list[str]:
 
     own = [*map(str, core_components()), str(symphonyd.binary()), str(_host.__file__)]
     try:
-        states = catalog.survey(home)
+        states = catalog.survey(home, probe=False)
     except SymphonyError:  # a home that is refused is among what is found anyway
         return own
     given = [item for state in states for item in state.contributions if item["kind"] == "component"]

@@ -15,7 +15,7 @@ def _workflow_names(context: click.Context, _parameter: click.Parameter, incompl
     from symphony.plugins import catalog
 
     try:
-        rows = catalog.workflows(catalog.survey(state_of(context).home))
+        rows = catalog.workflows(catalog.survey(state_of(context).home, probe=False))
     except (SymphonyError, OSError):
         return []
     return [row["name"] for row in rows if row["name"].startswith(incomplete)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sysconfig
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from symphony.errors import SymphonyError
 from symphony.plugins import cache, catalog, discovery, environment, lock, lookup, policy, quarantine, wish
 from symphony.plugins.backup import Backup
 from symphony.plugins.catalog import PluginState
@@ -16,7 +18,6 @@ from symphony.plugins.look import Looked, bound, look
 from symphony.plugins.names import canonical
 
 if TYPE_CHECKING:
-    from symphony.errors import SymphonyError
     from symphony.home import Home
     from symphony.plugins.discovery import Candidate
 
@@ -86,13 +87,20 @@ def install_one(
         state = lookup.plugin(name, catalog.survey(home, retry=[name], selected=discovery.ALL, note=note))
         if taken and not state.needs_attention:
             return state
-        installer.uninstall(name)
-        backup.put_back()
         lock.put(home, name, locked)
         if wished:
             wish.change(home, name, requirement=wished.requirement, enabled=wished.enabled)
         else:
             wish.remove(home, name)
+        if taken is None:
+            raise SymphonyError(
+                f"the installer says that {name} {version} is there, but no such plugin is found",
+                hint=f"remove what is left of it: ls {sysconfig.get_path('purelib')}",
+            )
+        try:
+            installer.uninstall(name)
+        finally:
+            backup.put_back()
     raise _removed(home, state, before if backup else None)
 
 

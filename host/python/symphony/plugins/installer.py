@@ -206,9 +206,9 @@ def complaint(spec: str, output: str) -> SymphonyError:
     """The error that fits what the installer printed."""
     spec, output = without_credentials(spec), without_credentials(output)
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    causes = [line for line in lines if re.match(r"cause: |╰─▶ ", line)]
+    causes = [line for line in lines if re.match(r"cause: |╰─[▶>] ", line)]
     told = causes or [line for line in lines if re.match(r"(?i)error|× |\[?Errno", line)] or lines[-1:]
-    reason = re.sub("^(?:ERROR|error|cause): |^╰─▶ ", "", told[0]) if told else "no reason given"
+    reason = re.sub("^(?:ERROR|error|cause): |^╰─[▶>] ", "", told[0]) if told else "no reason given"
     if UNAUTHORIZED.search(output):
         return IndexUnreachable(
             f"{spec}: the package index wants other credentials",

@@ -11,7 +11,7 @@ from symphony.cli.failure import Exit
 from symphony.cli.output import counted, note, print_json, safe
 from symphony.cli.plugins.index_options import index_options
 from symphony.cli.plugins.list import host_facts
-from symphony.cli.plugins.running_host import tell_host
+from symphony.cli.plugins.running_host import reloaded
 
 if TYPE_CHECKING:
     from symphony.plugins.doctor import Examination
@@ -36,15 +36,17 @@ def command(state: State, /, fix: bool, no_probe: bool, allow_build: bool, **ind
     For each fault it names the command that mends it. It reads all files of locked plugins. Exit code 1
     where a fault is left.
     """
-    from symphony.plugins.doctor import examine, mend
+    from symphony.plugins.doctor import Fault, examine, mend
     from symphony.plugins.installer import IndexOptions
 
     home = state.home
     if fix:
         for error in mend(home, IndexOptions(**index), allow_build=allow_build, note=note).values():
             note(str(error))
-        tell_host(home)
     found = examine(home, probe=not no_probe, note=note)
+    for name in [] if no_probe else reloaded(home):
+        stale = "the running host still has it as it was before its files changed"
+        found.faults.append(Fault(name, stale, "symphony host restart", "stale"))
     if state.json:
         print_json(
             {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from symphony.cli.command import Command, State, pass_state
+from symphony.cli.command import Command, State, no_probe_option, pass_state
 from symphony.cli.output import counted, note, print_json, table, terminal_width
 from symphony.errors import NotFound
 from symphony.plugins import catalog
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     """,
 )
 @click.argument("hook", required=False)
+@no_probe_option
 @pass_state
-def command(state: State, hook: str | None) -> None:
+def command(state: State, hook: str | None, no_probe: bool) -> None:
     """Show the hooks that plugins can implement, or the reference of one HOOK."""
     from symphony.hook_reference import hooks
 
@@ -35,7 +36,7 @@ def command(state: State, hook: str | None) -> None:
         hint = did_you_mean(hook, known, "symphony plugins hooks")
         raise NotFound(f"there is no hook {hook!r}", hint=hint)
     users: dict[str, list[str]] = {name: [] for name in known}
-    for plugin in catalog.survey(state.home, note=note):
+    for plugin in catalog.survey(state.home, probe=not no_probe, note=note):
         for name in plugin.result.hooks if plugin.result and plugin.status == "active" else []:
             users[name].append(plugin.name)
     if hook is not None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from symphony.plugins.catalog import PluginState
 
-ABI = [1, 0]
+# As the native module has it, which no command imports.
+ABI = [1, 1]
 
 
 @click.command(

@@ -13,13 +13,19 @@ if TYPE_CHECKING:
 
 
 def tell_host(home: Home) -> None:
-    """Let a running host read the plugins again; none is started for it."""
+    """Let a running host read the plugins again, and say what it cannot take over; none is started for it."""
+    for name in reloaded(home):
+        note(f"the running host still has {name} as it was before: symphony host restart")
+
+
+def reloaded(home: Home) -> list[str]:
+    """Let a running host read the plugins again. Gives those whose files changed since it loaded them."""
     try:
         connection = client.connect(home)
-        if connection is not None:
-            with connection:
-                answer = connection.request("plugins.reload", timeout=60.0)
-            for name in answer.get("stale", ()):
-                note(f"the running host still has {name} as it was before: symphony host restart")
+        if connection is None:
+            return []
+        with connection:
+            return list(connection.request("plugins.reload", timeout=60.0).get("stale", ()))
     except (SymphonyError, TimeoutError) as error:
         note(f"the running host did not take it over: {error}")
+        return []
