@@ -12,6 +12,7 @@ import pytest
 
 import symphony
 from symphony.home import Home
+from symphony.observing.place import Place, look
 from symphony.plugins import lock
 from tests.fixtures import wheel_writer
 from tests.fixtures.plugin_environment import Environment
@@ -74,8 +75,10 @@ def test_a_wheel_is_installed_wished_probed_and_removed(environment: Environment
     assert environment("plugins", "disable", "Toy_Good")[1]["status"] == "disabled"
     assert environment("plugins", "enable", "toy-good")[1]["status"] == "active"
     assert environment("plugins", "info", "toy.good")[1]["version"] == "1.0"
+    Place(Home(environment.home), "toy-good", 0).close()
     assert environment("plugins", "uninstall", "toy-good")[:2] == (0, {"removed": ["toy-good"]})
     assert environment.statuses() == {}
+    assert look(Home(environment.home), "toy-good") is None, "if it comes back, it begins anew"
     code, document, _ = environment("plugins", "uninstall", "toy-good")
     assert (code, document["error"]["type"]) == (3, "NotFound")
 

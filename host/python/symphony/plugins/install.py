@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from symphony.observing import place
 from symphony.plugins import cache, catalog, discovery, lock, lookup, policy, quarantine, wish
 from symphony.plugins.backup import Backup
 from symphony.plugins.catalog import PluginState
@@ -152,6 +153,7 @@ def uninstall(home: Home, names: Sequence[str], note: Note = lambda text: None) 
             wish.remove(home, state.name)
         lock.put(home, state.name, None)
         quarantine.lift(home, state.name)
+        place.forget(home, state.name)
     cache.forget(home, *(state.name for state in states))
     return [state.name for state in states]
 
