@@ -47,7 +47,8 @@ def crowd_figures() -> Iterator[Figure]:
             rows = call(*SYMPHONY, "plugins", "list", environment=environment).splitlines()
             assert sum(row.startswith("crowd-") for row in rows) == lines
         for words in (["--version"], ["--help"], ["plugins", "list"]):
-            taken, bare = [], []
+            taken: list[float] = []
+            bare: list[float] = []
             for _ in range(REPEATS):
                 for environment, times in ((crowded, taken), (alone, bare)):
                     command = partial(call, *SYMPHONY, *words, environment=environment)
