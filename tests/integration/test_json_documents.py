@@ -130,6 +130,8 @@ def test_every_document_is_as_its_schema_says(shell: Shell) -> None:
     assert check("plugins-info", "plugins", "info", "geo")["problem"]["code"] == "name_taken"
     check("plugins-info", "plugins", "disable", "symphony-geo")
     check("plugins-info", "plugins", "enable", "symphony-geo")
+    check("plugins-hooks", "plugins", "hooks")
+    check("plugins-hooks-show", "plugins", "hooks", "register_models")
     assert check("plugins-prefer", "plugins", "prefer")["names"][0]["others"] == ["symphony-geo"]
     check("plugins-sync", "plugins", "sync")
     check("plugins-update", "plugins", "update")

@@ -14,6 +14,7 @@ import pytest
 
 import symphony
 from symphony.home import Home
+from symphony.observing.place import Place, look
 from symphony.plugins import lock
 from tests.fixtures import wheel_writer
 from tests.fixtures.plugin_environment import Environment
@@ -82,8 +83,10 @@ def test_a_wheel_is_installed_wished_probed_and_removed(each: Environment, tmp_p
     assert each("plugins", "disable", "Toy_Good")[1]["status"] == "disabled"
     assert each("plugins", "enable", "toy-good")[1]["status"] == "active"
     assert each("plugins", "info", "toy.good")[1]["version"] == "1.0"
+    Place(Home(each.home), "toy-good", 0).close()
     assert each("plugins", "uninstall", "toy-good")[:2] == (0, {"removed": ["toy-good"]})
     assert each.statuses() == {}
+    assert look(Home(each.home), "toy-good") is None, "if it comes back, it begins anew"
     code, document, _ = each("plugins", "uninstall", "toy-good")
     assert (code, document["error"]["type"]) == (3, "NotFound")
 

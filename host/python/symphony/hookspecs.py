@@ -309,12 +309,13 @@ def run_started(run: RunEvent) -> None:
     the order of the log. Since API 1.
 
     Each event is told at least once. Where the plugin is in the log is kept in the home: after a death, a
-    restart, or a time in which it was not loaded, it goes on where it was, as far as the log goes back; it
-    begins with what happens after it was loaded first. An event comes a second time only if the interpreter
-    died while the plugin was being told of it; then its ``position`` is the same. After the second such
-    death it is left out. Of a plugin that is more than 65,536 events behind, further ones are lost:
-    ``symphony host logs`` and ``symphony plugins info`` say how many. What it raises harms nothing and is
-    told there.
+    restart, or a time in which it was not loaded, it goes on where it was, as far as the log goes back. A
+    plugin that is new, or was uninstalled, begins with what happens after it was loaded first.
+
+    An event comes a second time only if the interpreter died while the plugin was being told of it; then its
+    ``position`` is the same. After the second such death it is left out. Of a plugin that is more than 65,536
+    events behind, further ones are lost: ``symphony host logs`` and ``symphony plugins info`` say how many.
+    What it raises harms nothing and is told there.
 
     Parameters
     ----------

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from click.shell_completion import BashComplete
 
 from symphony import hook_reference, hookspecs
 from symphony.cli import main
+from symphony.cli.app import ROOT as COMMAND_LINE
 from symphony.plugins.loading import Contributions
 
 if TYPE_CHECKING:
@@ -110,6 +112,9 @@ def test_the_command_shows_them(
     )
     assert "step: A symphony.StepEvent, with state completed," in shown
     assert all(len(line) <= 80 for line in shown.splitlines())
+    completing = BashComplete(COMMAND_LINE, {}, "symphony", "_SYMPHONY_COMPLETE")
+    near = [item.value for item in completing.get_completions(["plugins", "hooks"], "step_f")]
+    assert near == ["step_finished"]
     assert main(["plugins", "hooks", "step_finish", "--json"]) == 3
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["hint"].startswith("did you mean step_finished")

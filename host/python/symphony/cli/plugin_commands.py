@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,19 +15,20 @@ if TYPE_CHECKING:
     from symphony.cli.state import State
     from symphony.plugins.commands import PluginCommand
 
+KEPT: Final = "symphony.commands"
+
 
 class RootGroup(Group):
     """The root command. No command of a plugin can replace one of the core."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self._kept(ctx)})
+        return sorted({*super().list_commands(ctx), *self._shown(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
-        kept = commands.kept(state_of(ctx).home)
-        found = commands.callable_by(kept, self._core(ctx)).get(cmd_name)
+        found = commands.callable_by(self._kept(ctx), self._core(ctx)).get(cmd_name)
         return None if found is None else ForeignCommand(cmd_name, found.summary)
 
     def resolve_command(
@@ -41,7 +42,7 @@ class RootGroup(Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, self._summary(ctx, name)) for name in self._core(ctx)])
-        foreign = self._kept(ctx)
+        foreign = self._shown(ctx)
         if foreign:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl([(name, foreign[name].summary) for name in sorted(foreign)])
@@ -49,8 +50,15 @@ class RootGroup(Group):
     def _core(self, ctx: click.Context) -> list[str]:
         return super().list_commands(ctx)
 
-    def _kept(self, ctx: click.Context) -> dict[str, PluginCommand]:
-        return commands.shown(commands.kept(state_of(ctx).home), self._core(ctx))
+    def _shown(self, ctx: click.Context) -> dict[str, PluginCommand]:
+        return commands.shown(self._kept(ctx), self._core(ctx))
+
+    def _kept(self, ctx: click.Context) -> list[PluginCommand]:
+        """Read once: completion asks for every name."""
+        if KEPT not in ctx.meta:
+            ctx.meta[KEPT] = commands.kept(state_of(ctx).home)
+        kept: list[PluginCommand] = ctx.meta[KEPT]
+        return kept
 
 
 class ForeignCommand(click.Command):

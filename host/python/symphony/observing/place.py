@@ -104,3 +104,8 @@ def look(home: Home, plugin: str) -> dict[str, Any] | None:
         return None
     text = content[_TEXT : _TEXT + words[_LENGTH]].decode("utf-8", "replace")
     return {"told": words[_TOLD], "lost": words[_LOST], "raised": words[_RAISED], "problem": text}
+
+
+def forget(home: Home, plugin: str) -> None:
+    """A plugin that is gone begins anew if it comes back."""
+    (home.observers / plugin).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from symphony.errors import SymphonyError
+from symphony.observing import place
 from symphony.plugins import cache, catalog, discovery, environment, lock, lookup, policy, quarantine, wish
 from symphony.plugins.backup import Backup
 from symphony.plugins.catalog import PluginState
@@ -162,6 +163,7 @@ def uninstall(home: Home, names: Sequence[str], note: Note = lambda text: None) 
             wish.remove(home, state.name)
         lock.put(home, state.name, None)
         quarantine.lift(home, state.name)
+        place.forget(home, state.name)
     cache.forget(home, *(state.name for state in states))
     return [state.name for state in states]
 

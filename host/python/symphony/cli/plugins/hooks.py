@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from symphony.hook_reference import Hook
 
 
+def _names(_context: click.Context, _argument: click.Parameter, begun: str) -> list[str]:
+    from symphony.hookspecs import HOOKS
+
+    return [name for name in HOOKS if name.startswith(begun)]
+
+
 @click.command(
     "hooks",
     cls=Command,
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     symphony plugins hooks step_finished
     """,
 )
-@click.argument("hook", required=False)
+@click.argument("hook", required=False, shell_complete=_names)
 @no_probe_option
 @pass_state
 def command(state: State, hook: str | None, no_probe: bool) -> None:
