@@ -47,6 +47,13 @@ async def squares(count: int, folder: str = "") -> int:
 
 
 @symphony.workflow
+async def approved_squares(count: int, folder: str) -> int:
+    if not await symphony.ask("approve"):
+        return -1
+    return sum([await square(number, folder) for number in range(count)])
+
+
+@symphony.workflow
 async def release(version: str) -> str:
     if not await symphony.ask("approve", bool, prompt=f"Release {version}?"):
         return "kept"
@@ -153,7 +160,8 @@ class TestKillInterpreterAt:
     ) -> None:
         kill_interpreter_at(square, "recorded")
         kill_interpreter_at("square#2")
-        result = run_workflow(squares, count=4, folder=str(tmp_path))
+        run_workflow.answers["approve"] = True
+        result = run_workflow(approved_squares, count=4, folder=str(tmp_path))
         assert result.value == 14
         assert result.steps == {"executed": 2, "reused": 2, "failed": 0, "skipped": 0}
         executed = [line.split() for line in (tmp_path / "executed").read_text().splitlines()]
