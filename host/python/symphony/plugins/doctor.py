@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from symphony.errors import InvalidInput, SymphonyError
 from symphony.plugins import cache, catalog, discovery, environment, lock, policy, selection, sync, wish
+from symphony.plugins.namespace import LOCAL
 
 if TYPE_CHECKING:
     from symphony.home import Home
@@ -157,7 +158,7 @@ def _wish_faults(home: Home) -> list[Fault]:
         for name, wanted in sorted(wishes.items())
         if wanted.requirement is None and name not in found
     ]
-    unknown = selection.current().unknown([*found, *wishes])
+    unknown = selection.current().unknown([*found, *wishes, LOCAL])
     return faults + [
         Fault(selection.VARIABLE, f"there is no plugin {name!r}", "symphony plugins list", "selection")
         for name in unknown

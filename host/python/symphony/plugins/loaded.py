@@ -21,6 +21,7 @@ from symphony.plugins.lookup import error_for, error_of, unknown_workflow
 from symphony.plugins.names import canonical
 from symphony.plugins.namespace import CONDUCTOR, Namespace, Offer
 from symphony.plugins.problem import Problem
+from symphony.plugins.site_paths import SitePaths
 from symphony.plugins.source import PluginSource
 from symphony.values.registry import adopt_types, withdraw_types
 
@@ -130,6 +131,7 @@ class PluginHost:
         self._importing = importing
         self._settings = settings
         self._lock = threading.RLock()
+        self._paths = SitePaths()
         self._plugins: dict[str, _Loaded] = {}
         self._files: dict[str, _Loaded] = {}
         self._states: list[PluginState] = []
@@ -173,6 +175,7 @@ class PluginHost:
         cannot unload it. File plugins are read again by ``load_file``.
         """
         with self._lock:
+            self._paths.take_up()
             states = catalog.survey(self._home) if self._enabled else []
             self._states, self._prefer = states, wish.preferences(self._home)
             self.problems = {

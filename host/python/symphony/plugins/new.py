@@ -60,7 +60,8 @@ def new(
         raise Conflict(f"{folder} is there already", hint="choose another folder: --path DIR")
     module = name.replace("-", "_")
     author = _git("user.name") or f"The authors of {name}"
-    words = {"symphony-acme": name, "symphony_acme": module, "acme": prefix(name)}
+    component = f"{prefix(name).replace('-', '_')}.tally"  # an id takes no '-'
+    words = {"symphony-acme": name, "symphony_acme": module, "acme.tally": component, "acme": prefix(name)}
     written = []
     try:
         for path, text in _files(native=native, license=license):
@@ -85,11 +86,13 @@ def new(
 
 def check_name(name: str) -> None:
     """Refuse what cannot be the name of a new plugin."""
-    if canonical(name) != name or not NAME.fullmatch(name):
+    if canonical(name) != name or not NAME.fullmatch(name) or not NAME.fullmatch(prefix(name)):
         proposal = re.sub(r"[^a-z0-9]+", "-", canonical(name)).strip("-").lstrip("0123456789-")
         raise InvalidInput(
-            f"{name!r} is not a canonical name: lower-case letters, digits and single '-'",
-            hint=f"symphony plugins new {proposal}" if NAME.fullmatch(proposal) else "as in symphony-acme",
+            f"{name!r} is not a canonical name: letters a to z first, then also digits and single '-'",
+            hint=f"symphony plugins new {proposal}"
+            if NAME.fullmatch(prefix(proposal))
+            else "as in symphony-acme",
         )
     if prefix(name) in NOT_FREE:
         raise Conflict(f"the name {name!r} belongs to Symphony", hint="choose another name")
@@ -122,7 +125,7 @@ def _files(*, native: bool, license: str) -> Iterator[tuple[Path, str]]:
 
 
 def _replaced(text: str, words: dict[str, str]) -> str:
-    return re.sub("|".join(words), lambda found: words[found[0]], text)
+    return re.sub("|".join(map(re.escape, words)), lambda found: words[found[0]], text)
 
 
 def _git(setting: str) -> str:
