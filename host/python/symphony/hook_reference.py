@@ -109,7 +109,7 @@ def _parts(hook: Hook) -> tuple[str, list[tuple[str, str]]]:
 
 def _code(text: str) -> str:
     statements = re.split(r"^>>> ", text, flags=re.M)[1:]
-    return "\n\n\n".join(re.sub(r"^\.\.\. ", "", one, flags=re.M).strip() for one in statements)
+    return "\n\n\n".join(re.sub(r"^\.\.\.( |$)", "", one, flags=re.M).strip() for one in statements)
 
 
 def _items(text: str) -> list[tuple[str, str]]:

@@ -204,8 +204,10 @@ def register_executors(registry: ExecutorRegistry) -> None:
     -------
     >>> class Inline:
     ...     slots = 1
+    ...
     ...     async def submit(self, task):
     ...         return await asyncio.to_thread(task.run_blocking)
+    ...
     ...     async def close(self):
     ...         pass
     >>> @hookimpl
@@ -294,6 +296,7 @@ def step_middleware() -> Middleware | None:
     ...             return await next(call)
     ...         finally:
     ...             seconds[call.name] = time.perf_counter() - began
+    ...
     ...     return timed
     """
 
