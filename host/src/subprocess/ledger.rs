@@ -87,7 +87,12 @@ impl Ledger {
     }
 
     fn save(&self) -> io::Result<()> {
-        self.log.state(FACT, self.rows.iter().map(Row::document).collect())
+        let rows: Value = self.rows.iter().map(Row::document).collect();
+        if self.log.fact(FACT).unwrap_or_else(|| json!([])) == rows {
+            Ok(())
+        } else {
+            self.log.state(FACT, rows)
+        }
     }
 
     fn row(&mut self, step: &Step) -> &mut Row {
