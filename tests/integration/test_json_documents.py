@@ -136,6 +136,11 @@ def test_every_document_is_as_its_schema_says(shell: Shell) -> None:
     check("plugins-sync", "plugins", "sync")
     check("plugins-update", "plugins", "update")
     check("plugins-doctor", "plugins", "doctor")
+    check("plugins-new", "plugins", "new", "symphony-made")
+    check("plugins-check", "plugins", "check", "./symphony-made")
+    check("plugins-check", "plugins", "check", "symphony-geo")
+    (shell.folder / "work" / "late.py").write_text(PLUGIN.replace("    await fail()", "    os.getcwd()"))
+    assert check("plugins-check", "plugins", "check", "./late.py", code=1)["error"]["exit"] == 1
     check("workflows-list", "workflows", "list")
     check("workflows-show", "workflows", "show", "failing")
     check("pit-list", "pit", "list")
