@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from symphony.errors import Conflict, Incompatible, NotFound, PluginBroken
-from symphony.plugins import PluginHost, wish
+from symphony.errors import Conflict, Incompatible, InvalidInput, NotFound, PluginBroken
+from symphony.plugins import PluginHost, loaded, wish
 from tests.fixtures.wheel_writer import source_of, unpack, write_wheel
 
 if TYPE_CHECKING:
@@ -101,6 +101,25 @@ def test_reload_takes_up_what_is_new_and_drops_what_is_disabled(
     host.reload()
     assert host.workflows == {}
     assert host.models == {}
+
+
+def test_what_an_editor_wrote_about_plugins_is_noticed(
+    host: PluginHost, add: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loaded, "_LOOK", 0.0)
+    add("loads-well", source_of("good"))
+    host.load_all()
+    assert not host.outdated()
+    rules = host.home / "policy.toml"
+    rules.write_text('[plugins]\nblock = ["loads-well"]\n')
+    assert host.outdated()
+    host.reload()
+    assert not host.outdated()
+    assert host.workflows == {}
+    rules.write_text("[plugins")
+    with pytest.raises(InvalidInput):
+        host.reload()
+    assert host.outdated(), "so that each run is refused with the reason"
 
 
 def test_a_loaded_plugin_whose_files_changed_stays_and_is_told(

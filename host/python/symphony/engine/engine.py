@@ -176,9 +176,10 @@ class Engine:
             raise HostUnavailable("the interpreter is stopping", hint="try again")
         loaded = [await asyncio.to_thread(self._plugins.load_file, file) for file in files]
         misconfigured = any(problem.code == "setting" for problem in self._plugins.problems.values())
-        if misconfigured:  # the settings may have been mended meanwhile
+        outdated = misconfigured or self._plugins.outdated()
+        if outdated:  # the settings may have been mended meanwhile
             await asyncio.to_thread(self._plugins.reload)
-        if files or misconfigured:
+        if files or outdated:
             self.take_over_plugins()
             await self.tell_plugins()
         registered = self._plugins.find_workflow(workflow, loaded)

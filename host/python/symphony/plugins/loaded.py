@@ -7,14 +7,15 @@ all the same is named as broken, and the rest works. It starts no run and loads 
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from symphony.engine.lane import RegisteredExecutor
 from symphony.engine.plugin_life import PluginLife
 from symphony.home import Home
-from symphony.plugins import catalog, conflicts, trust, wish
+from symphony.plugins import catalog, conflicts, policy, trust, wish
 from symphony.plugins.configuration import Configuration
 from symphony.plugins.loading import Contributions, collect, import_modules, own_roots, problem_of
 from symphony.plugins.lookup import error_for, error_of, unknown_workflow
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from symphony.plugins.discovery import Candidate
     from symphony.scheduling import Policy
     from symphony.workflows import Workflow
+
+
+_LOOK: Final = 0.5
+"""Seconds between two looks at the files that people write."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,8 @@ class PluginHost:
         self._files: dict[str, _Loaded] = {}
         self._states: list[PluginState] = []
         self._prefer: Mapping[str, str] = {}
+        self._written: tuple[object, ...] = ()
+        self._looked = 0.0
         self._model_names: dict[tuple[str, str], str] = {}
         self.names = Namespace([])
         self.problems: dict[str, Problem] = {}
@@ -154,6 +161,18 @@ class PluginHost:
     @property
     def home(self) -> Path:
         return self._home.path
+
+    def outdated(self) -> bool:
+        """Whether wish, policy or trust were written anew since they were read, by an editor as it may be."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK:
+            return False
+        self._looked = now
+        return self._written != self._stamps()
+
+    def _stamps(self) -> tuple[object, ...]:
+        files = (self._home.plugins_toml, self._home.trusted_toml, *policy.places(self._home))
+        return tuple(_stamp(file) for file in files)
 
     @property
     def files(self) -> set[str]:
@@ -175,6 +194,7 @@ class PluginHost:
         cannot unload it. File plugins are read again by ``load_file``.
         """
         with self._lock:
+            written = self._stamps()
             self._paths.take_up()
             states = catalog.survey(self._home) if self._enabled else []
             self._states, self._prefer = states, wish.preferences(self._home)
@@ -196,6 +216,7 @@ class PluginHost:
             for name in before - self._plugins.keys() - self._files.keys():
                 withdraw_types(name)
             self._publish()
+            self._written = written
 
     def _loaded_or_new(self, state: PluginState) -> _Loaded | None:
         if state.status != "active" or state.candidate is None:
@@ -350,6 +371,14 @@ class PluginHost:
         """The id of the plugin's component meant by a full name, an id or a short name; else the name."""
         found = self.names.find("component", name)
         return found.id if found else name
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _libraries(everyone: Iterable[_Loaded], names: Namespace) -> list[Path]:
