@@ -141,7 +141,7 @@ class PluginHost:
         self._files: dict[str, _Loaded] = {}
         self._states: list[PluginState] = []
         self._prefer: Mapping[str, str] = {}
-        self._written: tuple[object, ...] = ()
+        self._written = self._stamps()
         self._looked = 0.0
         self._model_names: dict[tuple[str, str], str] = {}
         self.names = Namespace([])
