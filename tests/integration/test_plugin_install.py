@@ -16,7 +16,7 @@ import symphony
 from symphony.home import Home
 from symphony.observing.place import Place, look
 from symphony.plugins import lock
-from tests.fixtures import wheel_writer
+from tests.fixtures import json_schemas, wheel_writer
 from tests.fixtures.plugin_environment import Environment
 from tests.fixtures.wheel_writer import source_of, write_wheel
 
@@ -73,6 +73,7 @@ def test_a_wheel_is_installed_wished_probed_and_removed(each: Environment, tmp_p
     wheel = write_wheel(tmp_path, "toy-good", source_of("good"))
     code, document, _ = each("plugins", "install", str(wheel))
     assert code == 0
+    assert json_schemas.problems(document, "plugins-install") == []
     assert [(p["name"], p["status"], p["hooks"]) for p in document["plugins"]] == [
         ("toy-good", "active", ["register_models", "register_workflows"])
     ]
@@ -84,7 +85,9 @@ def test_a_wheel_is_installed_wished_probed_and_removed(each: Environment, tmp_p
     assert each("plugins", "enable", "toy-good")[1]["status"] == "active"
     assert each("plugins", "info", "toy.good")[1]["version"] == "1.0"
     Place(Home(each.home), "toy-good", 0).close()
-    assert each("plugins", "uninstall", "toy-good")[:2] == (0, {"removed": ["toy-good"]})
+    code, document, _ = each("plugins", "uninstall", "toy-good")
+    assert (code, document) == (0, {"removed": ["toy-good"]})
+    assert json_schemas.problems(document, "plugins-uninstall") == []
     assert each.statuses() == {}
     assert look(Home(each.home), "toy-good") is None, "if it comes back, it begins anew"
     code, document, _ = each("plugins", "uninstall", "toy-good")

@@ -59,6 +59,11 @@ def test_a_project_has_its_own_names_and_is_clean(tmp_path: Path, native: bool) 
         assert (sdk / "Cargo.toml").resolve() == ROOT / "pit" / "sdk" / "Cargo.toml"
     for check in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
         ran([sys.executable, "-m", "ruff", *check, "."], tmp_path / "made")
+    if not native:
+        ran([sys.executable, "-m", "hatchling", "build", "-t", "wheel"], tmp_path / "made")
+        [wheel] = (tmp_path / "made" / "dist").glob("*-py3-none-any.whl")
+        checked = command("plugins", "check", str(wheel), "--json", "--home", str(tmp_path / "home"))
+        assert (checked.returncode, json.loads(checked.stdout)["faults"]) == (0, []), checked.stdout
 
 
 def test_what_cannot_be_a_plugin_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
