@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from symphony import errors
 from symphony.errors import Conflict, HostUnavailable
+from symphony.plugins import SELECTION
 from symphony.remote_errors import error_from
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ def connect_or_start(
 
 def _selection() -> list[str]:
     """The setting for a host that does not know of all plugins."""
-    if "SYMPHONY_PLUGINS" not in os.environ:
+    if SELECTION not in os.environ:
         return []
     from symphony.plugins import selection
 

@@ -26,6 +26,7 @@ from symphony.errors import (
     SymphonyError,
 )
 from symphony.home import absolute
+from symphony.plugins import LOCAL_FILE
 from symphony.running import Order
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from symphony.home import Home
     from symphony.running import Connect, Connection
 
-LOCAL = Path("symphony_plugins.py")  # as in symphony.plugins.discovery, which is not read without need
+LOCAL = Path(LOCAL_FILE)
 CANCEL_LIMIT = 30.0
 INTERRUPTED = 130
 WAITING = 10
@@ -176,7 +177,9 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.held = False
-        self._before = signal.signal(signal.SIGINT, self._hold)
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before != signal.SIG_IGN:  # as a shell has it for what runs in the background
+            signal.signal(signal.SIGINT, self._hold)
 
     def _hold(self, _number: int, _frame: object) -> None:
         if self.held:

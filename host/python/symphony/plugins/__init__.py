@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from symphony.plugins.loaded import RegisteredModel as RegisteredModel
     from symphony.plugins.loaded import RegisteredWorkflow as RegisteredWorkflow
 
+LOCAL_FILE: Final = "symphony_plugins.py"
+"""The plugin file that is looked for in the working folder; its name as a plugin is ``local``."""
+SELECTION: Final = "SYMPHONY_PLUGINS"
+"""The variable that says which installed plugins count; see ``symphony.plugins.selection``."""
 _LOADED: Final = ("PluginHost", "RegisteredModel", "RegisteredWorkflow")
 
 

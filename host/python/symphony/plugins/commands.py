@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from symphony.errors import HostUnavailable, NotFound, Refused, SymphonyError
+from symphony.plugins import SELECTION
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -153,7 +154,7 @@ def kept(home: Home) -> list[PluginCommand]:
 
         there = discovery.installed()
         commands = [command for command in commands if command.plugin in there]
-    if "SYMPHONY_PLUGINS" in os.environ:
+    if SELECTION in os.environ:
         from symphony.plugins import selection
 
         chosen = selection.current()

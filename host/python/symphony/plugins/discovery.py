@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from symphony.errors import InvalidInput, NotFound
 from symphony.home import absolute
+from symphony.plugins import LOCAL_FILE as LOCAL_FILE
 from symphony.plugins.names import canonical
 from symphony.plugins.namespace import LOCAL
 from symphony.plugins.record import Record
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 GROUP: Final = "symphony"
-LOCAL_FILE: Final = "symphony_plugins.py"
-"""The plugin file that is looked for in the working folder; its name as a plugin is ``local``."""
 ALL: Final = Selection()
 
 

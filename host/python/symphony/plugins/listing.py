@@ -14,8 +14,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from symphony.plugins import LOCAL_FILE, SELECTION
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from symphony.home import Home
     from symphony.plugins.catalog import PluginState
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
 SCHEMA: Final = 1
 # A file that changed so lately may change again within the same tick of its time.
 _SETTLED: Final = 2.0
-_LOCAL_FILE: Final = "symphony_plugins.py"
-_SELECTION: Final = "SYMPHONY_PLUGINS"
 
 Stamp = tuple[int, int] | None
 
@@ -39,7 +40,7 @@ class Listing(NamedTuple):
 
 def kept(home: Home) -> Listing | None:
     """What was kept, if it still is what would be found."""
-    if _SELECTION in os.environ or os.path.lexists(_LOCAL_FILE):
+    if SELECTION in os.environ or os.path.lexists(LOCAL_FILE):
         return None
     try:
         with open(home.plugins_listing, "rb") as file:  # noqa: PTH123 - costs less than Path's
@@ -47,7 +48,7 @@ def kept(home: Home) -> Listing | None:
         if data["place"] != _place():
             return None
         for path, stamp in data["files"].items():
-            if _stamp(path) != (None if stamp is None else tuple(stamp)):
+            if stamp_of(path) != (None if stamp is None else tuple(stamp)):
                 return None
         return Listing(*data["listing"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -59,9 +60,9 @@ def keep(home: Home, listing: Listing, plugins: Sequence[PluginState]) -> None:
     from symphony.errors import HostUnavailable
     from symphony.plugins import wish
 
-    if _SELECTION in os.environ or os.path.lexists(_LOCAL_FILE):
+    if SELECTION in os.environ or os.path.lexists(LOCAL_FILE):
         return
-    files = {path: _stamp(path) for path in _files(home, plugins)}
+    files = {path: stamp_of(path) for path in _files(home, plugins)}
     newest = max((stamp[0] for stamp in files.values() if stamp), default=0)
     if time.time_ns() - newest < _SETTLED * 1e9:
         return
@@ -76,7 +77,8 @@ def _place() -> list[Any]:
     return [SCHEMA, __version__, sys.version, sys.prefix, sys.path]
 
 
-def _stamp(path: str) -> Stamp:
+def stamp_of(path: str | Path) -> Stamp:
+    """Time and size of a file; None where there is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - hundreds of them
     except OSError:

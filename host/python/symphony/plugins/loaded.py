@@ -17,6 +17,7 @@ from symphony.engine.plugin_life import PluginLife
 from symphony.home import Home
 from symphony.plugins import catalog, conflicts, policy, trust, wish
 from symphony.plugins.configuration import Configuration
+from symphony.plugins.listing import stamp_of
 from symphony.plugins.loading import Contributions, collect, import_modules, own_roots, problem_of
 from symphony.plugins.lookup import error_for, error_of, unknown_workflow
 from symphony.plugins.names import canonical
@@ -172,7 +173,7 @@ class PluginHost:
 
     def _stamps(self) -> tuple[object, ...]:
         files = (self._home.plugins_toml, self._home.trusted_toml, *policy.places(self._home))
-        return tuple(_stamp(file) for file in files)
+        return tuple(stamp_of(file) for file in files)
 
     @property
     def files(self) -> set[str]:
@@ -371,14 +372,6 @@ class PluginHost:
         """The id of the plugin's component meant by a full name, an id or a short name; else the name."""
         found = self.names.find("component", name)
         return found.id if found else name
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
 
 
 def _libraries(everyone: Iterable[_Loaded], names: Namespace) -> list[Path]:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from symphony.errors import InvalidInput
+from symphony.plugins import SELECTION
 from symphony.plugins.names import FILE_STEM, canonical, prefix
 
-VARIABLE: Final = "SYMPHONY_PLUGINS"
+VARIABLE: Final = SELECTION
 SETTING: Final = "select"
 
 
