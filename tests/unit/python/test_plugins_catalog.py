@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,12 +31,8 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def add(tmp_path: Path, site: Path) -> Callable[..., Path]:
     """Install a distribution made of one source into a folder on the module path."""
-    site = tmp_path / "site"
-    site.mkdir()
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
     def install(name: str, source: str, **options: object) -> Path:
         return unpack(write_wheel(tmp_path / "wheels", name, source, **options), site)  # type: ignore[arg-type]

@@ -38,12 +38,8 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def add(tmp_path: Path, site: Path) -> Callable[..., Path]:
     """Install a distribution, each some seconds after the one before; returns its folder of metadata."""
-    site = tmp_path / "site"
-    site.mkdir()
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     began = time.time() - 1000
 
     def install(name: str, source: str) -> Path:

@@ -19,12 +19,7 @@ pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixture
 
 
 @pytest.fixture
-def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    site = tmp_path / "site"
-    site.mkdir()
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-
+def add(tmp_path: Path, site: Path) -> Callable[..., None]:
     def install(name: str, source: str) -> None:
         unpack(write_wheel(tmp_path / "wheels", name, source), site)
 
