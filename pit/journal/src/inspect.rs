@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use crate::backend::Backend;
@@ -77,20 +78,23 @@ fn inspect_from(pit: &Path, dir: &Path, begin: &Begin) -> Result<Inspection> {
     let mut next = Some((begin.index, begin.first));
     for index in segment_indices(dir, begin)? {
         let path = path_of(dir, index);
-        let (contents, alien) = match Contents::read(&path) {
-            Err(Error::Foreign { found, .. }) => (Contents::of(Vec::new(), 0), Some(foreign(&found))),
-            read => (read?, None),
+        let contents = match Contents::read(&path) {
+            Err(Error::Foreign { found, .. }) => Err(foreign(&found)),
+            read => Ok(read?),
         };
         let first = next.filter(|(expected, _)| *expected == index).map(|(_, first)| first);
-        let mut report = report(path, &contents, first);
-        if let Some(what) = alien {
-            report.damage = Some((0, what));
-        }
+        let mut report = match &contents {
+            Ok(contents) => report(path, contents, first),
+            Err(what) => {
+                let nothing = report(path, &Contents::of(&[][..], 0), first);
+                SegmentReport { damage: Some((0, what.clone())), ..nothing }
+            }
+        };
         if let Some((expected, _)) = next.filter(|(expected, _)| *expected != index) {
             report.damage.get_or_insert((0, format!("segment {expected} is missing before it")));
         }
         let kept = found.segments.iter().all(|segment: &SegmentReport| segment.damage.is_none());
-        for (offset, record) in contents.records().filter(|_| kept) {
+        for (offset, record) in contents.iter().flat_map(Contents::records).filter(|_| kept) {
             names.extend(record.naming().map(|(number, name)| (number, name.to_owned())));
             let name = names.get(&record.head.component).map(String::as_str);
             if let Some(view) = record.view(offset as u64, name).filter(|_| offset < report.end) {
@@ -107,10 +111,14 @@ fn inspect_from(pit: &Path, dir: &Path, begin: &Begin) -> Result<Inspection> {
 
 /// Look at bytes as if they were the first segment of a log. Never fails, whatever they are.
 pub fn examine(bytes: &[u8]) -> SegmentReport {
-    report(PathBuf::new(), &Contents::of(bytes.to_vec(), bytes.len()), Some(0))
+    report(PathBuf::new(), &Contents::of(bytes, bytes.len()), Some(0))
 }
 
-fn report(path: PathBuf, contents: &Contents, first: Option<u64>) -> SegmentReport {
+fn report(
+    path: PathBuf,
+    contents: &Contents<impl Deref<Target = [u8]>>,
+    first: Option<u64>,
+) -> SegmentReport {
     let bytes = contents.bytes.len();
     let mut report = SegmentReport {
         path,
@@ -122,7 +130,7 @@ fn report(path: PathBuf, contents: &Contents, first: Option<u64>) -> SegmentRepo
         holes: 0,
         damage: None,
     };
-    match header_of(contents, first) {
+    match header_of(&contents.bytes, first) {
         Err(what) => report.damage = Some((0, foreign(&what))),
         Ok((header, wrong)) => {
             let size = usize::try_from(header.size).unwrap_or(bytes);

@@ -60,10 +60,9 @@ pub(crate) fn segment_indices(dir: &Path, begin: &Begin) -> Result<Vec<u64>> {
 /// A segment's header; where it is damaged and the records behind it are not, the header that it must have had, with what
 /// is wrong. `first` is the position where the segment before it ends, or where the log begins.
 pub(crate) fn header_of(
-    contents: &Contents,
+    bytes: &[u8],
     first: Option<u64>,
 ) -> std::result::Result<(SegmentHeader, Option<String>), String> {
-    let bytes = &contents.bytes;
     let found = match parse_segment_header(bytes) {
         Ok(header) if first.is_some_and(|first| first != header.first) => Err(format!(
             "it begins at position {}, the one before it ends at {}",
@@ -117,7 +116,7 @@ pub(crate) fn recover(dir: &Path, begin: &Begin) -> Result<Recovered> {
         };
         let begins = (index == begin.index).then_some(begin.first);
         let first = before.map(|before| before.first + before.len as u64).or(begins);
-        let (header, wrong) = match header_of(&contents, first) {
+        let (header, wrong) = match header_of(&contents.bytes, first) {
             Ok(found) => found,
             Err(what) => {
                 broken(0, foreign(&what), false, &indices[at..])?;

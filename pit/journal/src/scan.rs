@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use memmap2::MmapMut;
 
 use crate::error::{Error, Result};
 use crate::format::{
@@ -12,9 +15,10 @@ use crate::format::{
     parse_segment_header, unpublished_word,
 };
 
-/// A segment file, read. Space that was reserved and never written costs neither time nor memory.
-pub(crate) struct Contents {
-    pub bytes: Vec<u8>,
+/// The bytes of a segment file. Read into pages of their own, which the system gives only where there is data and takes back
+/// at once: space that was reserved and never written costs neither time nor memory.
+pub(crate) struct Contents<B = MmapMut> {
+    pub bytes: B,
     /// Behind it there are only zeros.
     data_end: usize,
 }
@@ -26,7 +30,7 @@ impl Contents {
         let len = file.metadata().map_err(io)?.len();
         let fits = usize::try_from(len).ok().filter(|len| *len <= MAX_SEGMENT_BYTES);
         let len = fits.ok_or_else(|| Error::Foreign { path: path.into(), found: format!("{len} bytes") })?;
-        let mut bytes = vec![0; len];
+        let mut bytes = MmapMut::map_anon(len).map_err(io)?;
         let mut at = 0;
         while let Some(start) = seek(&file, at, libc::SEEK_DATA).map_err(io)?.filter(|start| *start < len) {
             at = seek(&file, start, libc::SEEK_HOLE).map_err(io)?.unwrap_or(len).min(len);
@@ -45,8 +49,10 @@ impl Contents {
         file.read_exact_at(&mut bytes[..length], 0).map_err(io)?;
         parse_segment_header(&bytes[..length]).map_err(|found| Error::Foreign { path: path.into(), found })
     }
+}
 
-    pub fn of(bytes: Vec<u8>, data_end: usize) -> Self {
+impl<B: Deref<Target = [u8]>> Contents<B> {
+    pub fn of(bytes: B, data_end: usize) -> Self {
         const ZEROS: [u8; 4096] = [0; 4096];
         let mut data = &bytes[..data_end];
         while let Some(rest) = data.strip_suffix(&ZEROS) {
@@ -72,7 +78,7 @@ impl Contents {
     pub fn scan(&self, size: usize, sealed: Option<u64>) -> Scan {
         let mut scan =
             Scan { names: Vec::new(), records: 0, repairs: Vec::new(), end: SEGMENT_HEADER, damage: None };
-        let bytes = self.bytes.get(..size.min(self.bytes.len())).unwrap_or(&[]);
+        let bytes = self.bytes.get(..size.min(self.bytes.len())).unwrap_or_default();
         let sealed = sealed.and_then(|sealed| usize::try_from(sealed).ok()).filter(|sealed| *sealed <= size);
         loop {
             let rest = bytes.get(scan.end..).unwrap_or(&[]);
@@ -120,7 +126,7 @@ impl Contents {
 
     /// Where records go on behind space that was claimed and never published.
     fn behind_hole(&self, hole: usize, sealed: Option<usize>) -> Option<usize> {
-        let bytes = &self.bytes;
+        let bytes: &[u8] = &self.bytes;
         let candidates = (hole + RECORD_HEADER..self.data_end.saturating_sub(RECORD_HEADER - 1)).step_by(8);
         let next = candidates.into_iter().find(|&at| {
             bytes[at..at + 4] != [0; 4] && matches!(parse(&bytes[at..], bytes.len() - at), Slot::Record(_))
