@@ -112,6 +112,8 @@ def test_runs_outlive_all_faults(home: Home, tmp_path: Path, native: str) -> Non
         for counted in live:
             counted.look()
         fault = chance.choice(ALL)
+        if number and number % 50 == 0:
+            print(f"  after {number} faults: {runs} runs, {records} records of ended ones", flush=True)
         tally[fault] += 1
         if fault in INSIDE:
             folder = tmp_path / f"fault-{number}"
@@ -178,4 +180,6 @@ def test_the_guilty_one_of_a_hundred_is_named_and_no_other(home: Home, tmp_path:
         assert document["error"]["step"] == ("on_loop#0" if place == "loop" else "in_thread#0")
         assert [result(home, other)["result"] for other in crowd] == [sum(range(33))] * 3
         innocent(home)
+        if number % 10 == 9:
+            print(f"  {number + 1} crowds", flush=True)
     print(f"crowds: {CROWDS}, the guilty step named each time, no other")
