@@ -46,7 +46,7 @@ $(VENV)/backends: pyproject.toml conductor_plugin/pyproject.toml | $(BIN)/python
 $(VENV)/installed: $(NATIVE) $(PACKAGING) $(VENV)/backends
 	@echo "building Symphony: the first time takes some minutes"
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation --editable . --editable ./conductor_plugin
-	$(BIN)/python -m compileall -q host/python conductor_plugin  # which pip leaves out of what is editable
+	@$(BIN)/python -m compileall -q host/python conductor_plugin # pip leaves that out of what is editable
 	@touch $@
 
 $(VENV)/developing: pyproject.toml $(VENV)/installed

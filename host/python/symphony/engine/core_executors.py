@@ -9,10 +9,10 @@ import time
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
-from symphony.engine.step_process import StepProcess
 from symphony.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from symphony.engine.step_process import StepProcess
     from symphony.executors import Outcome, StepTask
     from symphony.plugins.registry import ExecutorRegistry
 
@@ -109,6 +109,8 @@ class OnProcesses:
             process = self._idle.pop()
             if process.lives:
                 return process
+        from symphony.engine.step_process import StepProcess  # not for who needs no process
+
         return StepProcess()
 
     async def close(self) -> None:

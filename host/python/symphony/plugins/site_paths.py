@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import site
 import sys
-import sysconfig
 from pathlib import Path
 
 
@@ -27,7 +26,7 @@ class SitePaths:
 
 
 def _files() -> frozenset[tuple[str, str, int]]:
-    folders = {*site.getsitepackages(), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    folders = set(site.getsitepackages())
     if site.ENABLE_USER_SITE:
         folders.add(site.getusersitepackages())
     found = set()
