@@ -12,7 +12,7 @@ NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.tom
 PACKAGING := pyproject.toml host/build_backend.py conductor_plugin/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-rust test-python test-all lint format soak memcheck instructions bench bench-rust tools clean
+.PHONY: help demo install test test-rust test-python test-all lint format stubs soak memcheck instructions bench bench-rust tools clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,9 @@ format: $(VENV)/developing ## Format Rust and Python
 	cargo fmt --all
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+stubs: $(VENV)/developing ## Write the type stubs of the core's components anew
+	$(BIN)/python -m symphony.pit_stubs host/python/symphony/pit_types
 
 soak: $(VENV)/developing ## Kill a bare writer 10,000 times, host and interpreter in 200 runs and while the log is shortened; 1,000 faults of all kinds; end 1,000 interpreters that await; repeat calls a million times (some hours)
 	SYMPHONY_SOAK_ROUNDS=10000 cargo test --package symphony-pit-journal --test soak_test
