@@ -12,7 +12,7 @@ use tokio::task::spawn_local;
 use super::channel::{Answer, Channel};
 use crate::failure::Failure;
 use crate::host_log::HostLog;
-use crate::json::Json;
+use crate::json::{Fields, Json};
 
 struct Order {
     number: u64,
@@ -104,10 +104,17 @@ impl Orders {
         }
     }
 
-    /// Commands that no interpreter has answered: a new one is to know them before it takes runs up.
+    /// Commands that no interpreter has answered: a new one is to know them before it takes runs up. What they give to a step
+    /// or a question may be of any size and shape, and is not needed for that.
     pub fn commands(&self) -> Value {
         let list = self.list.borrow();
-        list.iter().filter(|order| order.is_command()).map(|order| order.parameters.value()).collect()
+        let told = |order: &Order| {
+            let fields = Fields::parse(order.parameters.text().as_bytes())?;
+            let given = ["run", "command", "position"]
+                .map(|name| Some((name.to_owned(), fields.json(name)?.value())));
+            given.into_iter().collect::<Option<serde_json::Map<_, _>>>()
+        };
+        list.iter().filter(|order| order.is_command()).filter_map(told).map(Value::Object).collect()
     }
 
     /// A new interpreter: all that is left has to be given again.
@@ -128,7 +135,8 @@ impl Orders {
 
     /// Whether one of them is about a run.
     pub fn concern(&self, run: &str) -> bool {
-        self.list.borrow().iter().any(|order| order.parameters.value()["run"] == run)
+        let names = |order: &Order| Fields::parse(order.parameters.text().as_bytes())?.str("run").ok();
+        self.list.borrow().iter().any(|order| names(order).as_deref() == Some(run))
     }
 
     pub fn is_empty(&self) -> bool {
