@@ -8,6 +8,7 @@ mod command;
 
 mod conductor;
 mod examine;
+mod explain;
 mod methods;
 mod outbox;
 mod parameter;
@@ -24,14 +25,14 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_local};
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 
 pub use examine::examine;
 pub use methods::offline;
 pub use schema::DOCUMENT;
 
 use crate::failure::Failure;
-use crate::home::Home;
+use crate::home::{Door, Home};
 use crate::json::Json;
 use crate::log_file::LogFile;
 use crate::run_id::RunIds;
@@ -39,6 +40,8 @@ use crate::runs::Runs;
 use crate::subprocess::Supervisor;
 use crate::system;
 
+/// How often it is looked whether clients still find the socket.
+const LOOK: Duration = Duration::from_secs(2);
 /// How long running steps may take when the host is stopped.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
@@ -134,12 +137,22 @@ pub fn refusal(failure: Failure) -> String {
     request::answer(&Json::from(Value::Null), &Err(failure))
 }
 
-/// Accept clients for good.
-pub async fn accept(host: Rc<Host>, listener: UnixListener) {
+/// Accept clients for good, and stay where they find it.
+pub async fn accept(host: Rc<Host>, mut listener: UnixListener, door: &Door) {
     let mut tasks = JoinSet::new();
+    let mut look = interval(LOOK);
     loop {
         tokio::select! {
             Some(_ended) = tasks.join_next() => {}
+            _ = look.tick(), if !host.stopping() => {
+                // What cannot be repaired now, on a full disk for instance, is tried again the next time.
+                if let Ok(Some(made)) = door.repair()
+                    && let Ok(made) = UnixListener::from_std(made)
+                {
+                    host.log.line("the control socket was taken away, and is made anew");
+                    listener = made;
+                }
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if of_this_user(&stream) => {
                     tasks.spawn_local(client::serve(host.clone(), stream));

@@ -84,7 +84,10 @@ def mermaid(document: dict[str, Any]) -> str:
 @click.argument("run", metavar="ID")
 @pass_state
 def explain(state: State, run: str) -> None:
-    """Say for each step of a run how long it waited and for what, as far as that is recorded."""
+    """Say for each step of a run how long it waited and for what, and what it waits for now.
+
+    Of the past as far as it is recorded; of what has not ended as the host knows it.
+    """
     document = client.ask(state.home, "runs.explain", {"run": run})
     if state.json:
         print_json(document)
@@ -93,6 +96,8 @@ def explain(state: State, run: str) -> None:
     for step in document["steps"]:
         rows.append([step["state"], seconds(step["waited"]), step["key"], step["because"]])
         rows += [["", "", "", f"attempt {it['attempt']}: {it['message']}"] for it in step["failures"]]
+    if document["because"]:
+        click.echo(f"the run waits: {safe(document['because'])}")
     table(["STATE", "WAITED", "KEY", "WHY"], rows, status=0)
     for gap in document["not_recorded"]:
         note(f"not recorded: {gap}")
