@@ -165,7 +165,7 @@ pub struct StepStory {
     pub ready: Option<String>,
     pub started: Option<String>,
     pub finished: Option<String>,
-    /// Seconds from ready to started.
+    /// Seconds from ready to started, or until now where it waits.
     pub waited: Option<f64>,
     pub because: String,
 }

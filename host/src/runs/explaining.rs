@@ -97,7 +97,7 @@ fn explain_step(row: &RunRow, step: &StepRow, waits: &Waits) -> Value {
         }
         None => None, // not all are done
     };
-    let until = step.started.or_else(|| wait.map(|_| clock::now()));
+    let until = wait.map(|_| clock::now()).or(step.started);
     let waited = ready.zip(until).map(|(ready, until)| seconds(ready, until));
     let iso = |time: Option<i64>| time.map(clock::iso);
     let now = waits.held.as_ref().filter(|_| open).or_else(|| wait.map(|wait| &wait.because));
