@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{interval, sleep};
@@ -141,6 +141,7 @@ pub fn refusal(failure: Failure) -> String {
 pub async fn accept(host: Rc<Host>, mut listener: UnixListener, door: &Door) {
     let mut tasks = JoinSet::new();
     let mut look = interval(LOOK);
+    let most = system::descriptor_limit() / 2; // the others are for the interpreter, its logs and the history
     loop {
         tokio::select! {
             Some(_ended) = tasks.join_next() => {}
@@ -154,10 +155,14 @@ pub async fn accept(host: Rc<Host>, mut listener: UnixListener, door: &Door) {
                 }
             }
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if of_this_user(&stream) => {
-                    tasks.spawn_local(client::serve(host.clone(), stream));
+                Ok((stream, _)) if !of_this_user(&stream) => {
+                    turn_away(stream, Failure::refused("this host is another user's"));
                 }
-                Ok((stream, _)) => drop(spawn_local(client::turn_away(stream, Failure::refused("this host is another user's")))),
+                Ok((stream, _)) if tasks.len() >= most => {
+                    let busy = Failure::unavailable(format!("this host serves {most} clients already"));
+                    turn_away(stream, busy.hint("close some of them, or raise the limit of open files: ulimit -n"));
+                }
+                Ok((stream, _)) => drop(tasks.spawn_local(client::serve(host.clone(), stream))),
                 Err(error) => {
                     host.log.line(&format!("accepting a client: {error}"));
                     sleep(Duration::from_millis(100)).await; // out of descriptors: some client will leave
@@ -167,6 +172,10 @@ pub async fn accept(host: Rc<Host>, mut listener: UnixListener, door: &Door) {
     }
 }
 
-fn of_this_user(stream: &tokio::net::UnixStream) -> bool {
+fn turn_away(stream: UnixStream, failure: Failure) {
+    drop(spawn_local(client::turn_away(stream, failure)));
+}
+
+fn of_this_user(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == system::effective_uid())
 }

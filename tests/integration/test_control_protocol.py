@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -352,6 +353,21 @@ def test_what_the_interpreter_cannot_read_or_find_keeps_nobody_waiting(wire: Wir
     assert long["data"]["type"] == "NotFound"
     run = wire.result("workflows.run", **order)["run"]
     assert wire.result("runs.wait", run=run)["status"] == "completed"
+
+
+def test_clients_that_only_stay_take_nothing_from_the_interpreter(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (80, before[1]))  # which the host inherits
+    try:
+        with running(tmp_path / "home") as address, contextlib.ExitStack() as stack:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            wires = [stack.enter_context(Wire(address)) for _ in range(60)]
+            assert wires[0].result("conductor.restart")["state"] == "ready"
+            refused = wires[-1].receive()
+            check_answer(refused)
+            assert refused["error"]["message"] == "this host serves 40 clients already"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_a_socket_that_was_taken_away_comes_back(address: str) -> None:

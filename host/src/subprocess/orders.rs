@@ -143,3 +143,32 @@ impl Orders {
         self.list.borrow().is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // here it is an assertion
+
+    use serde_json::json;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::log_file::LogFile;
+
+    #[test]
+    fn whatever_a_command_gives_a_new_interpreter_hears_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let complaints = Rc::new(LogFile::open(folder.path().join("text.log")).unwrap());
+        let log = HostLog::open(folder.path().join("host.log"), complaints).unwrap();
+        let orders = Orders::new(Rc::new(log));
+        for (position, given) in [(1, r#""\ud800""#), (2, &"9".repeat(5000))] {
+            let text = format!(
+                r#"{{"run": "a", "position": {position}, "command": "input", "name": "it", "value": {given}}}"#
+            );
+            let parameters: &RawValue = serde_json::from_str(&text).unwrap();
+            drop(orders.add("run.command", parameters.into(), Some(position)));
+        }
+        let told = |position: u64| json!({"run": "a", "position": position, "command": "input"});
+        assert_eq!(orders.commands(), json!([told(1), told(2)]));
+        assert!(orders.concern("a") && !orders.concern("b"));
+    }
+}
