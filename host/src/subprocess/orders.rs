@@ -33,8 +33,10 @@ impl Order {
     }
 
     fn answer(self, log: &HostLog, answer: Answer) {
-        if let Some(position) = self.position {
-            log.done(position);
+        match self.position {
+            Some(position) if answer.is_err() => log.refuse(position),
+            Some(position) => log.done(position),
+            None => {}
         }
         let unheard = match self.reply {
             Some(reply) => reply.send(answer).err(),
