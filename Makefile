@@ -93,6 +93,7 @@ soak: $(VENV)/developing ## Kill a bare writer 10,000 times, host and interprete
 	SYMPHONY_SHUTDOWNS=1000 SYMPHONY_MANY_OPERATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 \
 	  tests/python/test_async_loops.py tests/python/test_async_many.py
 	SYMPHONY_REPLAY_EXAMPLES=1000 $(BIN)/python -m pytest -q --timeout 3600 tests/unit/python/test_replay_property.py
+	SYMPHONY_REQUEST_EXAMPLES=100000 cargo test --package symphony-host --lib whatever_a_client_sends
 	SYMPHONY_VALUE_EXAMPLES=20000 $(BIN)/python -m pytest -q tests/python/test_hostile_values.py
 	SYMPHONY_MEMORY_ROUNDS=1000000 $(BIN)/python -m pytest -q tests/python/test_memory.py --timeout=0
 

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use symphony_host::client::{
-    Artifact, ArtifactQuery, Conductor, Event, Graph, Host, HostStatus, Launch, Model, Order, Plugin,
-    RunDetail, RunFilter, RunResult, RunRow, Workflow,
+    Artifact, ArtifactQuery, Conductor, Event, Explanation, Graph, Host, HostStatus, Launch, Model, Order,
+    Plugin, RunDetail, RunFilter, RunResult, RunRow, Workflow,
 };
 
 /// As `tauri::State`: what the application manages.
@@ -135,6 +135,15 @@ pub async fn run_graph(host: State<'_, Host>, run: String) -> Result<Graph, Stri
     host.run_graph(&run).await.map_err(shown)
 }
 
+pub async fn explain_run(host: State<'_, Host>, run: String) -> Result<Explanation, String> {
+    host.explain_run(&run).await.map_err(shown)
+}
+
+/// For good; what it made stays.
+pub async fn delete_run(host: State<'_, Host>, run: String) -> Result<Vec<String>, String> {
+    host.delete_runs(&[&run]).await.map_err(shown)
+}
+
 pub async fn cancel_run(host: State<'_, Host>, run: String) -> Result<(), String> {
     host.cancel_run(&run).await.map_err(shown)
 }
@@ -175,8 +184,10 @@ async fn every_command(
         "result": result,
         "events": events.try_iter().collect::<Vec<_>>(),
         "detail": run_detail(state(), run.clone()).await?,
-        "graph": run_graph(state(), run).await?,
+        "graph": run_graph(state(), run.clone()).await?,
+        "story": explain_run(state(), run.clone()).await?,
         "runs": runs(state(), Some("completed".to_owned())).await?,
+        "deleted": delete_run(state(), run).await?,
         "workflows": workflows(state()).await?,
         "artifacts": artifacts(state()).await?,
         "plugins": plugins(state()).await?,

@@ -8,6 +8,7 @@ mod command;
 
 mod conductor;
 mod examine;
+mod explain;
 mod methods;
 mod outbox;
 mod parameter;
@@ -21,17 +22,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_local};
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 
 pub use examine::examine;
 pub use methods::offline;
 pub use schema::DOCUMENT;
 
 use crate::failure::Failure;
-use crate::home::Home;
+use crate::home::{Door, Home};
 use crate::json::Json;
 use crate::log_file::LogFile;
 use crate::run_id::RunIds;
@@ -39,6 +40,8 @@ use crate::runs::Runs;
 use crate::subprocess::Supervisor;
 use crate::system;
 
+/// How often it is looked whether clients still find the socket.
+const LOOK: Duration = Duration::from_secs(2);
 /// How long running steps may take when the host is stopped.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
@@ -134,17 +137,32 @@ pub fn refusal(failure: Failure) -> String {
     request::answer(&Json::from(Value::Null), &Err(failure))
 }
 
-/// Accept clients for good.
-pub async fn accept(host: Rc<Host>, listener: UnixListener) {
+/// Accept clients for good, and stay where they find it.
+pub async fn accept(host: Rc<Host>, mut listener: UnixListener, door: &Door) {
     let mut tasks = JoinSet::new();
+    let mut look = interval(LOOK);
+    let most = system::descriptor_limit() / 2; // the others are for the interpreter, its logs and the history
     loop {
         tokio::select! {
             Some(_ended) = tasks.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if of_this_user(&stream) => {
-                    tasks.spawn_local(client::serve(host.clone(), stream));
+            _ = look.tick(), if !host.stopping() => {
+                // What cannot be repaired now, on a full disk for instance, is tried again the next time.
+                if let Ok(Some(made)) = door.repair()
+                    && let Ok(made) = UnixListener::from_std(made)
+                {
+                    host.log.line("the control socket was taken away, and is made anew");
+                    listener = made;
                 }
-                Ok((stream, _)) => drop(spawn_local(client::turn_away(stream, Failure::refused("this host is another user's")))),
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if !of_this_user(&stream) => {
+                    turn_away(stream, Failure::refused("this host is another user's"));
+                }
+                Ok((stream, _)) if tasks.len() >= most => {
+                    let busy = Failure::unavailable(format!("this host serves {most} clients already"));
+                    turn_away(stream, busy.hint("close some of them, or raise the limit of open files: ulimit -n"));
+                }
+                Ok((stream, _)) => drop(tasks.spawn_local(client::serve(host.clone(), stream))),
                 Err(error) => {
                     host.log.line(&format!("accepting a client: {error}"));
                     sleep(Duration::from_millis(100)).await; // out of descriptors: some client will leave
@@ -154,6 +172,10 @@ pub async fn accept(host: Rc<Host>, listener: UnixListener) {
     }
 }
 
-fn of_this_user(stream: &tokio::net::UnixStream) -> bool {
+fn turn_away(stream: UnixStream, failure: Failure) {
+    drop(spawn_local(client::turn_away(stream, failure)));
+}
+
+fn of_this_user(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == system::effective_uid())
 }

@@ -20,7 +20,7 @@ use tokio::time::{interval, sleep, timeout};
 use crate::control::{self, DRAIN, Host};
 use crate::failure::{Failure, Result};
 use crate::history::{History, News};
-use crate::home::{self, Acquired, Home, HostEntry};
+use crate::home::{self, Acquired, Door, Home, HostEntry};
 use crate::log_file::LogFile;
 use crate::options::Options;
 use crate::retirement;
@@ -115,7 +115,6 @@ async fn run(options: Options, home: Home) -> Result<()> {
     let supervised = spawn_local(interpreter.clone().run());
     spawn_local(obey_signals(host.clone()));
     spawn_local(retirement::keep_told(host.clone()));
-    let serving = spawn_local(attend(host.clone(), listener, watch, history, written));
     let entry = HostEntry {
         pid: process::id(),
         socket: socket.clone(),
@@ -123,7 +122,9 @@ async fn run(options: Options, home: Home) -> Result<()> {
         version: VERSION.to_owned(),
         python: options.python.display().to_string(),
     };
-    entry.publish(&home)?;
+    let door = Rc::new(Door::new(home.clone(), entry));
+    let serving = spawn_local(attend(host.clone(), listener, door.clone(), watch, history, written));
+    door.open()?;
 
     let input_ended = Rc::new(Cell::new(false));
     let mut relay = None;
@@ -161,7 +162,7 @@ async fn run(options: Options, home: Home) -> Result<()> {
         let _ = timeout(FLUSH_LIMIT, relay).await;
     }
     host.runs.close();
-    home::remove_socket(&socket);
+    home::remove_socket(&door.socket());
     log.line("symphonyd ends");
     began
 }
@@ -170,6 +171,7 @@ async fn run(options: Options, home: Home) -> Result<()> {
 async fn attend(
     host: Rc<Host>,
     listener: UnixListener,
+    door: Rc<Door>,
     watch: Rc<Watch>,
     history: History,
     written: UnboundedReceiver<News>,
@@ -182,7 +184,7 @@ async fn attend(
             host.log.line(&format!("the log is not followed any more: {error}"));
         }
     };
-    tokio::join!(control::accept(host.clone(), listener), follow);
+    tokio::join!(control::accept(host.clone(), listener, &door), follow);
 }
 
 /// Wait for the first interpreter and tell whoever started this process. Without `--linger` a host whose interpreter cannot

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use symphony_pit_journal::Covered;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
@@ -40,7 +40,12 @@ struct Writer {
 
 /// What reading or writing failed with, in the words of a client.
 fn failed(path: &Path, error: &rusqlite::Error) -> Failure {
-    Failure::unavailable(format!("the history {} cannot be used: {error}", path.display())).hint(
+    let path = path.display();
+    if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
+        return Failure::unavailable(format!("the history {path} is locked by another process"))
+            .hint(format!("end its transaction; see who has the file open: fuser -v {path}"));
+    }
+    Failure::unavailable(format!("the history {path} cannot be used: {error}")).hint(
         "free space if the disk is full; if the file is damaged, the next start of the host makes it anew",
     )
 }

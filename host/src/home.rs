@@ -2,6 +2,7 @@
 //!
 //! Only paths, modes, the lock and small files of the host itself; what is in the Pit belongs to the Pit.
 
+mod door;
 mod lock;
 mod socket;
 
@@ -10,6 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+pub use door::Door;
 pub use lock::{Acquired, HostEntry, acquire, in_process, running};
 pub use socket::{listen, remove as remove_socket};
 
@@ -107,6 +109,14 @@ impl Home {
             && fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700)).is_ok()
     }
 
+    /// What is in a home is nobody else's to read, though whoever made the folder may have left it open.
+    fn make_private(&self) -> io::Result<()> {
+        if fs::metadata(&self.path)?.mode() & 0o077 != 0 {
+            fs::set_permissions(&self.path, fs::Permissions::from_mode(0o700))?;
+        }
+        Ok(())
+    }
+
     /// Create what is missing (0700), and prove that the home is ours and takes data.
     pub fn ensure(&self) -> Result<()> {
         self.check()?;
@@ -116,6 +126,7 @@ impl Home {
         }
         make(&self.path).map_err(|error| self.unusable(&error))?;
         self.check()?;
+        self.make_private().map_err(|error| self.unusable(&error))?;
         for folder in ["logs", "pit"] {
             make(&self.path.join(folder)).map_err(|error| self.unusable(&error))?;
         }

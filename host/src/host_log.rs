@@ -65,6 +65,13 @@ fn fact_line(name: &str, value: &Json) -> String {
     line(&Object::default().field("fact", name).raw("value", value).finish())
 }
 
+/// The log that holds this and nothing else.
+fn text(facts: &BTreeMap<String, Json>, pending: &BTreeMap<u64, Kept>) -> String {
+    let facts = facts.iter().map(|(name, value)| fact_line(name, value));
+    let orders = pending.iter().map(|(position, kept)| order_line(*position, kept));
+    facts.chain(orders).collect()
+}
+
 /// The object in a line without its end, if the line is whole.
 fn read_line(bytes: &[u8]) -> Option<Fields> {
     let (checksum, rest) = bytes.split_at_checked(8)?;
@@ -140,9 +147,7 @@ impl HostLog {
             // Nobody was told that it is recorded.
             complaints.line("the last record of the host log was not written to its end and is dropped");
         }
-        let facts = content.facts.iter().map(|(name, value)| fact_line(name, value));
-        let orders = content.pending.iter().map(|(position, kept)| order_line(*position, kept));
-        let kept: String = facts.chain(orders).collect();
+        let kept = text(&content.facts, &content.pending);
         if kept.len() != bytes.len() {
             rewrite(&path, kept.as_bytes())?;
         }
@@ -203,7 +208,7 @@ impl HostLog {
             return;
         }
         let recorded = if self.pending.borrow().is_empty() && self.size.get() > LIMIT {
-            self.empty()
+            self.compact()
         } else {
             self.append(line(&Object::default().field("done", position).finish()).as_bytes())
         };
@@ -213,12 +218,21 @@ impl HostLog {
         }
     }
 
-    /// Let go of all but the facts.
-    fn empty(&self) -> io::Result<()> {
-        let facts: String = self.facts.borrow().iter().map(|(name, value)| fact_line(name, value)).collect();
-        rewrite(&self.path, facts.as_bytes())?;
+    /// The order was refused. What it gave goes at once: it may be a secret's value that was typed in place of its source.
+    pub fn refuse(&self, position: u64) {
+        self.pending.borrow_mut().remove(&position);
+        if let Err(error) = self.compact() {
+            // It is given again, and refused again.
+            self.complaints.line(&format!("the host log cannot be written: {error}"));
+        }
+    }
+
+    /// Let go of what is done.
+    fn compact(&self) -> io::Result<()> {
+        let kept = text(&self.facts.borrow(), &self.pending.borrow());
+        rewrite(&self.path, kept.as_bytes())?;
         self.file.replace(open(&self.path)?);
-        self.size.set(facts.len() as u64);
+        self.size.set(kept.len() as u64);
         Ok(())
     }
 
@@ -318,6 +332,24 @@ mod tests {
         let position = log.next();
         runtime.block_on(log.keep(position, command(run))).unwrap();
         position
+    }
+
+    #[test]
+    fn what_was_refused_leaves_nothing_behind() {
+        let place = Place::new();
+        let log = place.open();
+        log.state("known", json!(1)).unwrap();
+        let (waits, refused) = (keep(&log, "waits"), keep(&log, "never-kept"));
+        log.refuse(refused);
+        let content = fs::read_to_string(place.path()).unwrap();
+        assert!(!content.contains("never-kept") && content.contains("waits"), "{content}");
+        let later = keep(&log, "later");
+        let again = place.open();
+        assert_eq!(
+            (runs(&again), again.fact("known")),
+            (vec!["waits".to_owned(), "later".to_owned()], Some(json!(1)))
+        );
+        assert!(waits < refused && refused < later);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod deleting;
 mod documents;
+mod explaining;
 mod graph;
 mod keeping;
 mod naming;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 
 pub use documents::{End, Filter, MOST, Report, required_time};
+pub use explaining::Waits;
 pub use watchers::{Interest, Sink, Watching};
 
 use crate::clock;
@@ -165,8 +167,13 @@ impl Runs {
                 self.written.send_replace(Some(problem));
             }
             Written::Anew(aside) => {
+                let what = if Path::new(&aside).exists() {
+                    format!("is damaged: it was set aside as {aside}")
+                } else {
+                    "was deleted".to_owned()
+                };
                 (self.report)(&format!(
-                    "the history is damaged: it was set aside as {aside}, and is made anew from the log as far as that goes"
+                    "the history {what}, and is made anew from the log as far as that goes"
                 ));
                 return false;
             }

@@ -256,6 +256,16 @@ impl Supervisor {
         matches!(&*self.phase.borrow(), Phase::Ready(channel) if channel.is_open())
     }
 
+    /// Why no interpreter works on anything now; None: one does.
+    pub fn absence(&self) -> Option<String> {
+        self.phase.borrow().absence()
+    }
+
+    /// How an interpreter is that does not answer.
+    pub fn silence(&self) -> String {
+        format!("the interpreter does not answer: it is {}", self.condition.borrow().describe())
+    }
+
     /// The channel of an interpreter that is ready; waits for one that is being started.
     pub async fn channel(&self) -> Result<Rc<Channel>> {
         let mut phase = self.phase.subscribe();

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import stat
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +177,11 @@ def plugins(wire: Spoken) -> None:
     assert wire.error("plugins.install", specs=["./no/such/wheel.whl"])["data"]["exit"] == 3
     assert wire.error("plugins.uninstall", names=["no-such-plugin"])["data"]["exit"] == 3
     wire.methods |= {"plugins.install", "plugins.uninstall"}
+    assert wire.error("plugins.update", names=["no-such-plugin"])["data"]["exit"] == 3
+    assert wire.result("plugins.update") == wire.result("plugins.sync", no_index=True) == {"plugins": []}
+    assert wire.error("plugins.update", names=["a\0b"])["code"] == -32602
+    found = wire.result("plugins.doctor", no_probe=True)
+    assert found["environment"].startswith(sys.prefix)
     wire.result("plugins.reload")
 
 
@@ -330,6 +337,48 @@ def test_the_example_of_the_page_asks_the_host(address: str, capsys: pytest.Capt
     home = Path(address).parent.parent / "home"
     exec(compile(example, "control.md", "exec"), {"home": home})
     assert capsys.readouterr().out == "ready\n"
+
+
+def test_what_the_interpreter_cannot_read_or_find_keeps_nobody_waiting(wire: Wire) -> None:
+    order = {"workflow": "toy.doubled", "plugins": [str(TOY)], "cwd": "/"}
+    digits = "9" * 5000
+    line = {"jsonrpc": "2.0", "id": 1, "method": "workflows.run"}
+    text = json.dumps({**line, "params": {**order, "inputs": {"number": 12345}}}).replace("12345", digits)
+    refused = wire.exchange(text)
+    check_answer(refused)
+    assert "4300 digits" in refused["error"]["message"]
+    half = wire.exchange(json.dumps({**line, "params": {**order, "inputs": {"nubmer\ud800": 1}}}))
+    assert "\\ud800" in half["error"]["message"]
+    long = wire.error("workflows.run", workflow="x" * (4 << 20))
+    assert long["data"]["type"] == "NotFound"
+    run = wire.result("workflows.run", **order)["run"]
+    assert wire.result("runs.wait", run=run)["status"] == "completed"
+
+
+def test_clients_that_only_stay_take_nothing_from_the_interpreter(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (80, before[1]))  # which the host inherits
+    try:
+        with running(tmp_path / "home") as address, contextlib.ExitStack() as stack:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            wires = [stack.enter_context(Wire(address)) for _ in range(60)]
+            assert wires[0].result("conductor.restart")["state"] == "ready"
+            refused = wires[-1].receive()
+            check_answer(refused)
+            assert refused["error"]["message"] == "this host serves 40 clients already"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_socket_that_was_taken_away_comes_back(address: str) -> None:
+    entry = Path(address).parent.parent / "home" / "host.json"
+    assert json.loads(entry.read_text())["socket"] == address
+    entry.unlink()
+    Path(address).unlink()
+    until(lambda: Path(address).exists() and entry.exists(), "the socket")
+    with Wire(address) as wire:
+        assert wire.result("host.status")["running"]
+    assert stat.S_IMODE(Path(address).stat().st_mode) == 0o600
 
 
 def test_the_socket_is_the_users_own(address: str) -> None:

@@ -195,6 +195,10 @@ def test_what_others_may_change_is_named_with_the_remedy(home: Path) -> None:
     }
     code, out, _ = doctor(home)
     assert (code, f"chmod go-w {segment}" in out) == (1, True)
+    segment.chmod(0o600)
+    home.chmod(0o755)
+    assert exposed(Home(home), []) == [(str(home), "others may read it (mode 0755)", f"chmod 700 {home}")]
+    home.chmod(0o700)
 
 
 def test_what_belongs_to_others_is_named(home: Path, tmp_path: Path) -> None:

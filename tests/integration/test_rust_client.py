@@ -40,6 +40,11 @@ def test_every_command_does_what_a_window_asks(program: Path, tmp_path: Path) ->
     progress = [event for event in given["events"] if event["kind"] == "progress"]
     assert [(event["done"], event["total"], event["name"]) for event in progress] == [(1, 2, "keep")]
     assert given["detail"]["run"] == given["graph"]["run"] == given["runs"][0]["run"] == run
+    assert [step["because"] for step in given["story"]["steps"]][1:] == [
+        "it depends on no step: the workflow came to it",
+        "double#0 was the last of its dependencies to be done",
+    ]
+    assert given["deleted"] == [run]
     assert given["graph"]["edges"] == [{"from": "double#0", "to": "double#1"}]
     assert "toy.noted" in [workflow["name"] for workflow in given["workflows"]]
     assert [artifact["name"] for artifact in given["artifacts"]] == ["note/abc"]

@@ -170,6 +170,7 @@ def test_one_that_is_missing_or_no_source_is_refused_and_not_repeated(home: Home
         refused = run(home, folder, "vault.fails", word)
         assert (refused.returncode, message in refused.stderr) == (2, True), refused.stderr
         assert "hunter2" not in refused.stderr
+    assert [path for path in home.path.rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()] == []
 
 
 def test_a_run_whose_secret_is_gone_waits_for_it(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,8 @@ Handler = Callable[[str, dict[str, Any]], Awaitable[Any]]
 LINE_LIMIT: Final = 16 * 1024 * 1024
 # Notifications are dropped while the host does not read; answers never are.
 _NOTIFY_LIMIT: Final = 1024 * 1024
+_DIGITS: Final = 18
+_HALVES: Final = re.compile("[\ud800-\udfff]")
 
 
 class UnknownMethod(SymphonyError):
@@ -71,13 +74,8 @@ class Channel:
             if not isinstance(method, str) or not isinstance(params, dict):
                 raise TypeError("method must be a string and params an object")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            self._send(
-                {
-                    "jsonrpc": "2.0",
-                    "id": None,
-                    "error": {"code": -32600, "message": f"not a request: {error}"},
-                }
-            )
+            refused = error_document(InvalidInput(f"not a request: {error}"))
+            self._send({"jsonrpc": "2.0", "id": _id_of(line), "error": {**refused, "code": -32600}})
             return
         answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request.get("id")}
         try:
@@ -97,9 +95,18 @@ class Channel:
         self._writer.write(line)
 
 
+def _id_of(line: bytes) -> Any:
+    """Also where a number has more digits than Python reads: whoever asked must not wait for ever."""
+    try:
+        return json.loads(line, parse_int=lambda digits: int(digits[:_DIGITS]))["id"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
 def _line(document: dict[str, Any]) -> bytes:
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    # Half of a surrogate pair is no text to strict readers, not even escaped: its escape is shown.
+    return _HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text).encode() + b"\n"
 
 
 def _refusal(document: dict[str, Any], message: str) -> bytes:

@@ -163,9 +163,12 @@ class Home:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.mkdir(mode=0o700, exist_ok=True)
+            self.check()
+            # What is in it is nobody else's to read, though whoever made the folder may have left it open.
+            if self.path.stat().st_mode & 0o077:
+                self.path.chmod(0o700)
         except OSError as error:
             raise unusable(self.path, error) from error
-        self.check()
         return self
 
     def ensure_writable(self) -> Home:

@@ -102,6 +102,7 @@ class Interpreter:
             "run.resume": self._run_resume,
             "run.command": self._run_command,
             "run.result": self._run_result,
+            "run.waits": self._run_waits,
             "runs.forget": self._runs_forget,
             "pit.list": self._pit_list,
             "pit.call": self._pit_call,
@@ -280,6 +281,9 @@ class Interpreter:
 
     async def _run_result(self, run: str, artifact: str) -> dict[str, Any]:
         return self._configured.engine.report(artifact)
+
+    async def _run_waits(self, run: str) -> dict[str, Any]:
+        return self._configured.engine.waits(run)
 
     async def _runs_forget(self, runs: list[str], before: int) -> dict[str, Any]:
         """The history has these runs, and before a position all of the log that no live run needs."""

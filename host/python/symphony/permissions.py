@@ -1,4 +1,7 @@
-"""Files that others could change: what a host reads and executes must be its user's, or the system's."""
+"""Files that others could change: what a host reads and executes must be its user's, or the system's.
+
+The home must be private, too: inputs and results are in it.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,18 @@ def exposed(home: Home, libraries: Iterable[str], uid: int | None = None) -> lis
     """
     own = os.geteuid() if uid is None else uid
     code = dict.fromkeys(place for library in libraries for place in (Path(library).parent, Path(library)))
-    found = [*_judged(_state(home), {own}), *_judged(code, {own, 0})]
+    found = [*_readable(home.path), *_judged(_state(home), {own}), *_judged(code, {own, 0})]
     return [(str(path), what, remedy) for path, what, remedy in found]
+
+
+def _readable(home: Path) -> Iterator[tuple[Path, str, str]]:
+    """A home that others may look into; who may write to it is judged with all that lies in it."""
+    try:
+        mode = stat.S_IMODE(home.stat().st_mode)
+    except OSError:
+        return
+    if mode & 0o055 and not mode & 0o022:
+        yield home, f"others may read it (mode {mode:04o})", f"chmod 700 {home}"
 
 
 def _state(home: Home) -> Iterator[Path]:

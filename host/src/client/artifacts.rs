@@ -43,6 +43,11 @@ impl Host {
         self.call("artifacts.show", json!({"artifact": artifact})).await
     }
 
+    /// Artifacts whose name, tags or metadata have these words, best first.
+    pub async fn search_artifacts(&self, query: &str) -> Result<Vec<Artifact>> {
+        self.call("artifacts.search", json!({"query": query})).await
+    }
+
     /// Its content.
     pub async fn artifact_content(&self, artifact: &str) -> Result<Vec<u8>> {
         #[derive(Deserialize)]

@@ -58,6 +58,21 @@ pub struct Plugin {
     pub problem: Option<Value>,
 }
 
+#[derive(Deserialize)]
+struct Listed {
+    plugins: Vec<Plugin>,
+}
+
+#[derive(Deserialize)]
+struct Removed {
+    removed: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Reloaded {
+    stale: Vec<String>,
+}
+
 impl Host {
     pub async fn status(&self) -> Result<HostStatus> {
         self.call("host.status", json!({})).await
@@ -88,15 +103,26 @@ impl Host {
     }
 
     pub async fn plugins(&self) -> Result<Vec<Plugin>> {
-        #[derive(Deserialize)]
-        struct Listed {
-            plugins: Vec<Plugin>,
-        }
         self.call("plugins.list", json!({})).await.map(|listed: Listed| listed.plugins)
     }
 
     pub async fn plugin(&self, name: &str) -> Result<Plugin> {
         self.call("plugins.info", json!({"name": name})).await
+    }
+
+    /// Install plugins: a name, `NAME==VERSION`, the absolute path of a wheel or a project.
+    pub async fn install_plugins(&self, specs: &[&str]) -> Result<Vec<Plugin>> {
+        self.call("plugins.install", json!({"specs": specs})).await.map(|listed: Listed| listed.plugins)
+    }
+
+    /// Gives the names of those that were removed.
+    pub async fn uninstall_plugins(&self, names: &[&str]) -> Result<Vec<String>> {
+        self.call("plugins.uninstall", json!({"names": names})).await.map(|gone: Removed| gone.removed)
+    }
+
+    /// Read the plugins again. Gives the names of those that stay as they are until the interpreter is restarted.
+    pub async fn reload_plugins(&self) -> Result<Vec<String>> {
+        self.call("plugins.reload", json!({})).await.map(|read: Reloaded| read.stale)
     }
 
     /// Use a plugin, or leave it alone.

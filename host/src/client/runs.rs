@@ -42,6 +42,9 @@ pub struct Order {
     pub cwd: Option<PathBuf>,
     /// Files to use as plugins.
     pub plugins: Vec<PathBuf>,
+    /// Where steps run that name no executor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executor: Option<String>,
 }
 
 impl Order {
@@ -142,10 +145,12 @@ pub struct GraphEdge {
     pub to: String,
 }
 
-/// Why each step started when it did, as far as it is recorded.
+/// Why each step started when it did, as far as it is recorded, or what it waits for now.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Explanation {
     pub run: String,
+    /// Why the run as a whole does not go on now.
+    pub because: Option<String>,
     pub steps: Vec<StepStory>,
     /// What the records do not tell.
     pub not_recorded: Vec<String>,
@@ -160,7 +165,7 @@ pub struct StepStory {
     pub ready: Option<String>,
     pub started: Option<String>,
     pub finished: Option<String>,
-    /// Seconds from ready to started.
+    /// Seconds from ready to started, or until now where it waits.
     pub waited: Option<f64>,
     pub because: String,
 }
@@ -181,6 +186,11 @@ pub struct Run {
     /// Its full name.
     pub workflow: String,
     host: Host,
+}
+
+#[derive(Deserialize)]
+struct Deleted {
+    deleted: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -237,12 +247,25 @@ impl Host {
         self.call("runs.get", json!({"run": run})).await
     }
 
+    /// Its steps, and which waited for which.
     pub async fn run_graph(&self, run: &str) -> Result<Graph> {
         self.call("runs.graph", json!({"run": run})).await
     }
 
+    /// Why each step started when it did, and of a live run what it and its steps wait for now.
     pub async fn explain_run(&self, run: &str) -> Result<Explanation> {
         self.call("runs.explain", json!({"run": run})).await
+    }
+
+    /// Delete finished runs for good: all of them, or none where one is unknown or live. Their artifacts stay.
+    pub async fn delete_runs(&self, runs: &[&str]) -> Result<Vec<String>> {
+        self.call("runs.delete", json!({"runs": runs})).await.map(|gone: Deleted| gone.deleted)
+    }
+
+    /// Delete the runs that ended before a time: a date, a time, or an age such as `30d`.
+    pub async fn prune_runs(&self, before: &str, status: Option<&str>) -> Result<Vec<String>> {
+        let parameters = json!({"before": before, "status": status});
+        self.call("runs.prune", parameters).await.map(|gone: Deleted| gone.deleted)
     }
 
     /// Take a run up again that nobody works on.
@@ -259,6 +282,7 @@ impl Host {
         self.call("runs.pause", json!({"run": run})).await.map(|_: Value| ())
     }
 
+    /// Let it start steps again.
     pub async fn unpause_run(&self, run: &str) -> Result<()> {
         self.call("runs.unpause", json!({"run": run})).await.map(|_: Value| ())
     }

@@ -10,7 +10,7 @@ use tokio::task::spawn_local;
 
 use super::Host;
 use super::schema::Method;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, INVALID_PARAMS, Result};
 use crate::json::{Fields, Json, shortened};
 
 /// The parameters that are arguments; all others are options.
@@ -18,9 +18,15 @@ const ARGUMENTS: [&str; 3] = ["name", "names", "specs"];
 
 /// Run the command of the same name. It goes on when the client leaves: half an installation helps nobody.
 pub(super) async fn command(host: &Rc<Host>, method: &Method, fields: &Fields) -> Result<Json> {
+    let words = words(&method.pass(fields).value());
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err(
+            Failure::invalid(format!("{}: a parameter has a NUL in it", method.name)).code(INVALID_PARAMS)
+        );
+    }
     let mut command = Command::new(&host.python);
     command.args(["-P", "-m", "symphony"]).args(method.name.split('.'));
-    command.args(words(&method.pass(fields).value())).env("SYMPHONY_HOME", host.home.path());
+    command.args(words).env("SYMPHONY_HOME", host.home.path());
     command.stdin(Stdio::null()).current_dir("/");
     let name = method.name.clone();
     let run = spawn_local(async move { command.output().await });
@@ -36,10 +42,10 @@ pub(super) async fn command(host: &Rc<Host>, method: &Method, fields: &Fields) -
     }
     let answer = serde_json::from_slice::<&RawValue>(&output.stdout).ok().map(Json::from);
     match answer {
-        Some(answer) if output.status.success() => Ok(answer),
         Some(answer) if answer.value()["error"].is_object() => {
             Err(Failure::from_document(&answer.value()["error"]))
         }
+        Some(answer) => Ok(answer), // also with exit code 1, by which a doctor says that it found something
         _ => {
             let last = said.trim().lines().last().unwrap_or_default();
             Err(failed(format!("{}: {}", output.status, shortened(last))))

@@ -82,9 +82,10 @@ mod tests {
             state ^= state << 17;
             usize::try_from(state % below.max(1) as u64).unwrap()
         };
+        let rounds = std::env::var("SYMPHONY_REQUEST_EXAMPLES").map_or(300, |rounds| rounds.parse().unwrap());
         let pieces: [&[u8]; 9] = [b"{", b"}", b"[", b"]", b"\"", b"\\", b"null", b",", b"\n"];
         for seed in &seeds {
-            for _ in 0..300 {
+            for _ in 0..rounds {
                 let mut bytes = seed.clone();
                 for _ in 0..=random(4) {
                     let at = random(bytes.len());

@@ -10,13 +10,14 @@ use tokio::task::spawn_local;
 use super::client::Client;
 use super::command::command;
 use super::conductor;
+use super::explain::explain;
 use super::outbox::Outbox;
 use super::run_commands;
 use super::schema::{self, By, Method};
 use super::{DRAIN, Host};
 use crate::failure::{Failure, Result};
 use crate::json::{Fields, Json, Object};
-use crate::runs::{End, Filter, Interest, Report, required_time, resume_hint};
+use crate::runs::{End, Filter, Interest, Report, Waits, required_time, resume_hint};
 use crate::subprocess::Phase;
 
 pub(super) async fn answer(host: &Rc<Host>, client: &Client, name: &str, fields: &Fields) -> Result<Json> {
@@ -54,7 +55,7 @@ async fn own(host: &Rc<Host>, client: &Client, name: &str, fields: &Fields) -> R
         "runs.delete" => delete(host, fields).await,
         "runs.prune" => prune(host, fields).await,
         "runs.graph" => Ok(host.runs.graph(&named(host, fields)?, host.interpreter.drives())?.into()),
-        "runs.explain" => Ok(host.runs.explain(&named(host, fields)?, host.interpreter.drives())?.into()),
+        "runs.explain" => explain(host, &named(host, fields)?).await,
         "runs.wait" => wait(host, &client.outbox, fields).await,
         "events.subscribe" => subscribe(host, client, fields),
         "events.unsubscribe" => unsubscribe(client, fields),
@@ -218,7 +219,12 @@ pub fn offline(runs: &crate::runs::Runs, method: &str, fields: &Fields, driven: 
         "runs.list" => runs.list_now(Filter::from_fields(fields)?, driven),
         "runs.get" => runs.get(&runs.resolve(&fields.str("run")?)?, driven),
         "runs.graph" => runs.graph(&runs.resolve(&fields.str("run")?)?, driven),
-        "runs.explain" => runs.explain(&runs.resolve(&fields.str("run")?)?, driven),
+        "runs.explain" => {
+            let run = runs.resolve(&fields.str("run")?)?;
+            let held = || Waits::held(format!("no host works on it: {}", resume_hint(&run)));
+            let waits = if driven || !runs.is_live(&run) { Waits::default() } else { held() };
+            runs.explain(&run, driven, &waits)
+        }
         _ => Err(Failure::unavailable(format!("{method} needs a running host"))
             .hint("runs.list, runs.get, runs.graph and runs.explain work without one")),
     }

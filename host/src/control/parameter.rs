@@ -42,15 +42,13 @@ impl Kind {
         }
     }
 
-    /// Of a text that is JSON. Only its beginning is looked at: values may be large.
+    /// Of a text that is JSON. Of a container only the beginning is looked at: it may be large. A string may be none: half of
+    /// a surrogate pair can be written as an escape, and means nothing.
     fn fits(self, text: &str) -> bool {
         let number = |first: char| first == '-' || first.is_ascii_digit();
         match (self, text.chars().next().unwrap_or_default()) {
-            (Self::Any, _)
-            | (Self::String, '"')
-            | (Self::List, '[')
-            | (Self::Object, '{')
-            | (Self::Flag, 't' | 'f') => true,
+            (Self::String, '"') => serde_json::from_str::<String>(text).is_ok(),
+            (Self::Any, _) | (Self::List, '[') | (Self::Object, '{') | (Self::Flag, 't' | 'f') => true,
             (Self::Number, first) => number(first),
             (Self::Integer, first) => number(first) && !text.contains(['.', 'e', 'E']),
             _ => false,
@@ -161,6 +159,8 @@ mod tests {
         };
         let wrong = |text: &str| Some(format!("it must be {text}"));
         assert_eq!(check(json!({"type": "string"}), "5"), wrong("a string, got 5"));
+        let half = r#""\ud800""#;
+        assert_eq!(check(json!({"type": "string"}), half), wrong(&format!("a string, got {half}")));
         assert_eq!(check(json!({"type": "boolean"}), "true"), None);
         assert_eq!(check(json!({"type": "boolean"}), "1"), wrong("true or false, got 1"));
         assert_eq!(check(json!({"type": "integer"}), "1180591620717411303424"), None);

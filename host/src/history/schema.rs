@@ -1,7 +1,8 @@
 //! The file: its tables, its version, and what is done about one that cannot be read.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -159,10 +160,18 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Move the file and what belongs to it out of the way.
+/// Device and inode of the file that has this name, if one has.
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Move the file and what belongs to it out of the way; one that is gone already is fine.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf> {
     let aside = beside(path, &format!(".damaged-{}", clock::now()));
-    fs::rename(path, &aside).map_err(|error| Failure::unusable(path, &error))?;
+    match fs::rename(path, &aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::unusable(path, &error)),
+        _ => {}
+    }
     for suffix in ["-wal", "-shm"] {
         let _ = fs::rename(beside(path, suffix), beside(&aside, suffix)); // there may be none
     }

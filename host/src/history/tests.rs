@@ -231,6 +231,20 @@ fn damage_that_is_met_later_is_told_and_the_file_made_anew() {
 }
 
 #[test]
+fn a_file_that_was_deleted_is_noticed_before_anything_relies_on_it() {
+    let folder = Folder::new();
+    let (history, mut news) = folder.open();
+    take(&history, &mut news, vec![completed("a", 1)]);
+    fs::remove_file(folder.path()).unwrap();
+    history.take(Batch { entries: vec![completed("b", 2)], gone: Vec::new(), covered: None });
+    let told = news.blocking_recv().unwrap();
+    let News::Anew(aside) = told else { panic!("{told:?}") };
+    assert!(!Path::new(&aside).exists(), "there was nothing to set aside");
+    take(&history, &mut news, vec![completed("a", 1), completed("b", 2)]);
+    assert_eq!(runs(&folder.open().0, &Filter::default()), ["b", "a"]);
+}
+
+#[test]
 fn a_batch_that_the_disk_refuses_is_kept_and_written_later() {
     let folder = Folder::new();
     let (history, mut news) = folder.open();

@@ -32,7 +32,7 @@ pub enum News {
     Taken { finished: Vec<String>, covered: Option<Covered> },
     /// Writing failed, and is tried again.
     Problem(String),
-    /// The file was damaged, and an empty one took its place: all that the log has must be given again.
+    /// The file was damaged or is gone, and an empty one took its place: all that the log has must be given again.
     Anew(String),
 }
 
@@ -44,6 +44,7 @@ pub(super) fn serve(
     news: &UnboundedSender<News>,
 ) {
     let mut held: Option<Batch> = None;
+    let mut identity = schema::identity(path);
     loop {
         let patience = if held.is_some() { RETRY } else { Duration::MAX };
         let job = match jobs.recv_timeout(patience) {
@@ -64,6 +65,8 @@ pub(super) fn serve(
             Some(Job::Damaged) => damaged = true,
             None => {}
         }
+        // What is written to a file that was deleted, or has another one in its place, is in no history.
+        damaged |= schema::identity(path) != identity;
         if let Some(batch) = held.take_if(|_| !damaged) {
             match take(&mut connection, &batch) {
                 Ok(()) => {
@@ -87,6 +90,7 @@ pub(super) fn serve(
             held = None;
             if let Some(new) = begin_anew(path, reader, news) {
                 connection = new;
+                identity = schema::identity(path);
             }
         }
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use symphony_dag_tracker::table::RunRow;
 
 use super::documents::{self, Listed};
-use super::{Filter, MOST, Runs, graph};
+use super::{Filter, MOST, Runs, Waits, explaining, graph};
 use crate::failure::{Failure, Result};
 use crate::history::{History, Kept};
 
@@ -56,8 +56,8 @@ impl Runs {
     }
 
     /// `runs explain` of a run that exists.
-    pub fn explain(&self, run: &str, driven: bool) -> Result<Value> {
-        self.show(run, |row| graph::explain(row, driven))
+    pub fn explain(&self, run: &str, driven: bool, waits: &Waits) -> Result<Value> {
+        self.show(run, |row| explaining::explain(row, driven, waits))
     }
 
     /// A run as a document, from where it is.

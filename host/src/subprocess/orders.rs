@@ -12,7 +12,7 @@ use tokio::task::spawn_local;
 use super::channel::{Answer, Channel};
 use crate::failure::Failure;
 use crate::host_log::HostLog;
-use crate::json::Json;
+use crate::json::{Fields, Json};
 
 struct Order {
     number: u64,
@@ -33,8 +33,10 @@ impl Order {
     }
 
     fn answer(self, log: &HostLog, answer: Answer) {
-        if let Some(position) = self.position {
-            log.done(position);
+        match self.position {
+            Some(position) if answer.is_err() => log.refuse(position),
+            Some(position) => log.done(position),
+            None => {}
         }
         let unheard = match self.reply {
             Some(reply) => reply.send(answer).err(),
@@ -104,10 +106,17 @@ impl Orders {
         }
     }
 
-    /// Commands that no interpreter has answered: a new one is to know them before it takes runs up.
+    /// Commands that no interpreter has answered: a new one is to know them before it takes runs up. What they give to a step
+    /// or a question may be of any size and shape, and is not needed for that.
     pub fn commands(&self) -> Value {
         let list = self.list.borrow();
-        list.iter().filter(|order| order.is_command()).map(|order| order.parameters.value()).collect()
+        let told = |order: &Order| {
+            let fields = Fields::parse(order.parameters.text().as_bytes())?;
+            let given = ["run", "command", "position"]
+                .map(|name| Some((name.to_owned(), fields.json(name)?.value())));
+            given.into_iter().collect::<Option<serde_json::Map<_, _>>>()
+        };
+        list.iter().filter(|order| order.is_command()).filter_map(told).map(Value::Object).collect()
     }
 
     /// A new interpreter: all that is left has to be given again.
@@ -128,10 +137,40 @@ impl Orders {
 
     /// Whether one of them is about a run.
     pub fn concern(&self, run: &str) -> bool {
-        self.list.borrow().iter().any(|order| order.parameters.value()["run"] == run)
+        let names = |order: &Order| Fields::parse(order.parameters.text().as_bytes())?.str("run").ok();
+        self.list.borrow().iter().any(|order| names(order).as_deref() == Some(run))
     }
 
     pub fn is_empty(&self) -> bool {
         self.list.borrow().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // here it is an assertion
+
+    use serde_json::json;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::log_file::LogFile;
+
+    #[test]
+    fn whatever_a_command_gives_a_new_interpreter_hears_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let complaints = Rc::new(LogFile::open(folder.path().join("text.log")).unwrap());
+        let log = HostLog::open(folder.path().join("host.log"), complaints).unwrap();
+        let orders = Orders::new(Rc::new(log));
+        for (position, given) in [(1, r#""\ud800""#), (2, &"9".repeat(5000))] {
+            let text = format!(
+                r#"{{"run": "a", "position": {position}, "command": "input", "name": "it", "value": {given}}}"#
+            );
+            let parameters: &RawValue = serde_json::from_str(&text).unwrap();
+            drop(orders.add("run.command", parameters.into(), Some(position)));
+        }
+        let told = |position: u64| json!({"run": "a", "position": position, "command": "input"});
+        assert_eq!(orders.commands(), json!([told(1), told(2)]));
+        assert!(orders.concern("a") && !orders.concern("b"));
     }
 }

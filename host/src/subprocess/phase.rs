@@ -34,6 +34,20 @@ impl Phase {
             Self::Resting | Self::Stopped => "stopped",
         }
     }
+
+    /// Why no interpreter works on anything now; None: one does.
+    pub fn absence(&self) -> Option<String> {
+        let reason = match self {
+            Self::Ready(channel) if channel.is_open() => return None,
+            Self::Ready(_) | Self::Restarting => "the interpreter died and is being restarted".to_owned(),
+            Self::Starting => "the interpreter is being started".to_owned(),
+            Self::Stopping => "the interpreter is being stopped".to_owned(),
+            Self::Failed(failure) => format!("no interpreter is started any more: {}", failure.message),
+            Self::Resting => "the interpreter was stopped on request: symphony host restart".to_owned(),
+            Self::Stopped => "the host ends".to_owned(),
+        };
+        Some(reason)
+    }
 }
 
 /// What the host wants; looked at again after every wait.

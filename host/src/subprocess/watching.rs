@@ -54,6 +54,12 @@ impl Condition {
         Self { pid, ..Self::default() }
     }
 
+    /// Completes "it is …".
+    pub fn describe(&self) -> String {
+        let place = self.step.as_ref().map_or_else(String::new, |step| format!(" in {}", step.describe()));
+        format!("{}{place}", self.liveness.name())
+    }
+
     /// The fields of `host status`.
     pub fn document(&self) -> [(&'static str, Value); 4] {
         let step = self.step.as_ref().map(

@@ -14,7 +14,7 @@ from symphony.channel import LINE_LIMIT, Channel
 pytestmark = [pytest.mark.unit, pytest.mark.python, getattr(pytest.mark, "async")]
 
 
-def exchange(result: Any) -> dict[str, Any]:
+def exchange(result: Any, params: str = "{}") -> dict[str, Any]:
     """The answer to a request whose method returns ``result``."""
 
     async def handler(method: str, params: dict[str, Any]) -> Any:
@@ -25,7 +25,7 @@ def exchange(result: Any) -> dict[str, Any]:
         reader, writer = await asyncio.open_connection(sock=theirs)
         our_reader, our_writer = await asyncio.open_connection(sock=ours, limit=2 * LINE_LIMIT)
         serving = asyncio.ensure_future(Channel(reader, writer).serve(handler))
-        our_writer.write(b'{"jsonrpc": "2.0", "id": 7, "method": "m"}\n')
+        our_writer.write(f'{{"jsonrpc": "2.0", "id": 7, "method": "m", "params": {params}}}\n'.encode())
         line = await our_reader.readuntil(b"\n")
         our_writer.close()
         await serving
@@ -61,4 +61,11 @@ def test_what_cannot_be_sent_is_an_error_of_its_request(result: Any, message: st
 
 
 def test_what_can_be_sent_is() -> None:
-    assert exchange({"value": "ä\ud800"})["result"]["value"].startswith("ä")
+    assert exchange({"value": "ä\ud800"})["result"]["value"] == "ä\\ud800"  # half of a pair is no text
+
+
+def test_what_python_does_not_read_is_an_error_of_its_request() -> None:
+    answer = exchange(None, '{"value": ' + "9" * 5000 + "}")
+    assert answer["id"] == 7
+    assert answer["error"]["data"]["type"] == "InvalidInput"
+    assert "4300 digits" in answer["error"]["message"]

@@ -48,6 +48,15 @@ def test_an_empty_folder_becomes_private_and_a_used_one_is_refused(tmp_path: Pat
     tmp_path.chmod(0o700)
 
 
+def test_a_home_that_others_may_read_becomes_private(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").touch()
+    tmp_path.chmod(0o755)
+    Home(tmp_path).check()  # looking changes nothing
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    Home(tmp_path).ensure()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_another_users_home_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path, 12345, -1)

@@ -73,7 +73,7 @@ def table(
 ) -> None:
     """Print a table. Its last column is cut to the width; the column ``status`` is coloured by its word.
 
-    Each row may have a text ``below`` it, which is wrapped and not cut.
+    Each row may have a text ``below`` it, which is wrapped and not cut; an empty one is none.
     """
     cells = [[_line(str(cell)) for cell in row] for row in rows]
     widths = [max(_width(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
@@ -90,8 +90,8 @@ def table(
             margin = " " * (widths[0] + len(GAP))
             import textwrap
 
-            lines = textwrap.wrap(_line(below[number - 1]), max(terminal_width() - len(margin), 20))
-            echo("\n".join(margin + text for text in lines))
+            for text in textwrap.wrap(_line(below[number - 1]), max(terminal_width() - len(margin), 20)):
+                echo(margin + text)
 
 
 def terminal_width() -> int:

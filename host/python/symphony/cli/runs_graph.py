@@ -84,15 +84,25 @@ def mermaid(document: dict[str, Any]) -> str:
 @click.argument("run", metavar="ID")
 @pass_state
 def explain(state: State, run: str) -> None:
-    """Say for each step of a run how long it waited and for what, as far as that is recorded."""
+    """Say for each step of a run how long it waited and for what, and what it waits for now.
+
+    Of the past as far as it is recorded; of what has not ended as the host knows it.
+    """
     document = client.ask(state.home, "runs.explain", {"run": run})
     if state.json:
         print_json(document)
         return
-    rows = []
-    for step in document["steps"]:
-        rows.append([step["state"], seconds(step["waited"]), step["key"], step["because"]])
-        rows += [["", "", "", f"attempt {it['attempt']}: {it['message']}"] for it in step["failures"]]
-    table(["STATE", "WAITED", "KEY", "WHY"], rows, status=0)
+    steps = document["steps"]
+    rows = [[step["state"], seconds(step["waited"]), step["key"]] for step in steps]
+    reasons = [_reason(step, document["because"]) for step in steps]
+    if document["because"]:
+        click.echo(f"the run waits: {safe(document['because'])}")
+    table(["STATE", "WAITED", "KEY"], rows, status=0, below=reasons)
     for gap in document["not_recorded"]:
         note(f"not recorded: {gap}")
+
+
+def _reason(step: dict[str, Any], of_the_run: str | None) -> str:
+    """Why a step waits, and how its attempts failed; what holds the whole run was said already."""
+    because = [] if step["because"] == of_the_run else [step["because"]]
+    return "; ".join(because + [f"attempt {it['attempt']}: {it['message']}" for it in step["failures"]])

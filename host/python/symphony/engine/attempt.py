@@ -127,9 +127,13 @@ class Attempt:
     async def _in_time(self) -> Outcome:
         options = self.call.step.options
         if options.model is not None:
-            self._lease, self._model["model"] = await self._dispatcher.models.acquire(
-                options.model, self.plugin
-            )
+            self.call.leasing = options.model
+            try:
+                self._lease, self._model["model"] = await self._dispatcher.models.acquire(
+                    options.model, self.plugin
+                )
+            finally:
+                self.call.leasing = None
         limit = asyncio.timeout(options.timeout)
         try:
             async with limit:

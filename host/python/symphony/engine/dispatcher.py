@@ -180,6 +180,15 @@ class Dispatcher:
             self._queue(call)
         self._dispatch_soon()
 
+    @property
+    def held(self) -> str | None:
+        """Why no step is started now, whatever is free."""
+        if self._paused:
+            return "the interpreter is being stopped"
+        if self.care.holds:
+            return "steps that were near to deaths of the interpreter are executed first, each alone"
+        return None
+
     def _dispatch_soon(self) -> None:
         """A slot is free. Not at once: the run's turn comes first, and may make more steps ready."""
         if not self._dispatching:

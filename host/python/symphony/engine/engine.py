@@ -26,6 +26,7 @@ from symphony.engine.run import Run
 from symphony.engine.run_end import RunResult
 from symphony.engine.run_log import INLINE_LIMIT, PitRunLog, RunLog, reference
 from symphony.engine.run_report import run_report
+from symphony.engine.waits import waits
 from symphony.errors import (
     Conflict,
     HostUnavailable,
@@ -338,6 +339,13 @@ class Engine:
             blocked = self._blocked.get(run_id)
             raise Conflict(f"run {run_id} cannot go on now: {blocked}", hint=f"symphony runs show {run_id}")
         return run
+
+    def waits(self, run_id: str) -> dict[str, Any]:
+        """What a live run waits for now; see ``symphony.engine.waits``."""
+        run = self._runs.get(run_id)
+        if run is None:
+            return {"because": "the interpreter has not taken it up yet", "steps": []}
+        return waits(run, self._dispatcher)
 
     def _log_of(self, run_id: str) -> RunLog:
         return self._open_log(self._pit, run_id, self._durability)

@@ -33,7 +33,7 @@ class StepCall:
     (the log cannot be written). ``attempt`` counts from 1, ``not_before`` is a wall-clock deadline in
     seconds. ``on_retry`` takes the place of another attempt, while the run is paused. ``executor`` is the
     run's, for steps that name none, ``givers`` the plugins of the run's executors. The fields from
-    ``stopped`` on are the dispatcher's own.
+    ``stopped`` on are the dispatcher's own; ``leasing`` is the model of which a lease is awaited.
     """
 
     run: str
@@ -53,6 +53,7 @@ class StepCall:
     givers: Mapping[str, str] = field(default_factory=dict)
     on_retry: Callable[[], None] | None = None
     stopped: bool = False
+    leasing: str | None = None
     task: asyncio.Task[None] | None = None
     backoff: asyncio.TimerHandle | None = None
     ready: ReadyStep | None = field(default=None, repr=False)

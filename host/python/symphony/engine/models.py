@@ -40,6 +40,10 @@ class Models(Protocol):
 
     def release(self, lease: int) -> None: ...
 
+    def described(self, name: str, plugin: str = "") -> str:
+        """The model, and how it is, in words."""
+        ...
+
 
 class ModelPool:
     """The models of this interpreter.
@@ -149,6 +153,13 @@ class ModelPool:
         self._pool.release(lease)
 
     # For people.
+
+    def described(self, name: str, plugin: str = "") -> str:
+        """The model, and how it is: ``model toy-small (hot, 1 of 1 leased, 2 waiting)``."""
+        name = self._known_as(name, plugin)
+        row = next(row for row in self._pool.models() if row["name"] == name)
+        leased, waiting = f"{row['leased']} of {row['instances']} leased", f"{row['waiting']} waiting"
+        return f"model {name} ({row['state']}, {leased}, {waiting})"
 
     def rows(self) -> list[dict[str, Any]]:
         """The Pool Manager's rows; ``provided`` says whether a loaded plugin can load the model."""
@@ -264,3 +275,6 @@ class NoModels:
 
     def release(self, lease: int) -> None:
         raise AssertionError("nothing was leased")
+
+    def described(self, name: str, plugin: str = "") -> str:
+        return f"model {name}"

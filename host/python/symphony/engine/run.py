@@ -157,6 +157,10 @@ class Run:
             self.done.cancel()
             self._dispose()
 
+    def open_steps(self) -> list[tuple[Handle[Any], StepCall | None]]:
+        """The steps without a result, and what of them was handed to the launcher."""
+        return [(handle, self._under_way.get(handle)) for handle in self.calls.open]
+
     def _main(self) -> Coroutine[Any, Any, Any]:
         async def main() -> Any:
             return await settled(await self.workflow.fn(**self._inputs))

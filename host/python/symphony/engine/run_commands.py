@@ -101,6 +101,10 @@ class RunCommands:
         self._questions.steps[handle.key] = f"step {handle.key} was interrupted and may have had its effect"
         return True
 
+    def needs_person(self, key: str) -> bool:
+        """Whether a step waits to be retried or skipped."""
+        return key in self._waiting
+
     def put_back(self, handle: Handle[Any]) -> None:
         """A step that was handed out has not started, or waits for its next attempt: it is ready again."""
         call = self._under_way.pop(handle)

@@ -16,6 +16,7 @@ FILE_STEM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z")
 COMMAND: Final = re.compile(r"[a-z0-9][a-z0-9_-]*\Z")
 OBSERVING: Final = frozenset({"run_started", "run_finished", "step_started", "step_finished"})
 """The hooks that observe runs and steps."""
+_NEAR: Final = 0.6
 
 
 def canonical(name: str) -> str:
@@ -32,11 +33,13 @@ def closest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """Known names that look like ``name``, best first; those clearly worse than the best are left out."""
     scores = {}
     for candidate in sorted(set(known)):
-        scores[candidate] = difflib.SequenceMatcher(None, name.lower(), candidate.lower()).ratio()
+        likeness = difflib.SequenceMatcher(None, name.lower(), candidate.lower())
+        # A name of megabytes is like none, which its length tells at once.
+        scores[candidate] = likeness.ratio() if likeness.real_quick_ratio() >= _NEAR else 0.0
         if "." in candidate and candidate.rpartition(".")[2] == name.rpartition(".")[2]:
             scores[candidate] = max(scores[candidate], 0.7)  # the right workflow of another plugin
     best = max(scores.values(), default=0.0)
-    near = [candidate for candidate, score in scores.items() if score >= max(0.6, best - 0.12)]
+    near = [candidate for candidate, score in scores.items() if score >= max(_NEAR, best - 0.12)]
     return sorted(near, key=lambda candidate: -scores[candidate])[:limit]
 
 

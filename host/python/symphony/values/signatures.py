@@ -8,10 +8,13 @@ import inspect
 import textwrap
 import typing
 from types import CodeType
-from typing import Any
+from typing import Any, Final
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+# What is longer is no slip, and takes long to compare.
+_LONGEST_SLIP: Final = 256
 
 
 def resolved_hints(fn: Callable[..., Any]) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def resolved_hints(fn: Callable[..., Any]) -> dict[str, Any]:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint with the closest known name, or the known names when none is close."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1) if len(name) <= _LONGEST_SLIP else []
     if close:
         return f"did you mean {close[0]!r}?"
     return f"known: {', '.join(names)}" if names else ""
