@@ -6,12 +6,12 @@ Knows what is recorded about a run as a whole; what happens inside a run is its 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from json import dumps, loads  # by these names, since a plugin may put others into the module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +38,7 @@ from symphony.errors import (
     SymphonyError,
     WorkflowChanged,
 )
+from symphony.log_line import log_line
 from symphony.values.inputs import bind_inputs, restore_inputs
 from symphony.values.secret import require_secrets
 
@@ -53,11 +54,6 @@ OpenLog = Callable[[Any, str, Durability], RunLog]
 _PROGRESS_DELAY: Final = 0.005
 HASHES: Final = f"{hash('symphony') & 0xFFFF_FFFF:08x}"
 """Tells apart the seeds of Python's string hashes, by which sets of strings have their order."""
-
-
-def log_line(line: str) -> None:
-    """To the interpreter's output, which the host keeps."""
-    print(f"symphony: {line}", file=sys.stderr, flush=True)
 
 
 class Engine:
@@ -171,7 +167,7 @@ class Engine:
         """
         known = self._info(run_id)
         if known is not None:
-            return str(json.loads(known["info"])["workflow"])
+            return str(loads(known["info"])["workflow"])
         if self._stopping:
             raise HostUnavailable("the interpreter is stopping", hint="try again")
         loaded = [await asyncio.to_thread(self._plugins.load_file, file) for file in files]
@@ -192,7 +188,7 @@ class Engine:
         if self._info(run_id) is not None:  # asked for twice while the file was loaded
             return registered.name
         about = _info(registered, cwd, executor, self._dispatcher.lanes.givers(), files)
-        self._tracker.accept_run(run_id, json.dumps(about).encode(), encoded)
+        self._tracker.accept_run(run_id, dumps(about).encode(), encoded)
         self._begin(run_id, registered)
         await self._durability.settled()
         return registered.name
@@ -241,7 +237,7 @@ class Engine:
             The plugin does not load; the run stays as it is.
         """
         info = self._live_info(run_id)
-        about = json.loads(info["info"])
+        about = loads(info["info"])
         if run_id in self._runs:
             return str(about["workflow"])
         if self._stopping:
@@ -358,7 +354,7 @@ class Engine:
         info = self._tracker.run_info(run_id)
         return {
             "run": run_id,
-            "workflow": json.loads(info["info"])["workflow"],
+            "workflow": loads(info["info"])["workflow"],
             "status": info["status"],
             **result,
             "seconds": (info["finished"] - info["accepted"]) / 1e6,
@@ -375,7 +371,7 @@ class Engine:
         executed = steps.get("completed", 0) + failed
         return {
             "run": run_id,
-            "workflow": json.loads(info["info"])["workflow"],
+            "workflow": loads(info["info"])["workflow"],
             "status": "waiting",
             "result": None,
             "error": None,
@@ -411,7 +407,7 @@ class Engine:
         payload = bytes(info["payload"])
         if payload[:1] == b"@":
             return self.report(payload[1:].decode("ascii"))
-        result: dict[str, Any] = json.loads(payload[1:])
+        result: dict[str, Any] = loads(payload[1:])
         return result
 
     def report(self, artifact: str) -> dict[str, Any]:
@@ -422,7 +418,7 @@ class Engine:
         PitNotFound
             The artifact is gone.
         """
-        report: dict[str, Any] = json.loads(bytes(self._pit.artifact_store.get(artifact)))
+        report: dict[str, Any] = loads(bytes(self._pit.artifact_store.get(artifact)))
         return report
 
     @property
@@ -448,7 +444,7 @@ class Engine:
 
     def _begin(self, run_id: str, registered: RegisteredWorkflow) -> None:
         info = self._tracker.run_info(run_id)
-        about = json.loads(info["info"])
+        about = loads(info["info"])
         executor, givers = about.get("executor"), about.get("executors", {})
         if executor is not None:
             self._dispatcher.lanes.find(executor, registered.plugin, givers, f"run {run_id}")
@@ -495,7 +491,7 @@ class Engine:
 
     def _with_seeds(self, run_id: str, error: WorkflowChanged) -> WorkflowChanged:
         """The error, which says so where a set of strings may be what changed."""
-        if json.loads(self._tracker.run_info(run_id)["info"]).get("hashes", HASHES) == HASHES:
+        if loads(self._tracker.run_info(run_id)["info"]).get("hashes", HASHES) == HASHES:
             return error
         told = WorkflowChanged(
             f"{error}; the run was recorded under another PYTHONHASHSEED, by which sets of strings have "
@@ -506,7 +502,7 @@ class Engine:
 
     def _record_end(self, run_id: str, result: RunResult, run: Run | None = None) -> None:
         status, report = run_report(result, None if run is None else run.workflow)
-        content = json.dumps(report, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        content = dumps(report, ensure_ascii=False).encode("utf-8", "backslashreplace")
         try:
             if len(content) < INLINE_LIMIT:
                 payload = b"=" + content
