@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from symphony.artifact_requests import Requests
 
 CHANNEL, EARS, PULSE, STACKS, SECRETS = 3, 4, 6, 7, 8
+BESIDES: Final = 64 * 1024
+"""Bytes that an answer with the report of a run has besides it."""
 TELLING: Final = 2.0
 """Seconds in which plugins are told what happened last, when the interpreter stops."""
 
@@ -272,7 +274,7 @@ class Interpreter:
         return {"run": run}
 
     async def _run_result(self, run: str, artifact: str) -> dict[str, Any]:
-        return self._configured.engine.report(artifact)
+        return self._configured.engine.report(artifact, at_most=LINE_LIMIT - BESIDES)
 
     async def _runs_forget(self, runs: list[str], before: int) -> dict[str, Any]:
         """The history has these runs, and before a position all of the log that no live run needs."""

@@ -410,15 +410,24 @@ class Engine:
         result: dict[str, Any] = loads(payload[1:])
         return result
 
-    def report(self, artifact: str) -> dict[str, Any]:
+    def report(self, artifact: str, at_most: int | None = None) -> dict[str, Any]:
         """The report of a run's end that was too large for its record.
 
         Raises
         ------
         PitNotFound
             The artifact is gone.
+        SymphonyError
+            It has more than ``at_most`` bytes; the hint says how to get them.
         """
-        report: dict[str, Any] = loads(bytes(self._pit.artifact_store.get(artifact)))
+        content = bytes(self._pit.artifact_store.get(artifact))
+        if at_most is not None and len(content) > at_most:
+            raise SymphonyError(
+                f"the run has ended, and its result of {len(content) / (1 << 20):.1f} MiB is kept, "
+                "but an answer has at most 16 MiB",
+                hint=f"symphony artifacts get {artifact} -o result.json; or return an artifact's id",
+            )
+        report: dict[str, Any] = loads(content)
         return report
 
     @property
@@ -501,9 +510,9 @@ class Engine:
         return told
 
     def _record_end(self, run_id: str, result: RunResult, run: Run | None = None) -> None:
-        status, report = run_report(result, None if run is None else run.workflow)
-        content = dumps(report, ensure_ascii=False).encode("utf-8", "backslashreplace")
         try:
+            status, report = run_report(result, None if run is None else run.workflow)
+            content = dumps(report, ensure_ascii=False).encode("utf-8", "backslashreplace")
             if len(content) < INLINE_LIMIT:
                 payload = b"=" + content
             else:
@@ -512,6 +521,8 @@ class Engine:
             self._tracker.finish_run(run_id, status, payload)
         except SymphonyError as error:
             self._block(run_id, error)
+        except Exception as error:  # such as MemoryError: whoever waits for the run must be told
+            self._block(run_id, SymphonyError(f"its end cannot be recorded: {type(error).__name__}: {error}"))
 
     def _block(self, run_id: str, error: SymphonyError) -> None:
         """The run is not over but cannot go on now: say so, and leave its records as they are."""

@@ -117,7 +117,7 @@ def message_of(error: BaseException) -> str:
     """The exception's text; of a very long one, which may be all that a server answered, its beginning."""
     try:
         text = str(error)
-    except Exception:  # __str__ is the author's code
+    except BaseException:  # __str__ is the author's code, and the end must be recorded all the same
         return "(its message cannot be shown)"
     if len(text) <= _MESSAGE_CHARACTERS:
         return text
