@@ -10,6 +10,8 @@ use crate::errors;
 
 /// A key longer than this is cut off in a path.
 const MAX_KEY: usize = 60;
+/// Of a longer path so many parts are shown at each end.
+const SHOWN_PARTS: usize = 8;
 
 /// `path` is innermost first: every container that the refusal passes on its way out adds its part.
 pub struct Mismatch {
@@ -59,8 +61,13 @@ impl Mismatch {
     /// `steps[3].timeout: expected …`, with the name of the whole value in front.
     pub fn message(&self, name: &str) -> String {
         let mut text = name.to_owned();
-        for place in self.path.iter().rev() {
-            text.push_str(place);
+        let (shown, end) = (SHOWN_PARTS, self.path.len().saturating_sub(SHOWN_PARTS));
+        for (depth, place) in self.path.iter().rev().enumerate() {
+            if depth < shown || depth >= end {
+                text.push_str(place);
+            } else if depth == shown {
+                let _ = write!(text, "…{} more…", end - shown); // as below
+            }
         }
         let joint = if text.is_empty() { "" } else { ": " };
         let _ = write!(text, "{joint}{}", self.what); // writing to a String cannot fail

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::Command as Program;
+use std::process::{Command as Program, Stdio};
 use std::time::Duration;
 
 use crate::failure::{Failure, Result};
@@ -139,7 +139,7 @@ impl Given {
         let python = self.python.map_or_else(default_python, PathBuf::from);
         let prefix = match self.prefix {
             Some(prefix) => prefix.to_string_lossy().into_owned(),
-            None => prefix_of(&python)?,
+            None => prefix_of(&python).unwrap_or_else(|| folder_of(&python)),
         };
         Ok(Options {
             home,
@@ -169,17 +169,18 @@ fn default_python() -> PathBuf {
 }
 
 /// Ask the Python itself.
-fn prefix_of(python: &Path) -> Result<String> {
-    let asked = Program::new(python).args(["-I", "-c", "import sys; print(sys.prefix)"]).output();
-    let failed = |why: String| {
-        Failure::unavailable(format!("{} is no usable Python: {why}", python.display()))
-            .hint("name one with --python EXE")
-    };
-    let output = asked.map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(output.status.to_string()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+fn prefix_of(python: &Path) -> Option<String> {
+    let mut question = Program::new(python);
+    question.args(["-I", "-c", "import sys; print(sys.prefix)"]).stderr(Stdio::null());
+    let output = question.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Where there is none to be asked the host serves all the same, and says what is missing when an interpreter is wanted: as the
+/// host of the folder whose `bin` it would be in, or of any.
+fn folder_of(python: &Path) -> String {
+    let folder = python.parent().and_then(Path::parent).filter(|folder| folder.is_absolute());
+    folder.map_or_else(String::new, |folder| folder.display().to_string())
 }
 
 fn seconds(name: &str, default: f64) -> Result<Duration> {

@@ -26,10 +26,10 @@ pub const CRASH_SIGNAL: usize = 40;
 pub const CRASH_STEP: usize = 44;
 /// The signal that asks a thread whether it holds the Python lock; 0: none.
 pub const LOCK_SIGNAL: usize = 48;
-/// Which thread answered that it does; 0: none did.
+/// Which thread answered that it does, and goes no further; 0: none did.
 pub const LOCK_HOLDER: usize = 52;
-/// More than one did: Python cannot tell.
-pub const SEVERAL: u32 = u32::MAX;
+/// Whether the step in flight is executed with nothing beside it.
+pub const ALONE: usize = 56;
 
 /// How many Pit calls there were, and the numbers of the methods of the last ones.
 pub const CALLS_AT: usize = 64;
@@ -193,6 +193,11 @@ impl Pulse {
         entries.map(|(_, step)| step).filter(|step| !step.is_workflow()).collect()
     }
 
+    /// Whether the step in flight is a suspect that was started with nothing beside it.
+    pub fn alone(&self) -> bool {
+        self.word(ALONE) != 0
+    }
+
     /// The plugin that is being imported.
     pub fn importing(&self) -> Option<Step> {
         (0..STEPS).filter_map(|place| self.entry(place)).map(|(_, step)| step).find(Step::is_import)
@@ -242,7 +247,7 @@ impl Pulse {
         }
         let holder = self.word(LOCK_HOLDER);
         let known = |(thread, number): &(u32, u32)| {
-            self.step(*number & !STARTED).is_some() && (*thread == holder || matches!(holder, 0 | SEVERAL))
+            self.step(*number & !STARTED).is_some() && (*thread == holder || holder == 0)
         };
         let mut current = self.current().filter(known);
         match (current.next(), current.next()) {
@@ -251,7 +256,7 @@ impl Pulse {
         }
     }
 
-    /// Let the thread that holds the Python lock say so. Interrupts system calls, so it is for an interpreter that is given up.
+    /// Let the thread that holds the Python lock say so, and stop there. For an interpreter that is given up.
     pub async fn ask_for_lock(&self, pid: u32) {
         let signal = i32::try_from(self.word(LOCK_SIGNAL)).unwrap_or(0);
         if signal == 0 {
@@ -386,10 +391,8 @@ mod tests {
         assert_eq!(pulse.blocking(false).0.unwrap().key, "wait#1");
         enter(&pulse, 1, 71, 2 | STARTED);
         assert_eq!(pulse.blocking(false).1.unwrap().key, "wait#1");
-        for nobody in [72, SEVERAL] {
-            write(&pulse, LOCK_HOLDER, nobody);
-            assert_eq!(pulse.blocking(false), (None, None));
-        }
+        write(&pulse, LOCK_HOLDER, 72);
+        assert_eq!(pulse.blocking(false), (None, None), "of no step");
     }
 
     #[test]

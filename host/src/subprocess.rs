@@ -212,7 +212,15 @@ impl Supervisor {
             Some(delay) => {
                 self.phase.send_replace(Phase::Restarting);
                 self.restarts.set(self.restarts.get() + 1);
-                let message = format!("died by {} and is being restarted", death.summary());
+                let when = match delay.as_secs() {
+                    0 => String::new(),
+                    _ => format!(
+                        " after {:.1} s, as it died {} times in a row",
+                        delay.as_secs_f64(),
+                        policy.in_a_row()
+                    ),
+                };
+                let message = format!("died by {} and is being restarted{when}", death.summary());
                 self.observer.interpreter("restarting", &message);
                 tokio::select! {
                     () = tokio::time::sleep(delay) => {}

@@ -16,9 +16,9 @@ use pyo3::prelude::*;
 use symphony_pit_journal::forked;
 
 use crate::pulse::{
-    BEAT, BYTES, CALLS_AT, CRASH_SIGNAL, CRASH_STEP, DUMP_SIGNAL, LOCK_BEAT, LOCK_HOLDER, LOCK_SIGNAL,
-    LOOP_BEAT, LOOP_THREAD, METHODS_AT, NATIVE_BEAT, NATIVE_THREAD, SEVERAL, STARTED, STEP_BYTES, STEPS,
-    STEPS_AT, THREAD_BYTES, THREADS, THREADS_AT,
+    ALONE, BEAT, BYTES, CALLS_AT, CRASH_SIGNAL, CRASH_STEP, DUMP_SIGNAL, LOCK_BEAT, LOCK_HOLDER, LOCK_SIGNAL,
+    LOOP_BEAT, LOOP_THREAD, METHODS_AT, NATIVE_BEAT, NATIVE_THREAD, STARTED, STEP_BYTES, STEPS, STEPS_AT,
+    THREAD_BYTES, THREADS, THREADS_AT,
 };
 use crate::{recent_calls, system};
 
@@ -258,6 +258,11 @@ impl Vitals {
         }
     }
 
+    /// The step in flight is executed with nothing beside it, from now on or no longer.
+    fn alone(&self, alone: bool) {
+        self.memory.word(ALONE).store(u32::from(alone), Ordering::Relaxed);
+    }
+
     /// A step begins; gives its number, 0 where there is no room for one more. Attempt 0 is the code of the workflow itself.
     #[expect(clippy::too_many_arguments, reason = "the parts of one description")]
     fn begin(
@@ -346,10 +351,11 @@ extern "C" fn asked_for_lock(_signal: c_int) {
             && libc::getpid() == OWNER.load(Ordering::Relaxed)
             && pyo3::ffi::PyGILState_Check() == 1
         {
-            let holder = memory.word(LOCK_HOLDER);
-            let (relaxed, own) = (Ordering::Relaxed, thread_id());
-            if holder.compare_exchange(0, own, relaxed, relaxed).is_err_and(|before| before != own) {
-                holder.store(SEVERAL, relaxed);
+            memory.word(LOCK_HOLDER).store(thread_id(), Ordering::Relaxed);
+            // The signal has ended a system call that was to go on: nothing that follows from this is to be recorded, and the
+            // host, which is about to end the process, is to find this thread in the step that it is in now.
+            loop {
+                libc::pause();
             }
         }
     }

@@ -1075,9 +1075,13 @@ fn a_subscriber_is_told_what_it_asked_for_and_nothing_else() {
 
 /// What `symphonyd --stdio` writes for these lines before it ends, and its exit code.
 fn spoken(stand_in: &StandIn, lines: &str) -> (Vec<Value>, Option<i32>) {
+    spoken_with(stand_in, &["--python", stand_in::python().to_str().unwrap(), "--prefix", PREFIX], lines)
+}
+
+fn spoken_with(stand_in: &StandIn, options: &[&str], lines: &str) -> (Vec<Value>, Option<i32>) {
     let mut command = symphonyd();
-    command.arg("--home").arg(&stand_in.home).arg("--python").arg(stand_in::python());
-    command.args(["--prefix", PREFIX, "--stdio"]).env("XDG_RUNTIME_DIR", stand_in.folder.path());
+    command.arg("--home").arg(&stand_in.home).args(options);
+    command.arg("--stdio").env("XDG_RUNTIME_DIR", stand_in.folder.path());
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     process.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     let Output { stdout, status, .. } = process.wait_with_output().unwrap();
@@ -1117,6 +1121,21 @@ fn a_sidecar_speaks_on_its_pipes_and_ends_with_them() {
     let (answers, code) = spoken(&stand_in, STATUS);
     assert_eq!((&answers[0]["id"], &answers[0]["error"]["data"]["type"]), (&Value::Null, &json!("Refused")));
     assert_eq!(code, Some(8));
+}
+
+#[test]
+fn without_a_python_a_sidecar_serves_the_history_and_says_what_is_missing() {
+    let stand_in = StandIn::new();
+    for python in ["/nowhere/bin/python", "/bin/false", "no-such-python"] {
+        let request = |method: &str| json!({"jsonrpc": "2.0", "id": method, "method": method}).to_string();
+        let lines = format!("{}\n{}\n", request("runs.list"), request("pit.list"));
+        let (answers, code) = spoken_with(&stand_in, &["--python", python], &lines);
+        let answer = |id: &str| answers.iter().find(|answer| answer["id"] == id).unwrap();
+        assert_eq!((&answer("runs.list")["result"], code), (&json!([]), Some(0)));
+        let error = &answer("pit.list")["error"];
+        assert_eq!(error["data"]["type"], json!("HostUnavailable"), "{error}");
+        assert!(error["message"].as_str().unwrap().contains(python), "{error}");
+    }
 }
 
 #[test]

@@ -134,6 +134,53 @@ def test_an_interpreter_that_hangs_up_is_replaced(home: Home, tmp_path: Path) ->
     assert interpreter(home)["last_death"] == "exit code 0"
 
 
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [
+        ("close once", "exit code 1"),
+        ("exec once", "signal 9 (SIGKILL) from the host, since it had closed its channel to the host"),
+    ],
+)
+def test_an_interpreter_without_its_descriptors_is_replaced_at_once(
+    home: Home, tmp_path: Path, how: str, cause: str
+) -> None:
+    go = tmp_path / "go"
+    bystander = start(home, "patience", path=str(go), folder=str(tmp_path))
+    assert bear(home, tmp_path, how) == "survived"
+    assert executed(tmp_path).count(f"harm {how}") == 2
+    assert interpreter(home)["last_death"] == cause
+    go.touch()
+    assert result(home, bystander)["result"] == [0]
+
+
+def test_what_a_call_gives_that_was_ended_to_find_the_holder_of_the_lock_is_not_recorded(
+    home: Home, tmp_path: Path
+) -> None:
+    before = len(crash_reports(home))
+    assert bear(home, tmp_path, "doze once") == "survived"
+    assert executed(tmp_path).count("harm doze once") == 2
+    report = crash_reports(home)[-1 - before].read_text()
+    assert "blamed    step in_thread_too#0 of run" in report, report
+
+
+def test_a_step_that_cancels_all_tasks_hits_no_other(home: Home, tmp_path: Path) -> None:
+    pid = interpreter(home)["pid"]
+    others = start(home, "audience", folder=str(tmp_path), steps=3, seconds=0.5)
+    until(lambda: executed(tmp_path).count("nap 2"), "the others")
+    assert bear(home, tmp_path, "cancel all", "loop") == "survived"
+    assert result(home, others)["result"] == 3
+    assert interpreter(home)["pid"] == pid
+
+
+def test_a_step_cannot_stop_the_loop_of_all(home: Home, tmp_path: Path) -> None:
+    pid = interpreter(home)["pid"]
+    run = start(home, "bearable", how="stop the loop", place="loop", folder=str(tmp_path))
+    error = result(home, run)["error"]
+    assert (error["type"], error["step"]) == ("RuntimeError", "on_loop_too#0")
+    assert "a step called stop() of the event loop, which is not its own" in error["message"]
+    assert interpreter(home)["pid"] == pid
+
+
 def test_megabytes_of_output_are_kept_within_bounds(home: Home, tmp_path: Path) -> None:
     assert bear(home, tmp_path, "print") == "survived"
     until(lambda: (home.logs / "interpreter.log.1").exists(), "all of it is taken in")

@@ -114,6 +114,8 @@ class Vitals:
     @staticmethod
     def catch_crashes() -> None:
         """Note signal and step of a crash, then do what was to be done before."""
+    def alone(self, alone: bool) -> None:
+        """The step in flight is executed with nothing beside it, from now on or no longer."""
     def begin(
         self, run: str, workflow: str, plugin: str, name: str, attempt: int, timeout: float, key: str
     ) -> int:

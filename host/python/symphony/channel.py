@@ -6,14 +6,15 @@ Knows nothing of the methods. Malformed input gets an error, never ends the proc
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from json import dumps, loads  # by these names, since a plugin may put others into the module
 from typing import Any, Final
 
 from symphony.errors import InvalidInput, SymphonyError
+from symphony.log_line import log_line
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
@@ -46,7 +47,7 @@ class Channel:
             except asyncio.IncompleteReadError:
                 return
             except (asyncio.LimitOverrunError, ConnectionError) as error:
-                print(f"symphony: the channel to the host broke: {error}", file=sys.stderr, flush=True)
+                log_line(f"the channel to the host broke: {error}")
                 return
             task = asyncio.get_running_loop().create_task(self._answer(line, handler))
             self._answering.add(task)
@@ -69,7 +70,7 @@ class Channel:
 
     async def _answer(self, line: bytes, handler: Handler) -> None:
         try:
-            request = json.loads(line)
+            request = loads(line)
             method, params = request["method"], request.get("params") or {}
             if not isinstance(method, str) or not isinstance(params, dict):
                 raise TypeError("method must be a string and params an object")
@@ -98,13 +99,13 @@ class Channel:
 def _id_of(line: bytes) -> Any:
     """Also where a number has more digits than Python reads: whoever asked must not wait for ever."""
     try:
-        return json.loads(line, parse_int=lambda digits: int(digits[:_DIGITS]))["id"]
+        return loads(line, parse_int=lambda digits: int(digits[:_DIGITS]))["id"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 
 def _line(document: dict[str, Any]) -> bytes:
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Half of a surrogate pair is no text to strict readers, not even escaped: its escape is shown.
     return _HALVES.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text).encode() + b"\n"
 
@@ -121,7 +122,7 @@ def error_document(error: BaseException) -> dict[str, Any]:
     if isinstance(error, SymphonyError):
         hint, code = error.hint, error.exit_code
     else:
-        traceback.print_exception(error)
+        log_line("".join(traceback.format_exception(error)).rstrip())
     number = -32601 if isinstance(error, UnknownMethod) else -32000
     return {
         "code": number,

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from symphony import errors
@@ -22,11 +23,35 @@ if TYPE_CHECKING:
     from symphony.home import Home
 
 MAX_LINE: Final = 16 << 20
+ANSWER_LIMIT: Final = 10.0
+"""Seconds that a host has for what it knows at once."""
 Event = Callable[[dict[str, Any]], None]
 
 
 class ConnectionLost(HostUnavailable):
     """The host went away while an answer was awaited."""
+
+
+class HostSilent(HostUnavailable, TimeoutError):
+    """The host did not answer in time."""
+
+    def __init__(self, pid: int | None, seconds: float) -> None:
+        host = "the host" if pid is None else f"the host (pid {pid})"
+        message, hint = f"{host} did not answer within {seconds:g} s", ""
+        if pid is not None and _is_stopped(pid):
+            message += ": it is stopped (SIGSTOP, a debugger)"
+            hint = f"kill -CONT {pid} lets it go on"
+        elif pid is not None:
+            hint = f"kill -9 {pid} ends it; its runs are kept, and go on with the next one"
+        super().__init__(message, hint=hint)
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in ("T", "t")
 
 
 class Client:
@@ -39,8 +64,9 @@ class Client:
     True
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, pid: int | None = None) -> None:
         self._socket = connection
+        self._pid = pid
         self._unread = bytearray()
         self._next = 0
 
@@ -60,8 +86,8 @@ class Client:
             The class that the host's error names.
         ConnectionLost
             The host went away.
-        TimeoutError
-            No answer within ``timeout`` seconds.
+        HostSilent
+            No answer within ``timeout`` seconds. It is a TimeoutError, too.
         """
         self._next += 1
         document = {"jsonrpc": "2.0", "id": self._next, "method": method, "params": params or {}}
@@ -80,7 +106,7 @@ class Client:
                 elif answer.get("id") == self._next:
                     break
         except TimeoutError:
-            raise
+            raise HostSilent(self._pid, timeout or 0.0) from None
         except OSError as error:
             raise ConnectionLost(f"the connection to the host broke: {error.strerror or error}") from error
         if answer.get("error") is not None:
@@ -166,7 +192,7 @@ def connect(home: Home) -> Client | None:
         address = str(entry["socket"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    client = _open(address)
+    client = _open(address, entry.get("pid"))
     if client is not None:
         try:
             _same_environment(home, entry)
@@ -176,7 +202,7 @@ def connect(home: Home) -> Client | None:
     return client
 
 
-def _open(address: str) -> Client | None:
+def _open(address: str, pid: int | None) -> Client | None:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         connection.settimeout(5.0)
@@ -184,7 +210,7 @@ def _open(address: str) -> Client | None:
     except OSError:  # a host that died left its file behind
         connection.close()
         return None
-    return Client(connection)
+    return Client(connection, pid)
 
 
 def _same_environment(home: Home, entry: dict[str, Any]) -> None:
@@ -223,7 +249,7 @@ def connect_or_start(
     Raises
     ------
     HostUnavailable
-        None could be started.
+        None could be started, or the one that runs does not answer.
     Conflict
         The home is held by another environment's host, or by one that was started with other settings, or
         for other plugins (see ``SYMPHONY_PLUGINS``).
@@ -236,15 +262,19 @@ def connect_or_start(
 
             check()
             note("starting the host")
-            client = _open(symphonyd.start(home, linger=linger, settings=settings)["socket"])
+            started = symphonyd.start(home, linger=linger, settings=settings)
+            client = _open(started["socket"], started.get("pid"))
         if client is None:
             continue
         try:
-            status = client.request("host.linger" if linger else "host.status", timeout=10.0)
-        except (ConnectionLost, TimeoutError):  # it was just leaving
+            status = client.request("host.linger" if linger else "host.status", timeout=ANSWER_LIMIT)
+        except ConnectionLost:  # it was just leaving
             client.close()
             time.sleep(0.05)
             continue
+        except HostSilent:
+            client.close()
+            raise
         _same_settings(client, home, settings, status)
         return client
     raise HostUnavailable(
@@ -294,13 +324,13 @@ def exec_symphonyd() -> NoReturn:
 
 
 def ask(home: Home, method: str, params: dict[str, Any] | None = None) -> Any:
-    """A read-only question to the running host, or to the logs where none runs."""
+    """A read-only question to the running host, or to the logs where none runs, or none answers."""
     client = connect(home)
     if client is not None:
         with client:
             try:
-                return client.request(method, params)
-            except ConnectionLost:
+                return client.request(method, params, timeout=ANSWER_LIMIT)
+            except (ConnectionLost, HostSilent):
                 pass
     from symphony import symphonyd
 

@@ -21,9 +21,10 @@ from symphony.engine.observed_log import ObservedLog, event_document
 from symphony.errors import Conflict, HostUnavailable, SymphonyError
 from symphony.home import unusable
 from symphony.home_lock import HomeLock
-from symphony.interpreter import Interpreter, run_through
+from symphony.interpreter import Interpreter
 from symphony.remote_errors import error_from
 from symphony.run_id import RunIds
+from symphony.shared_loop import run_through
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,10 +9,10 @@ import asyncio
 import inspect
 import os
 import platform
-import selectors
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,18 +22,20 @@ from symphony.artifact_requests import ArtifactRequests
 from symphony.channel import LINE_LIMIT, Channel, UnknownMethod
 from symphony.compaction import keep_compact
 from symphony.core_components import core_components
-from symphony.engine.engine import Engine, Notify, OpenLog, log_line
-from symphony.engine.marking import mark_threads
+from symphony.engine.engine import Engine, Notify, OpenLog
+from symphony.engine.marking import HelperThreads, mark_tasks, mark_threads
 from symphony.engine.run_log import PitRunLog
 from symphony.errors import Incompatible, InvalidInput, NotFound
 from symphony.home import Home
 from symphony.limits import Limited, impose
+from symphony.log_line import log_line
 from symphony.model_requests import ModelRequests
 from symphony.observing.observers import Observers
 from symphony.pit_access import OpenPit, open_pit
 from symphony.plugins import PluginHost
 from symphony.plugins.selection import VARIABLE
 from symphony.settings import HostSettings, load_settings
+from symphony.shared_loop import SharedLoop, run_through
 from symphony.values import json_value
 from symphony.values.codec import native_codec
 from symphony.values.secret import own_process, teller
@@ -45,18 +47,11 @@ if TYPE_CHECKING:
 
     from symphony.artifact_requests import Requests
 
-CHANNEL: Final = 3
-PULSE, STACKS, SECRETS = 6, 7, 8
+CHANNEL, EARS, PULSE, STACKS, SECRETS = 3, 4, 6, 7, 8
+BESIDES: Final = 64 * 1024
+"""Bytes that an answer with the report of a run has besides it."""
 TELLING: Final = 2.0
 """Seconds in which plugins are told what happened last, when the interpreter stops."""
-
-
-class _OwnSelector(selectors.DefaultSelector):
-    """Of this process alone: a child that a step forked off must take no event of its parent's loop."""
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        _host.end_forked_child()
-        return super().select(timeout)
 
 
 @dataclass(frozen=True)
@@ -149,7 +144,7 @@ class Interpreter:
             raise Incompatible(
                 f"the host is version {version}, this interpreter has {__version__} ({sys.prefix})"
             )
-        if prefix != sys.prefix:
+        if prefix and prefix != sys.prefix:
             raise Incompatible(f"the host belongs to {prefix}, this interpreter to {sys.prefix}")
         words = settings or []
         chosen = load_settings(Path(home), words)
@@ -280,7 +275,7 @@ class Interpreter:
         return {"run": run}
 
     async def _run_result(self, run: str, artifact: str) -> dict[str, Any]:
-        return self._configured.engine.report(artifact)
+        return self._configured.engine.report(artifact, at_most=LINE_LIMIT - BESIDES)
 
     async def _run_waits(self, run: str) -> dict[str, Any]:
         return self._configured.engine.waits(run)
@@ -349,33 +344,30 @@ async def _serve(watched: WatchedInterpreter) -> None:
     await channel.flush()
 
 
-def run_through(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
-    """Run the loop until the task is done, whatever steps do on it."""
-    while not task.done():
-        try:
-            loop.run_until_complete(task)
-        except (SystemExit, KeyboardInterrupt) as error:
-            # From a task that a step made: asyncio lets these out of the loop, and the interpreter goes on.
-            log_line(f"a step's task raised {type(error).__name__}; only the step fails")
-
-
 def main() -> None:
     """Serve until the host says stop or goes away, then leave without waiting for threads of steps."""
+    for descriptor in (CHANNEL, EARS, PULSE, STACKS, SECRETS):
+        os.set_inheritable(descriptor, False)  # not for the programs that steps start, or become
     watched = WatchedInterpreter(PULSE, STACKS)
     mark_threads(watched.vitals)
     own_process(teller(SECRETS))
     # Ctrl-C is for the client. A handler and not SIG_IGN, which child processes of steps would inherit.
     signal.signal(signal.SIGINT, lambda _signal, _frame: None)
     _host.watch_parent(CHANNEL)
-    loop = asyncio.SelectorEventLoop(_OwnSelector())
+    loop = SharedLoop()
+    loop.set_default_executor(HelperThreads(watched.vitals))
+    mark_tasks(watched.vitals, loop)
     watched.beat_on(loop)
+    code = 0
     try:
         run_through(loop, loop.create_task(_serve(watched)))
-    except Exception as error:
+    except BaseException as error:  # Python's own end would wait for threads of steps
         log_line(f"the interpreter ends: {type(error).__name__}: {error}")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # they may be a plugin's by now
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -22,14 +22,12 @@ def stop(home: Home) -> None:
     Raises
     ------
     HostUnavailable
-        It said that it ends, and did not.
-    TimeoutError
-        It did not answer.
+        It did not answer, or said that it ends, and did not.
     """
     connection = client.connect(home)
     if connection is not None:
         with connection:
-            pid = connection.request("host.status", timeout=10.0).get("pid")
+            pid = connection.request("host.status", timeout=client.ANSWER_LIMIT).get("pid")
             connection.request("host.stop", timeout=STOP_LIMIT)
         _await_end(home, pid)
 

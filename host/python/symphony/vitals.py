@@ -7,7 +7,6 @@ anything.
 from __future__ import annotations
 
 import faulthandler
-import os
 import resource
 import signal
 import threading
@@ -40,8 +39,6 @@ class WatchedInterpreter:
 
     def __init__(self, pulse: int, stacks: int) -> None:
         self._stacks = stacks
-        for descriptor in (pulse, stacks):
-            os.set_inheritable(descriptor, False)  # not for the programs that steps start
         self.vitals = _host.Vitals(pulse)
         self.catch_crashes()
         faulthandler.register(DUMP_SIGNAL, file=stacks, all_threads=True)

@@ -27,6 +27,8 @@ pub(super) struct Death {
     /// The step that started the thread that did it.
     pub suspect: Option<Step>,
     pub in_flight: Vec<Step>,
+    /// The step in flight was executed with nothing beside it.
+    pub alone: bool,
     pub stacks: String,
     /// The last Pit calls: how many in a row, and which.
     pub calls: Vec<(usize, String)>,

@@ -2,7 +2,8 @@
 //! forgets.
 //!
 //! Only what is certain counts: the step whose code the crashing thread was in, or one that died alone. A step that merely
-//! was there at two deaths is a suspect; suspects are executed with nothing beside them until one dies alone.
+//! was there at two deaths is a suspect; suspects are executed with nothing beside them until one dies alone. One that was just
+//! the last in flight did not: those that ended before may have left something behind.
 
 use std::io;
 use std::rc::Rc;
@@ -116,7 +117,7 @@ impl Ledger {
     pub fn judge(&mut self, death: &Death, live: impl Fn(&str) -> bool) -> Verdict {
         self.rows.retain(|row| live(&row.run));
         let guilty = death.blamed.as_ref().or_else(|| match &death.in_flight[..] {
-            [alone] if self.is_suspect(alone) => Some(alone),
+            [step] if death.alone => Some(step),
             _ => None,
         });
         let Some(guilty) = guilty else {
@@ -189,6 +190,10 @@ mod tests {
         Death { cause: "signal 9".into(), blamed: blamed.cloned(), in_flight, ..Death::default() }
     }
 
+    fn lonely(step: &Step) -> Death {
+        Death { alone: true, ..death(None, &[step]) }
+    }
+
     fn empty() -> (tempfile::TempDir, Ledger) {
         let folder = tempfile::tempdir().unwrap();
         let ledger = opened(folder.path());
@@ -221,16 +226,20 @@ mod tests {
         let (_folder, mut ledger) = empty();
         let (one, two) = (step("a", "x#0"), step("b", "x#0"));
         assert_eq!(ledger.judge(&death(None, &[&one, &two]), |_| true), Verdict::default());
-        assert!(ledger.judge(&death(None, &[&one]), |_| true).guilty.is_none(), "alone, but no suspect yet");
+        assert!(ledger.judge(&death(None, &[&one]), |_| true).guilty.is_none(), "the last in flight");
         assert_eq!(ledger.orders(), (json!([]), json!([["a", "x#0", 2]])));
         for _ in 0..2 {
             assert!(ledger.judge(&death(None, &[&one, &two]), |_| true).guilty.is_none(), "not alone");
         }
+        assert!(
+            ledger.judge(&death(None, &[&one]), |_| true).guilty.is_none(),
+            "a suspect, and the last in flight"
+        );
         for _ in 0..3 {
-            assert!(ledger.judge(&death(None, &[&two]), |_| true).guilty.is_some());
+            assert!(ledger.judge(&lonely(&two), |_| true).guilty.is_some());
         }
         let (quarantined, suspects) = ledger.orders();
-        assert_eq!((&quarantined[0]["run"], suspects), (&json!("b"), json!([["a", "x#0", 4]])));
+        assert_eq!((&quarantined[0]["run"], suspects), (&json!("b"), json!([["a", "x#0", 5]])));
     }
 
     #[test]
@@ -241,7 +250,7 @@ mod tests {
         let verdict = ledger.judge(&crash, |_| true);
         assert!(verdict.guilty.is_none() && verdict.text.starts_with("suspects: 1;"), "{}", verdict.text);
         assert_eq!(ledger.orders().1, json!([["a", "x#0", 2]]));
-        assert!(ledger.judge(&death(None, &[&one]), |_| true).guilty.is_some(), "it died alone");
+        assert!(ledger.judge(&lonely(&one), |_| true).guilty.is_some(), "it died alone");
     }
 
     #[test]

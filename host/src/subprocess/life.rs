@@ -62,6 +62,8 @@ struct Process {
     output: JoinHandle<()>,
     pulse: Rc<Pulse>,
     wanted: watch::Receiver<Wanted>,
+    /// It went on without its end of the socket, and was ended for that.
+    hung_up: bool,
 }
 
 /// What ended a wait for the process.
@@ -91,7 +93,10 @@ impl Process {
         }
         match timeout(CLOSED_LIMIT, self.event()).await {
             Ok(event) => event,
-            Err(_still_there) => Event::Exit(self.kill().await),
+            Err(_still_there) => {
+                self.hung_up = true;
+                Event::Exit(self.kill().await)
+            }
         }
     }
 
@@ -200,7 +205,7 @@ impl Supervisor {
         self.condition.replace(Condition::of(pid));
         self.pulse.replace(Some(pulse.clone()));
         self.starved.set(system::starved());
-        Ok(Process { child, pid, channel, reader, output, pulse, wanted })
+        Ok(Process { child, pid, channel, reader, output, pulse, wanted, hung_up: false })
     }
 
     /// From the start to READY.
@@ -276,7 +281,7 @@ impl Supervisor {
     fn with_output(&self, what: String) -> Failure {
         let message = match self.output.last_line() {
             Some(line) => format!("{what}: {line}"),
-            None => what,
+            None => format!("{what}: {} wrote nothing", self.settings.python.display()),
         };
         Failure::unavailable(message)
             .hint(self.logs_hint("then: symphony host restart"))
@@ -337,8 +342,13 @@ impl Supervisor {
             Event::Exit(status) => {
                 self.phase.send_replace(Phase::Restarting); // nobody is to ask the dead one
                 let hang = self.condition.borrow().hang.clone();
-                let cause = match hang {
-                    Some(hang) => format!("{} from the host, since {}", cause(&status), hang.reason()),
+                let reason = match hang {
+                    Some(hang) => Some(hang.reason()),
+                    None if process.hung_up => Some("it had closed its channel to the host".to_owned()),
+                    None => None,
+                };
+                let cause = match reason {
+                    Some(reason) => format!("{} from the host, since {reason}", cause(&status)),
                     None => cause(&status),
                 };
                 Ending::Died { cause, signal: signal_of(&status), ready_for: ready.elapsed() }

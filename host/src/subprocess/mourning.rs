@@ -44,6 +44,7 @@ impl Supervisor {
             blamed,
             suspect,
             in_flight,
+            alone: pulse.is_some_and(Pulse::alone),
             calls: pulse.map(Pulse::recent_calls).unwrap_or_default(),
             stacks: stacks.unwrap_or(condition.stacks),
             output: self.output.everything(),

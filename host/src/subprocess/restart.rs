@@ -30,6 +30,11 @@ pub struct RestartPolicy {
 }
 
 impl RestartPolicy {
+    /// Deaths since it last lived long enough, without those that a step is to blame for.
+    pub const fn in_a_row(&self) -> u32 {
+        self.in_a_row
+    }
+
     /// How long to wait before the next start, or None: not at all. `explained`: a step is to blame, so that it does not count
     /// against the interpreter.
     pub fn died(&mut self, now: Instant, life: Life, explained: bool) -> Option<Duration> {

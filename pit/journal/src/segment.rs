@@ -27,7 +27,9 @@ enum Space {
 pub(crate) struct Segment {
     space: Space,
     claims: Claims<AtomicUsize>,
-    /// None once nothing is appended any more and all of it was flushed: a long life must not keep every file open.
+    /// None once nothing is appended any more and all of it was flushed: a long life must not keep every file open. A mapped
+    /// one is only flushed by it, and it can only be read: foreign code that writes to a descriptor it has closed, and that is
+    /// ours by now, must not meet the log.
     file: Mutex<Option<Arc<File>>>,
     /// A record was published after the log had gone on elsewhere, so that the flush that covered this segment may not have
     /// covered the record.
@@ -94,7 +96,7 @@ impl Segment {
     }
 
     fn of(
-        file: File,
+        mut file: File,
         path: PathBuf,
         backend: Backend,
         index: u64,
@@ -104,7 +106,11 @@ impl Segment {
     ) -> Result<Self> {
         let space = match backend {
             Backend::Mapped => {
-                Space::Mapped(Map::of(&file, len).map_err(|error| Error::io(&path, "map", error))?)
+                let map = Map::of(&file, len).and_then(|map| {
+                    file = File::open(&path)?;
+                    Ok(map)
+                });
+                Space::Mapped(map.map_err(|error| Error::io(&path, "map", error))?)
             }
             Backend::Pwrite => Space::Written(Mutex::default()),
         };
@@ -116,9 +122,10 @@ impl Segment {
 
     /// Its file, opened again where it was let go.
     pub fn file(&self) -> io::Result<Arc<File>> {
+        let writes = matches!(self.space, Space::Written(_));
         match &*self.file.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(file) => Ok(Arc::clone(file)),
-            None => Ok(Arc::new(OpenOptions::new().read(true).write(true).open(&self.path)?)),
+            None => Ok(Arc::new(OpenOptions::new().read(true).write(writes).open(&self.path)?)),
         }
     }
 
@@ -166,12 +173,20 @@ impl Segment {
             Space::Written(turn) => Some(turn.lock().unwrap_or_else(PoisonError::into_inner)),
             Space::Mapped(_) => None,
         };
-        if let Some(end) = self.claims.close() {
-            self.end.store(end, Ordering::Release);
-            let write = || seal(&*self.file()?, end as u64);
-            write().map_err(|error| Error::io(&self.path, "write to", error))?;
+        let Some(end) = self.claims.close() else { return Ok(()) };
+        self.end.store(end, Ordering::Release);
+        let end = end as u64;
+        match &self.space {
+            Space::Mapped(map) => {
+                map.write(SEAL_CRC_AT, &seal_crc(end).to_le_bytes());
+                map.long(SEALED_AT).store(end.to_le(), Ordering::Release);
+                Ok(())
+            }
+            Space::Written(_) => self
+                .file()
+                .and_then(|file| seal(&file, end))
+                .map_err(|error| Error::io(&self.path, "write to", error)),
         }
-        Ok(())
     }
 
     /// Position behind the last record so far.
@@ -201,9 +216,21 @@ fn extend(file: &File, backend: Backend, len: usize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn the_descriptor_of_a_mapped_segment_writes_nothing_and_flushes() {
+        let dir = tempfile::tempdir().unwrap();
+        let segment = Segment::create(dir.path(), Backend::Mapped, 0, 0, 1 << 20, 0).unwrap();
+        segment.append(&Head::pad(0), b"kept").unwrap();
+        let before = std::fs::read(&segment.path).unwrap();
+        assert!((&*segment.file().unwrap()).write_all(b"of somebody else").is_err());
+        segment.file().unwrap().sync_data().unwrap();
+        assert!(std::fs::read(&segment.path).unwrap() == before);
+    }
 
     #[test]
     fn a_segment_is_not_closed_in_the_middle_of_an_append() {

@@ -43,6 +43,13 @@ def nested(depth: int) -> list[Any]:
     return value
 
 
+def test_a_plugin_that_puts_other_functions_into_json_changes_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json, "dumps", lambda *_, **__: b"bytes")
+    assert exchange(3)["result"] == 3
+
+
 @pytest.mark.parametrize(
     ("result", "message"),
     [

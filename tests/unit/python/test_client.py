@@ -60,6 +60,21 @@ def test_a_dead_hosts_file_is_no_host(home: Home) -> None:
         assert second.request("host.status")["pid"] != pid
 
 
+def test_a_host_that_is_stopped_is_named_with_what_lets_it_go_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "ANSWER_LIMIT", 0.05)
+    with client.connect_or_start(home) as first:
+        pid = first.request("host.status")["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED)
+        with pytest.raises(client.HostSilent, match=f"pid {pid}.*it is stopped") as error:
+            client.connect_or_start(home)
+        assert (error.value.hint, error.value.exit_code) == (f"kill -CONT {pid} lets it go on", 9)
+        assert client.ask(home, "runs.list")[0]["workflow"] == "toy.ok", "from the files"
+        os.kill(pid, signal.SIGCONT)
+
+
 @pytest.mark.parametrize("key", ["prefix", "version"])
 def test_the_host_of_another_environment_is_refused_with_both_named(home: Home, key: str) -> None:
     client.connect_or_start(home).close()

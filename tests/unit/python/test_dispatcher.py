@@ -194,6 +194,18 @@ def test_an_exception_that_can_be_rebuilt_is_raised_as_itself(error: Exception) 
     assert found == {"args": error.args, "text": str(error), "hint": getattr(error, "hint", None)}
 
 
+def test_of_an_endless_message_the_beginning_is_kept_and_the_place_in_the_code() -> None:
+    @symphony.step
+    async def failing() -> None:
+        raise ValueError("page " * 1_000_000)
+
+    error = virtual_result_of(one(failing), {}, MemoryLog()).error
+    assert isinstance(error, StepFailed)
+    assert (error.type, len(str(error)) < 11_000) == ("ValueError", True)
+    assert str(error).endswith("page … (5,000,000 characters)")
+    assert 'raise ValueError("page " * 1_000_000)' in error.traceback
+
+
 def test_a_cached_result_is_used_by_later_runs() -> None:
     executed: list[int] = []
 
@@ -407,14 +419,21 @@ def test_a_result_that_does_not_fit_its_hint_fails_the_step() -> None:
 
 def executed_beside(
     monkeypatch: pytest.MonkeyPatch, seconds: list[float], suspects: list[int], alone: float
-) -> dict[int, set[int]]:
-    """Which steps were seen beside each, where some are suspects; the names are their numbers."""
+) -> tuple[dict[int, set[int]], set[int]]:
+    """Which steps were seen beside each, where some are suspects, and which began as ones that are alone."""
     monkeypatch.setattr(care, "ALONE", alone)
     running: set[int] = set()
     beside: dict[int, set[int]] = {number: set() for number in range(len(seconds))}
+    alone_now: list[bool] = []
+    began_alone: set[int] = set()
+    vitals = Mock()
+    vitals.begin.return_value = 7
+    vitals.alone.side_effect = alone_now.append
 
     @symphony.step
     async def work(number: int) -> None:
+        if alone_now[-1]:
+            began_alone.add(number)
         for one in running:
             beside[one].add(number)
         beside[number] |= running
@@ -430,19 +449,20 @@ def executed_beside(
         known = {("run-1", f"work#{number}"): 2 for number in suspects}
         run._launcher.care.suspect(known | {("gone", "work#0"): 2})
 
-    assert result_of(several, {}, MemoryLog(), begin).status == "completed"
-    return beside
+    assert result_of(several, {}, MemoryLog(), begin, vitals=vitals).status == "completed"
+    assert alone_now[-1] is False
+    return beside, began_alone
 
 
 def test_suspects_run_with_nothing_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    beside = executed_beside(monkeypatch, [0.01] * 6, [2, 4], 2.0)
-    assert (beside[2], beside[4]) == (set(), set())
+    beside, alone = executed_beside(monkeypatch, [0.01] * 6, [2, 4], 2.0)
+    assert (beside[2], beside[4], alone) == (set(), set(), {2, 4})
     assert beside[0] == {1, 3, 5}
 
 
 def test_a_suspect_that_lives_long_holds_nobody_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    beside = executed_beside(monkeypatch, [0.01, 0.5, 0.01], [1], 0.1)
-    assert beside[1] == {0, 2}
+    beside, alone = executed_beside(monkeypatch, [0.01, 0.5, 0.01], [1], 0.1)
+    assert (beside[1], alone) == ({0, 2}, {1})
 
 
 def test_a_watched_step_is_in_flight_until_it_ends_and_marked_only_while_it_executes() -> None:

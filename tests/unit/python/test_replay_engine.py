@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import symphony
+from symphony.engine import engine as engine_module
 from symphony.engine.engine import Engine
 from symphony.errors import Conflict, InvalidInput, NotFound, PitUnavailable, WorkflowChanged
 from symphony.host import RunFailed
@@ -222,6 +223,49 @@ def test_a_result_without_json_form_fails_the_run(run_workflow: RunWorkflow) -> 
     ) as failed:
         run_workflow(odd)
     assert failed.value.type == "ConversionError"
+
+
+@symphony.workflow
+async def mute() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(3)
+
+    raise Mute
+
+
+def test_an_error_whose_text_cannot_be_had_ends_the_run(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with engine(tmp_path, mute) as running:
+            await running.start(RUN, "test.mute", {}, {}, tmp_path, [])
+            error = (await ended(running))["error"]
+            assert (error["type"], error["message"]) == ("Mute", "(its message cannot be shown)")
+
+    tmp_path.chmod(0o700)
+    asyncio.run(main())
+
+
+def test_an_end_that_cannot_be_recorded_is_told_and_a_large_report_is_given_to_whom_it_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks(*_: Any) -> Any:
+        raise MemoryError
+
+    async def main() -> None:
+        async with engine(tmp_path, greet) as running:
+            with monkeypatch.context() as lacking:
+                lacking.setattr(engine_module, "run_report", lacks)
+                await running.start(RUN, "test.greet", {}, {"name": "Ann"}, tmp_path, [])
+                with pytest.raises(symphony.SymphonyError, match="its end cannot be recorded: MemoryError"):
+                    await ended(running)
+            large = str(running._pit.artifact_store.put(b'{"result": "large"}'))
+            assert running.report(large) == {"result": "large"}
+            with pytest.raises(symphony.SymphonyError, match="is kept") as refused:
+                running.report(large, at_most=10)
+            assert f"symphony artifacts get {large}" in refused.value.hint
+
+    tmp_path.chmod(0o700)
+    asyncio.run(main())
 
 
 @pytest.mark.usefixtures("no_installed_plugins")

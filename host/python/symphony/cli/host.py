@@ -81,7 +81,7 @@ def status(state: State) -> None:
         _show(state, NOT_RUNNING)
         return
     with connection:
-        _show(state, connection.request("host.status", timeout=10.0))
+        _show(state, connection.request("host.status", timeout=client.ANSWER_LIMIT))
 
 
 def _show(state: State, document: dict[str, Any]) -> None:

@@ -267,8 +267,10 @@ def finish(state: State, document: dict[str, Any]) -> None:
         report = str(error.get("report") or "").rstrip()
         if "\n" in report:
             note(safe(report))  # the traceback, cut to the plugin's own frames
-        hint = f"symphony runs show {document['run']}" if "\n" in report or not report else f"see {report}"
-        show_failure(state, SymphonyError(f"{error['type']}{step}: {error['message']}", hint=hint), code)
+        crash = report.startswith("/")  # the place of a report, and no traceback
+        hint = f"see {report}" if crash else f"symphony runs show {document['run']}"
+        message = f": {error['message']}" if error["message"] else ""
+        show_failure(state, SymphonyError(f"{error['type']}{step}{message}", hint=hint), code)
     if code:
         raise Exit(code)
 

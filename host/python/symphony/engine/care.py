@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable, Mapping
 
+    from symphony._host import Vitals
     from symphony.engine.launching import StepCall
 
 # Seconds that the first suspicion gives a step alone; each further death near to it doubles them.
@@ -29,11 +30,16 @@ class Care:
     ----------
     go_on:
         Called when more may be started than a moment ago.
+    vitals:
+        Where the host sees that a step is alone; None: nobody watches.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, go_on: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, go_on: Callable[[], None], vitals: Vitals | None = None
+    ) -> None:
         self._loop = loop
         self._go_on = go_on
+        self._vitals = vitals
         self._suspects: dict[tuple[str, str], float] = {}
         self._settling = False
         self._alone: StepCall | None = None
@@ -66,6 +72,7 @@ class Care:
         self._alone = random.choice(ready)  # a long one that always came first would hide the others
         seconds = self._suspects.pop((self._alone.run, self._alone.key))
         self._limit = self._loop.call_later(seconds, self._long_enough)
+        self._tell(alone=True)
         return self._alone
 
     def ended(self, call: StepCall) -> None:
@@ -73,8 +80,14 @@ class Care:
         if call is self._alone and self._limit is not None:
             self._limit.cancel()
             self._alone = self._limit = None
+            self._tell(alone=False)
 
     def _long_enough(self) -> None:
         self._alone = self._limit = None
+        self._tell(alone=False)
         self._suspects.clear()  # none of them could be alone any more
         self._go_on()
+
+    def _tell(self, *, alone: bool) -> None:
+        if self._vitals is not None:
+            self._vitals.alone(alone)

@@ -17,7 +17,6 @@ from symphony.engine.core_executors import ASYNC, SLOTS, THREAD
 from symphony.engine.failures import failure_summary
 from symphony.engine.lanes import Lanes
 from symphony.engine.launching import Outcome, StepCall
-from symphony.engine.marking import HelperThreads, mark_tasks
 from symphony.engine.middleware import chain
 from symphony.engine.run_log import FAILED, pack
 from symphony.engine.step_cache import StepCache
@@ -89,10 +88,7 @@ class Dispatcher:
         self.through: Chain = chain([])
         self.sources: Mapping[str, PluginSource] = {}
         self.lanes = Lanes(slots, self.loop, report)
-        self.care = Care(self.loop, self._dispatch)
-        if vitals is not None:
-            self.loop.set_default_executor(HelperThreads(vitals))
-            mark_tasks(vitals, self.loop)
+        self.care = Care(self.loop, self._dispatch, vitals)
         self._cache = StepCache(codec)
         self._running: set[asyncio.Task[None]] = set()
         self._paused = False

@@ -6,12 +6,12 @@ Knows what is recorded about a run as a whole; what happens inside a run is its 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from json import dumps, loads  # by these names, since a plugin may put others into the module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +39,7 @@ from symphony.errors import (
     SymphonyError,
     WorkflowChanged,
 )
+from symphony.log_line import log_line
 from symphony.values.inputs import bind_inputs, restore_inputs
 from symphony.values.secret import require_secrets
 
@@ -54,11 +55,6 @@ OpenLog = Callable[[Any, str, Durability], RunLog]
 _PROGRESS_DELAY: Final = 0.005
 HASHES: Final = f"{hash('symphony') & 0xFFFF_FFFF:08x}"
 """Tells apart the seeds of Python's string hashes, by which sets of strings have their order."""
-
-
-def log_line(line: str) -> None:
-    """To the interpreter's output, which the host keeps."""
-    print(f"symphony: {line}", file=sys.stderr, flush=True)
 
 
 class Engine:
@@ -172,7 +168,7 @@ class Engine:
         """
         known = self._info(run_id)
         if known is not None:
-            return str(json.loads(known["info"])["workflow"])
+            return str(loads(known["info"])["workflow"])
         if self._stopping:
             raise HostUnavailable("the interpreter is stopping", hint="try again")
         loaded = [await asyncio.to_thread(self._plugins.load_file, file) for file in files]
@@ -193,7 +189,7 @@ class Engine:
         if self._info(run_id) is not None:  # asked for twice while the file was loaded
             return registered.name
         about = _info(registered, cwd, executor, self._dispatcher.lanes.givers(), files)
-        self._tracker.accept_run(run_id, json.dumps(about).encode(), encoded)
+        self._tracker.accept_run(run_id, dumps(about).encode(), encoded)
         self._begin(run_id, registered)
         await self._durability.settled()
         return registered.name
@@ -242,7 +238,7 @@ class Engine:
             The plugin does not load; the run stays as it is.
         """
         info = self._live_info(run_id)
-        about = json.loads(info["info"])
+        about = loads(info["info"])
         if run_id in self._runs:
             return str(about["workflow"])
         if self._stopping:
@@ -366,7 +362,7 @@ class Engine:
         info = self._tracker.run_info(run_id)
         return {
             "run": run_id,
-            "workflow": json.loads(info["info"])["workflow"],
+            "workflow": loads(info["info"])["workflow"],
             "status": info["status"],
             **result,
             "seconds": (info["finished"] - info["accepted"]) / 1e6,
@@ -383,7 +379,7 @@ class Engine:
         executed = steps.get("completed", 0) + failed
         return {
             "run": run_id,
-            "workflow": json.loads(info["info"])["workflow"],
+            "workflow": loads(info["info"])["workflow"],
             "status": "waiting",
             "result": None,
             "error": None,
@@ -419,18 +415,27 @@ class Engine:
         payload = bytes(info["payload"])
         if payload[:1] == b"@":
             return self.report(payload[1:].decode("ascii"))
-        result: dict[str, Any] = json.loads(payload[1:])
+        result: dict[str, Any] = loads(payload[1:])
         return result
 
-    def report(self, artifact: str) -> dict[str, Any]:
+    def report(self, artifact: str, at_most: int | None = None) -> dict[str, Any]:
         """The report of a run's end that was too large for its record.
 
         Raises
         ------
         PitNotFound
             The artifact is gone.
+        SymphonyError
+            It has more than ``at_most`` bytes; the hint says how to get them.
         """
-        report: dict[str, Any] = json.loads(bytes(self._pit.artifact_store.get(artifact)))
+        content = bytes(self._pit.artifact_store.get(artifact))
+        if at_most is not None and len(content) > at_most:
+            raise SymphonyError(
+                f"the run has ended, and its result of {len(content) / (1 << 20):.1f} MiB is kept, "
+                "but an answer has at most 16 MiB",
+                hint=f"symphony artifacts get {artifact} -o result.json; or return an artifact's id",
+            )
+        report: dict[str, Any] = loads(content)
         return report
 
     @property
@@ -456,7 +461,7 @@ class Engine:
 
     def _begin(self, run_id: str, registered: RegisteredWorkflow) -> None:
         info = self._tracker.run_info(run_id)
-        about = json.loads(info["info"])
+        about = loads(info["info"])
         executor, givers = about.get("executor"), about.get("executors", {})
         if executor is not None:
             self._dispatcher.lanes.find(executor, registered.plugin, givers, f"run {run_id}")
@@ -503,7 +508,7 @@ class Engine:
 
     def _with_seeds(self, run_id: str, error: WorkflowChanged) -> WorkflowChanged:
         """The error, which says so where a set of strings may be what changed."""
-        if json.loads(self._tracker.run_info(run_id)["info"]).get("hashes", HASHES) == HASHES:
+        if loads(self._tracker.run_info(run_id)["info"]).get("hashes", HASHES) == HASHES:
             return error
         told = WorkflowChanged(
             f"{error}; the run was recorded under another PYTHONHASHSEED, by which sets of strings have "
@@ -513,9 +518,9 @@ class Engine:
         return told
 
     def _record_end(self, run_id: str, result: RunResult, run: Run | None = None) -> None:
-        status, report = run_report(result, None if run is None else run.workflow)
-        content = json.dumps(report, ensure_ascii=False).encode("utf-8", "backslashreplace")
         try:
+            status, report = run_report(result, None if run is None else run.workflow)
+            content = dumps(report, ensure_ascii=False).encode("utf-8", "backslashreplace")
             if len(content) < INLINE_LIMIT:
                 payload = b"=" + content
             else:
@@ -524,6 +529,8 @@ class Engine:
             self._tracker.finish_run(run_id, status, payload)
         except SymphonyError as error:
             self._block(run_id, error)
+        except Exception as error:  # such as MemoryError: whoever waits for the run must be told
+            self._block(run_id, SymphonyError(f"its end cannot be recorded: {type(error).__name__}: {error}"))
 
     def _block(self, run_id: str, error: SymphonyError) -> None:
         """The run is not over but cannot go on now: say so, and leave its records as they are."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from symphony.values.codec import Codec
 
 _TRACEBACK_CHARACTERS: Final = 2000
+_LINE_CHARACTERS: Final = 1000
+_MESSAGE_CHARACTERS: Final = 10_000
+_REBUILD_BYTES: Final = 64 * 1024
 _ENGINE: Final = str(Path(__file__).parent) + os.sep
 # A coroutine or future cannot raise these: Python itself gives them a meaning there.
 _NEVER: Final = (StopIteration, StopAsyncIteration, BaseExceptionGroup)
@@ -30,19 +33,24 @@ _NEVER: Final = (StopIteration, StopAsyncIteration, BaseExceptionGroup)
 def encode_failure(codec: Codec, error: BaseException) -> bytes:
     """The record of an exception: class, what rebuilds it, message, the end of the traceback's text."""
     lines = traceback.format_exception(type(error), error, _author_frames(error))
-    text = redact("".join(lines))[-_TRACEBACK_CHARACTERS:]
+    text = redact("".join(_cut(line) for line in lines))[-_TRACEBACK_CHARACTERS:]
     name = type(error).__name__
-    message = redact(_message(error))
+    message = redact(message_of(error))
     for rebuild in (_parts(error), None):
         try:
             encoded = codec.encode((name, rebuild, message, text))
         except (ConversionError, ValueError, TypeError):
             continue
-        if holds_value(encoded):
+        if holds_value(encoded) or (rebuild is not None and len(encoded) > _REBUILD_BYTES):
             continue
         if rebuild is None or _same(decode_failure(codec, encoded)[0], error):
             return encoded
     return codec.encode((_printable(name), None, _printable(message), _printable(text)))
+
+
+def _cut(line: str) -> str:
+    """A long message must not push the frames out of the traceback."""
+    return line if len(line) <= _LINE_CHARACTERS else f"{line[:_LINE_CHARACTERS]}…\n"
 
 
 def _author_frames(error: BaseException) -> TracebackType | None:
@@ -105,11 +113,15 @@ def _same(back: Exception, error: BaseException) -> bool:
     return type(back) is type(error) and back.args == error.args and str(back) == str(error)
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
+    """The exception's text; of a very long one, which may be all that a server answered, its beginning."""
     try:
-        return str(error)
-    except Exception:  # __str__ is the author's code
+        text = str(error)
+    except BaseException:  # __str__ is the author's code, and the end must be recorded all the same
         return "(its message cannot be shown)"
+    if len(text) <= _MESSAGE_CHARACTERS:
+        return text
+    return f"{text[:_MESSAGE_CHARACTERS]}… ({len(text):,} characters)"
 
 
 def _printable(text: str) -> str:

@@ -136,14 +136,21 @@ class _StepTask(Coroutine[Any, Any, T]):
 
 
 def mark_tasks(vitals: Vitals, loop: asyncio.AbstractEventLoop) -> None:
-    """From now on, tasks of this loop that a step makes are marked as the step's."""
+    """From now on, tasks of this loop that a step makes are marked as the step's.
+
+    ``asyncio.all_tasks`` gives no others: who cancels all tasks, as at the end of a program, is not to end
+    the interpreter.
+    """
 
     def make(loop: asyncio.AbstractEventLoop, body: Any, **options: Any) -> asyncio.Task[Any]:
         context = options.get("context")
         step = _step.get() if context is None else context.get(_step, 0)
         if step and asyncio.iscoroutine(body):
             body = _StepTask(vitals, step, body)
-        return asyncio.Task(body, loop=loop, **options)
+        task = asyncio.Task(body, loop=loop, **options)
+        if not step:
+            asyncio._unregister_task(task)
+        return task
 
     loop.set_task_factory(make)
 

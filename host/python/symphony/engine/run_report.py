@@ -6,6 +6,7 @@ import traceback
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from symphony.engine.failures import message_of
 from symphony.errors import ConversionError, StepFailed, SymphonyError
 from symphony.values import json_value
 
@@ -38,7 +39,7 @@ def run_report(result: RunResult, workflow: Workflow | None) -> tuple[str, dict[
 
 def _error(error: BaseException, result: RunResult) -> dict[str, Any]:
     kind = error.type if isinstance(error, StepFailed) and error.type else type(error).__name__
-    message = str(error)
+    message = message_of(error)
     if isinstance(error, StepFailed) and error.type:
         message = message.removeprefix(f"{error.type}: ")
     elif isinstance(error, SymphonyError) and error.hint:

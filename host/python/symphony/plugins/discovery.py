@@ -193,9 +193,12 @@ def environment_stamp() -> str:
 
 def declared_api(source: str) -> int | None:
     """The plugin API a module asks for (``symphony_api = 1`` at its top level), read without running it."""
+    if "symphony_api" not in source:
+        return None
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+    # Nested too deeply, or, in CPython before 3.11.8, another thread parses at the same moment.
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return None
     for node in tree.body:
         if isinstance(node, ast.AnnAssign):
