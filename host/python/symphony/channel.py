@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from json import dumps, loads  # by these names, since a plugin may put others into the module
