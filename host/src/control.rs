@@ -40,6 +40,8 @@ use crate::runs::Runs;
 use crate::subprocess::Supervisor;
 use crate::system;
 
+/// Kept from clients: for the interpreter that lives and the next one, for logs, the history, and commands.
+const OWN_DESCRIPTORS: usize = 64;
 /// How often it is looked whether clients still find the socket.
 const LOOK: Duration = Duration::from_secs(2);
 /// How long running steps may take when the host is stopped.
@@ -141,7 +143,7 @@ pub fn refusal(failure: Failure) -> String {
 pub async fn accept(host: Rc<Host>, mut listener: UnixListener, door: &Door) {
     let mut tasks = JoinSet::new();
     let mut look = interval(LOOK);
-    let most = system::descriptor_limit() / 2; // the others are for the interpreter, its logs and the history
+    let most = system::descriptor_limit().saturating_sub(OWN_DESCRIPTORS).max(1);
     loop {
         tokio::select! {
             Some(_ended) = tasks.join_next() => {}

@@ -879,7 +879,7 @@ fn an_acknowledged_command_outlives_interpreter_and_host_and_is_given_until_one_
 /// Whether the host log says that a command is still to be given.
 fn pending(stand_in: &StandIn, position: u64) -> bool {
     let log = fs::read_to_string(stand_in.home.join("host.log")).unwrap();
-    !log.contains(&format!("{{\"done\":{position}}}"))
+    log.contains(&format!("{{\"position\":{position},")) && !log.contains(&format!("{{\"done\":{position}}}"))
 }
 
 #[test]

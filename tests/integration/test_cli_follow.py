@@ -58,7 +58,7 @@ def test_a_run_is_shown_as_a_graph_and_explained(place: Place, capsys: pytest.Ca
     assert document == place.wire.result("runs.graph", run=run)
     run = place.start("toy.napping", count=1)
     place.wire.result("runs.wait", run=run)
-    told = symphony("runs", "explain", run)
+    told = " ".join(symphony("runs", "explain", run).split())
     assert "it depends on no step: the workflow came to it" in told
     assert "attempt 1: OSError: once" in told
     first, _ = json.loads(symphony("runs", "explain", run, "--json"))["steps"]

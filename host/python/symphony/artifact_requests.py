@@ -22,6 +22,8 @@ Requests = dict[str, Callable[..., Awaitable[Any]]]
 
 # Base64 makes it a third more, and a line has at most 16 MiB.
 PART: Final = 8 << 20
+# What a search costs grows with the square of its words, and one search waits for another.
+LONGEST_QUERY: Final = 4096
 # Names that an unknown one is compared with: among a million that would take seconds.
 COMPARED: Final = 10_000
 _ID: Final = re.compile(r"[0-9a-f]{64}\Z")
@@ -86,6 +88,8 @@ class ArtifactRequests:
         media_type: str = "",
         limit: int = 20,
     ) -> Any:
+        if len(query) > LONGEST_QUERY:
+            raise InvalidInput(f"query: {len(query):,} characters, at most {LONGEST_QUERY:,} are taken")
         return shown(await self._store.search_async(query, tags, metadata, media_type, limit))
 
     async def _verify(self, artifact: str = "", after: str = "", limit: int = 1000) -> Any:

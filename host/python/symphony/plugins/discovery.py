@@ -91,6 +91,8 @@ def file_candidate(path: Path) -> Candidate:
     path = absolute(path)
     if not path.is_file():
         raise InvalidInput(f"there is no plugin file {path}")
+    if path.suffix != ".py":
+        raise InvalidInput(f"{path} is no plugin file: its name does not end with .py")
     name = path.stem
     if path.name == LOCAL_FILE:
         name, path = LOCAL, real_folder(path)
