@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub use lock::{Acquired, HostEntry, acquire, in_process, running};
+pub use lock::{Acquired, HostEntry, acquire, in_process, is_kept, running};
 pub use socket::{listen, remove as remove_socket};
 
 use crate::failure::{Failure, Result};
