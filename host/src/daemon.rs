@@ -234,9 +234,8 @@ async fn unneeded(host: &Rc<Host>, linger: Duration) {
 
 /// Returns when somebody has deleted the home: nobody can find this host any more, and nothing that it does is kept.
 async fn lost(host: &Rc<Host>, lock: &File) {
-    let mut look = interval(LOOK);
     while home::is_kept(&host.home, lock) {
-        look.tick().await;
+        sleep(LOOK).await;
     }
     host.log.line("the home was deleted: the host ends");
 }
