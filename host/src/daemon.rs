@@ -29,7 +29,7 @@ use crate::stdio;
 use crate::subprocess::{Phase, Settings, Supervisor};
 use crate::system;
 
-/// How often it is looked whether the host is still needed.
+/// How often it is looked whether the host is still needed, and its home still there.
 const LOOK: Duration = Duration::from_millis(250);
 /// At the end clients get this long to take their last answers.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
@@ -71,7 +71,7 @@ fn try_serve(options: Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::unavailable(format!("no event loop: {error}")))?;
     let served = match &acquired {
-        Acquired::Lock(_held) => LocalSet::new().block_on(&runtime, run(options, home)),
+        Acquired::Lock(lock) => LocalSet::new().block_on(&runtime, run(options, home, lock)),
         Acquired::Other(entry) if options.stdio => {
             let relayed = runtime.block_on(stdio::relay(&entry.socket, || ()));
             relayed.map_err(|error| Failure::unavailable(format!("the host (pid {}): {error}", entry.pid)))
@@ -85,7 +85,7 @@ fn try_serve(options: Options) -> Result<()> {
     served
 }
 
-async fn run(options: Options, home: Home) -> Result<()> {
+async fn run(options: Options, home: Home, lock: &File) -> Result<()> {
     let unusable = |error: io::Error| Failure::unusable(home.path(), &error);
     let log = Rc::new(LogFile::open(home.symphonyd_log()).map_err(unusable)?);
     let watch = Rc::new(Watch::new().map_err(unusable)?);
@@ -122,7 +122,7 @@ async fn run(options: Options, home: Home) -> Result<()> {
         version: VERSION.to_owned(),
         python: options.python.display().to_string(),
     };
-    let door = Rc::new(Door::new(home.clone(), entry));
+    let door = Rc::new(Door::new(home.clone(), entry, lock.try_clone().map_err(unusable)?));
     let serving = spawn_local(attend(host.clone(), listener, door.clone(), watch, history, written));
     door.open()?;
 
@@ -144,11 +144,15 @@ async fn run(options: Options, home: Home) -> Result<()> {
             tokio::select! {
                 drain = host.stop_wanted() => drain,
                 () = unneeded(&host, options.linger_time) => Duration::ZERO,
+                () = lost(&host, &door) => Duration::ZERO,
             }
         }
         Err(_) => Duration::ZERO,
     };
-    let _ = std::fs::remove_file(home.host_json()); // new clients start a new host, which waits for the lock
+    let kept = door.is_kept(); // otherwise entry and socket are those of another host by now
+    if kept {
+        let _ = std::fs::remove_file(home.host_json()); // new clients start a new host, which waits for the lock
+    }
     host.stop(drain);
     interpreter.stop(drain).await;
     let _ = supervised.await; // it returns once the interpreter is gone
@@ -162,7 +166,9 @@ async fn run(options: Options, home: Home) -> Result<()> {
         let _ = timeout(FLUSH_LIMIT, relay).await;
     }
     host.runs.close();
-    home::remove_socket(&door.socket());
+    if kept {
+        home::remove_socket(&door.socket());
+    }
     log.line("symphonyd ends");
     began
 }
@@ -226,6 +232,14 @@ async fn unneeded(host: &Rc<Host>, linger: Duration) {
             return;
         }
     }
+}
+
+/// Returns when somebody has deleted the home: nobody can find this host any more, and nothing that it does is kept.
+async fn lost(host: &Rc<Host>, door: &Door) {
+    while door.is_kept() {
+        sleep(LOOK).await;
+    }
+    host.log.line("the home was deleted: the host ends");
 }
 
 /// The first signal stops the host, the second kills the interpreter.

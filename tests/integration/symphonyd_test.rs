@@ -1124,6 +1124,23 @@ fn a_sidecar_speaks_on_its_pipes_and_ends_with_them() {
 }
 
 #[test]
+fn a_host_whose_home_was_deleted_ends_and_leaves_the_next_one_alone() {
+    let stand_in = StandIn::new();
+    let linger = |command: &mut Command| {
+        command.arg("--linger");
+    };
+    let mut first = Daemon::start(&stand_in, linger);
+    first.signal("-STOP"); // until the next one is there
+    fs::remove_dir_all(&stand_in.home).unwrap();
+    let second = Daemon::start(&stand_in, linger);
+    first.signal("-CONT");
+    assert_eq!(first.end(), Some(0));
+    let entry: Value = serde_json::from_slice(&fs::read(stand_in.home.join("host.json")).unwrap()).unwrap();
+    assert_eq!(entry["pid"], second.line["pid"]);
+    assert_eq!(second.client().result("host.status", json!({}))["pid"], second.line["pid"]);
+}
+
+#[test]
 fn without_a_python_a_sidecar_serves_the_history_and_says_what_is_missing() {
     let stand_in = StandIn::new();
     for python in ["/nowhere/bin/python", "/bin/false", "no-such-python"] {

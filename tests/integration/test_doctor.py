@@ -255,3 +255,18 @@ print(client.recv(4096).decode())
         [sys.executable, "-c", code, str(socket)], capture_output=True, text=True, check=False
     )
     return done.stdout + done.stderr
+
+
+def test_what_keeps_a_host_from_starting_its_interpreter_is_shown(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    words = [str(symphonyd.binary()), "--home", str(home), "--python", "/bin/false", "--prefix", sys.prefix]
+    with subprocess.Popen([*words, "--linger"], stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout is not None
+        assert json.loads(host.stdout.readline())["ready"] is True
+        reason = "the interpreter ended before it was ready (exit code 1): /bin/false wrote nothing"
+        status = command("host", "status", "--home", str(home)).stdout
+        assert f"interpreter  failed, 0 restarts\nproblem      {reason}\n" in status
+        code, out, _ = doctor(home)
+        assert (code, f"interpreter: {reason}\n" in out) == (1, True)
+        host.terminate()
+    assert doctor(home)[0] == 0

@@ -37,6 +37,8 @@ import symphony
 @symphony.step
 def use(key: symphony.Secret, file: symphony.Secret, told: str) -> list:
     print("the key is", key.reveal(), "or", repr(key.reveal()))
+    for line in key.reveal().split("\\n"):
+        print("a line of it is", line)
     print(key, file=sys.stderr, flush=True)
     os.write(1, b"in the file is " + file.reveal().encode() + b"\\n")
     subprocess.run(["sh", "-c", "env; cat"], input=key.reveal().encode(), check=True)
@@ -125,7 +127,7 @@ def run(home: Home, folder: Path, *words: str) -> subprocess.CompletedProcess[st
 
 def files_with_a_value(home: Home) -> list[Path]:
     """Every file of the home, and the host's socket folder, in which some form of a value stands."""
-    forms = [VALUE.encode(), FILED.encode(), VALUE.split("\n")[0].encode(), repr(VALUE)[1:-1].encode()]
+    forms = [VALUE.encode(), FILED.encode(), *VALUE.encode().split(b"\n"), repr(VALUE)[1:-1].encode()]
     contents = {path: path.read_bytes() for path in home.path.rglob("*") if path.is_file()}
     assert len(contents) > 10
     return [path for path, content in contents.items() if any(form in content for form in forms)]

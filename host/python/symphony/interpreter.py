@@ -36,6 +36,7 @@ from symphony.plugins import PluginHost
 from symphony.plugins.selection import VARIABLE
 from symphony.settings import HostSettings, load_settings
 from symphony.shared_loop import SharedLoop, run_through
+from symphony.step_output import StepOutput
 from symphony.values import json_value
 from symphony.values.codec import native_codec
 from symphony.values.secret import own_process, teller
@@ -348,6 +349,7 @@ def main() -> None:
     """Serve until the host says stop or goes away, then leave without waiting for threads of steps."""
     for descriptor in (CHANNEL, EARS, PULSE, STACKS, SECRETS):
         os.set_inheritable(descriptor, False)  # not for the programs that steps start, or become
+    sys.stdout, sys.stderr = StepOutput(1), StepOutput(2)
     watched = WatchedInterpreter(PULSE, STACKS)
     mark_threads(watched.vitals)
     own_process(teller(SECRETS))

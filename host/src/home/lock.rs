@@ -1,7 +1,8 @@
 //! Who holds a home: the lock that one host has, and the entry by which clients find it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
@@ -73,9 +74,23 @@ pub enum Acquired {
     Other(HostEntry),
 }
 
+/// Whether the home is the one that was locked.
+pub fn is_kept(home: &Home, lock: &File) -> bool {
+    let place = |found: fs::Metadata| (found.dev(), found.ino());
+    match (fs::metadata(lock_of(home)).map(place), lock.metadata().map(place)) {
+        (Ok(there), Ok(held)) => there == held,
+        (Err(error), _) => error.kind() != ErrorKind::NotFound, // what cannot be told now is told later
+        (_, Err(_)) => true,
+    }
+}
+
+fn lock_of(home: &Home) -> PathBuf {
+    home.path().join("host.lock")
+}
+
 /// Take the home, or say who has it. A host of another environment is a conflict.
 pub fn acquire(home: &Home, prefix: &str, version: &str) -> Result<Acquired> {
-    let path = home.path().join("host.lock");
+    let path = lock_of(home);
     let unusable = |error| Failure::unusable(&path, &error);
     let file = OpenOptions::new()
         .write(true)

@@ -179,7 +179,7 @@ impl Supervisor {
         process.bury().await;
         self.log.line(&format!("interpreter {pid} is gone"));
         match ending {
-            Ending::Early(what) => Ending::Refused(self.with_output(what)),
+            Ending::Early(what) => Ending::Refused(self.with_output(&what)),
             ending => ending,
         }
     }
@@ -278,7 +278,7 @@ impl Supervisor {
     }
 
     /// The failure of an interpreter that could not say itself what is wrong.
-    fn with_output(&self, what: String) -> Failure {
+    fn with_output(&self, what: &str) -> Failure {
         let message = match self.output.last_line() {
             Some(line) => format!("{what}: {line}"),
             None => format!("{what}: {} wrote nothing", self.settings.python.display()),

@@ -28,7 +28,11 @@ impl Output {
 
     /// A new interpreter begins.
     pub fn begin(&self, pid: u32) {
-        self.kept.borrow_mut().clear();
+        let mut kept = self.kept.borrow_mut();
+        if kept.back().is_some_and(|last| *last != b'\n') {
+            self.log.append(b"\n"); // the last one died in the middle of a line
+        }
+        kept.clear();
         self.log.line(&format!("--- interpreter {pid}"));
     }
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from symphony import client
 from symphony.cli.command import Command, State, pass_state
 from symphony.cli.failure import Exit
 from symphony.cli.output import counted, note, print_json, show_crash, table
@@ -45,10 +46,27 @@ def examine(home: Home) -> dict[str, Any]:
     else:
         report |= {"segments": [], "records": {}, "snapshots": [], "problems": []}
     report["problems"] += [_problem(*row) for row in exposed(home, _libraries(home))]
+    report["problems"] += _troubles(home)
     report["size"] = sizes(home)
     reports = crash_reports(home)
     report["deaths"] = {"reports": len(reports), "last": crash_document(reports[0]) if reports else None}
     return report
+
+
+def _troubles(home: Home) -> list[dict[str, str]]:
+    """What keeps a host that runs from its work."""
+    try:
+        connection = client.connect(home)
+        if connection is None:
+            return []
+        with connection:
+            status = connection.request("host.status", timeout=client.ANSWER_LIMIT)
+    except client.HostSilent as error:
+        return [_problem("host", str(error), error.hint)]
+    except SymphonyError:  # one of another environment, or a home that is refused: named elsewhere
+        return []
+    problem = (status.get("interpreter") or {}).get("problem")
+    return [_problem("interpreter", problem["message"], problem["hint"])] if problem else []
 
 
 def _libraries(home: Home) -> list[str]:

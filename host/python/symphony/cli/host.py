@@ -103,13 +103,19 @@ def _show(state: State, document: dict[str, Any]) -> None:
     if not interpreter:
         click.echo("interpreter  none")
         return
-    facts = [f"pid {interpreter.get('pid')}", str(interpreter.get("liveness") or interpreter.get("state"))]
-    if interpreter.get("uptime") is not None:
-        facts.append(f"up {seconds(float(interpreter['uptime']))}")
+    facts = [str(interpreter.get("liveness") or interpreter.get("state"))]
+    if interpreter.get("pid"):
+        facts = [f"pid {interpreter['pid']}", *facts, f"up {seconds(float(interpreter.get('uptime') or 0))}"]
     if interpreter.get("rss"):
         facts.append(f"{interpreter['rss'] / (1 << 20):.0f} MiB")
     facts.append(counted(interpreter.get("restarts", 0), "restart"))
     click.echo(f"interpreter  {', '.join(facts)}")
+    if interpreter.get("last_death"):
+        click.echo(f"last death   {safe(interpreter['last_death'])}; see symphony doctor")
+    problem = interpreter.get("problem")
+    if problem:
+        click.echo(f"problem      {safe(problem['message'])}")
+        click.echo(f"             {safe(problem['hint'])}")
     if interpreter.get("silent") is not None:
         step = interpreter.get("step")
         where = f"step {safe(step['key'])}" if step and step["key"] else "the workflow"

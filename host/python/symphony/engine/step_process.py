@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from symphony.engine.launching import Outcome
 from symphony.errors import ProcessDied, SymphonyError
+from symphony.step_output import StepOutput
 from symphony.values.codec import native_codec
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ def main() -> None:
 
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
+    sys.stdout, sys.stderr = StepOutput(1), StepOutput(2)
     faulthandler.enable()
     # Ctrl-C is for the client. A handler and not SIG_IGN, which child processes of steps would inherit.
     signal.signal(signal.SIGINT, lambda _signal, _frame: None)

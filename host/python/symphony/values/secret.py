@@ -118,7 +118,7 @@ class _Vault:
             new = [form for form in _forms(value) if form not in self._forms]
             if new:
                 if self._tell is not None:
-                    self._tell(source, new)
+                    self._tell(source, [*new, *_lines(value)])
                 self._forms |= dict.fromkeys(new, source)
                 # The longest first: one value may be a part of another.
                 self._forms = dict(sorted(self._forms.items(), key=lambda form: -len(form[0])))
@@ -202,6 +202,12 @@ def _forms(value: str) -> list[str]:
     """The value as it is, and as JSON and Python write it."""
     written = [json.dumps(value), json.dumps(value, ensure_ascii=False), repr(value)]
     return list(dict.fromkeys([value, *(text[1:-1] for text in written)]))
+
+
+def _lines(value: str) -> list[str]:
+    """The lines of a value of several: what is written of them may not stand together."""
+    lines = value.split("\n")
+    return [line for line in lines if len(line) >= SHORTEST] if len(lines) > 1 else []
 
 
 def teller(descriptor: int) -> Tell:
