@@ -4,8 +4,10 @@ PYTHON ?= python3
 VERSIONS := 3.11 3.12 3.13
 VENV := .venv
 BIN := $(VENV)/bin
+# Half as many workers again as there are cores: many tests wait rather than compute.
+WORKERS := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
-# Every process would compile Symphony's modules anew.
+# Bytecode is kept: without it each of the hundreds of processes that tests start compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock host/control.openrpc.json
@@ -59,7 +61,7 @@ test-rust: $(VENV)/developing
 	cargo test --workspace --exclude symphony-bench --exclude symphony-ffi-bench --quiet
 
 test-python: $(VENV)/developing
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q -n $(WORKERS)
 
 test-all: tools ## Run the Python tests with every CPython from 3.11 to 3.13 that is installed
 	@for version in $(VERSIONS); do \

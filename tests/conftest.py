@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 pytest_plugins = ["symphony.testing"]
 COMPONENTS = Path(symphony.__file__).parent / "_components"
 CORE = ("arbitration_engine", "artifact_store", "dag_tracker", "pool_manager", "stale_manager")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what collection made to itself: tests that collect garbage look at what they made."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -118,6 +118,14 @@ def real(tmp_path: Path) -> Iterator[Real]:
     assert real("host", "stop")[0] == 0
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    """One host for the tests that neither end it nor look at what others left."""
+    real = Real(tmp_path_factory.mktemp("shared"))
+    yield real
+    assert real("host", "stop")[0] == 0
+
+
 def wait_for(what: Callable[[], object], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not what():
@@ -169,11 +177,11 @@ def test_runs_are_listed_in_part_and_deleted(real: Real) -> None:
     assert real.json("runs", "cancel", live)[0] == 0
 
 
-def test_a_step_that_raises_is_exit_1_and_named(real: Real) -> None:
-    code, document = real.run("half", "number=7")
+def test_a_step_that_raises_is_exit_1_and_named(shared: Real) -> None:
+    code, document = shared.run("half", "number=7")
     assert (code, document["status"]) == (1, "failed")
     assert (document["error"]["type"], document["error"]["message"]) == ("ValueError", "7 is odd")
-    code, out, err = real("run", "toy.half", "number=7", "--plugin", str(real.plugin))
+    code, out, err = shared("run", "toy.half", "number=7", "--plugin", str(shared.plugin))
     assert (code, out) == (1, "")
     assert "7 is odd" in err
 
@@ -189,17 +197,18 @@ def test_a_step_that_raises_is_exit_1_and_named(real: Real) -> None:
     ],
 )
 def test_what_is_refused_leaves_no_run(
-    real: Real, name: str, values: list[str], code: int, message: str
+    shared: Real, name: str, values: list[str], code: int, message: str
 ) -> None:
-    exited, document = real.run(name, *values)
+    before = shared.json("runs", "list")[1]
+    exited, document = shared.run(name, *values)
     assert (exited, document["error"]["exit"]) == (code, code)
     assert message in document["error"]["message"]
-    assert real.json("runs", "list")[1] == []
+    assert shared.json("runs", "list")[1] == before
 
 
-def test_paths_are_relative_to_the_folder_of_the_command(real: Real) -> None:
-    (real.folder / "data").mkdir()
-    assert real.run("look", "folder=data")[1]["result"] == str(real.folder / "data")
+def test_paths_are_relative_to_the_folder_of_the_command(shared: Real) -> None:
+    (shared.folder / "data").mkdir()
+    assert shared.run("look", "folder=data")[1]["result"] == str(shared.folder / "data")
 
 
 def test_ctrl_c_cancels_the_run_and_only_it(real: Real) -> None:
@@ -280,29 +289,29 @@ def test_detached_runs_are_resumed_and_cancelled_by_id(real: Real) -> None:
     assert real.json("runs", "resume", "01zzzz")[0] == 3
 
 
-def test_the_pit_is_called_through_the_host(real: Real) -> None:
-    code, document = real.json("pit", "call", "artifact_store.find", "nothing")
+def test_the_pit_is_called_through_the_host(shared: Real) -> None:
+    code, document = shared.json("pit", "call", "artifact_store.find", "nothing")
     assert (code, document) == (0, {"value": None})
-    assert real.json("pit", "call", "symphony.artifact_store.list")[1] == {"value": []}
-    code, document = real.json("pit", "call", "artifact_store.fnd", "x")
+    assert shared.json("pit", "call", "symphony.artifact_store.list")[1] == {"value": []}
+    code, document = shared.json("pit", "call", "artifact_store.fnd", "x")
     assert (code, document["error"]["exit"]) == (3, 3)
     assert document["error"]["hint"] == "did you mean 'find'?"
-    code, document = real.json("pit", "call", "artifact_stroe.find", "x")
+    code, document = shared.json("pit", "call", "artifact_stroe.find", "x")
     assert (code, document["error"]["hint"]) == (3, "did you mean 'artifact_store'?")
 
 
-def test_a_reader_that_goes_away_is_no_error(real: Real) -> None:
-    listing = f'"{sys.executable}" -m symphony --home "{real.home}" runs list --help'
+def test_a_reader_that_goes_away_is_no_error(shared: Real) -> None:
+    listing = f'"{sys.executable}" -m symphony --home "{shared.home}" runs list --help'
     command = f"{listing} | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == ("0", "")
 
 
 class TestPython:
-    def test_runs_from_python_give_values_or_raise(self, real: Real) -> None:
+    def test_runs_from_python_give_values_or_raise(self, shared: Real) -> None:
         from symphony.host import RunFailed
 
-        with symphony.Host(real.home, plugins=[real.plugin]) as host:
+        with symphony.Host(shared.home, plugins=[shared.plugin]) as host:
             result = host.run("toy.half", number=10)
             assert (result.value, result.status, result.steps["executed"]) == (5, "completed", 1)
             with pytest.raises(RunFailed, match="3 is odd") as error:
@@ -311,11 +320,11 @@ class TestPython:
             with pytest.raises(symphony.InvalidInput):
                 host.run("toy.half", number="x")
 
-    def test_runs_from_coroutines_go_on_side_by_side(self, real: Real) -> None:
+    def test_runs_from_coroutines_go_on_side_by_side(self, shared: Real) -> None:
         import asyncio
 
         async def both() -> list[Any]:
-            async with symphony.Host(real.home, plugins=[real.plugin]) as host:
+            async with symphony.Host(shared.home, plugins=[shared.plugin]) as host:
                 return [
                     result.value
                     for result in await asyncio.gather(*(host.arun("toy.half", number=n) for n in (2, 4, 6)))

@@ -1,6 +1,6 @@
 """Faults of all kinds at random moments of running workflows; what was recorded stays, the guilty are named.
 
-``SYMPHONY_FAULTS`` (10) says how many, ``SYMPHONY_CROWDS`` (3) how often one of a hundred steps misbehaves,
+``SYMPHONY_FAULTS`` (6) says how many, ``SYMPHONY_CROWDS`` (2) how often one of a hundred steps misbehaves,
 ``SYMPHONY_SOAK_SEED`` which and when; ``make soak`` takes 1,000 and 200.
 """
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.subprocess, pytest.mark.python]
 
-FAULTS = int(os.environ.get("SYMPHONY_FAULTS", "10"))
-CROWDS = int(os.environ.get("SYMPHONY_CROWDS", "3"))
+FAULTS = int(os.environ.get("SYMPHONY_FAULTS", "6"))
+CROWDS = int(os.environ.get("SYMPHONY_CROWDS", "2"))
 SEED = int(os.environ.get("SYMPHONY_SOAK_SEED") or time.time_ns() % 1_000_000)
 AT_ONCE = 3
 MIB = 1 << 20

@@ -1,6 +1,6 @@
 """Host and interpreter die at random moments of real runs; every run is held against what was recorded.
 
-``SYMPHONY_SOAK_RUNS`` (4) and ``SYMPHONY_SOAK_SEED`` say how many runs and which moments; ``make soak``
+``SYMPHONY_SOAK_RUNS`` (2) and ``SYMPHONY_SOAK_SEED`` say how many runs and which moments; ``make soak``
 takes 200.
 """
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.subprocess, pytest.mark.python]
 
-RUNS = int(os.environ.get("SYMPHONY_SOAK_RUNS", "4"))
+RUNS = int(os.environ.get("SYMPHONY_SOAK_RUNS", "2"))
 SEED = int(os.environ.get("SYMPHONY_SOAK_SEED") or time.time_ns() % 1_000_000)
 
 

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.python, pytest.mark.property]
 register()
 
 # `make soak` sets more.
-EXAMPLES = int(os.environ.get("SYMPHONY_VALUE_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("SYMPHONY_VALUE_EXAMPLES", "150"))
 
 
 class Trap:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.memory, pytest.mark.python]
 
 # `make soak` sets a million.
-ROUNDS = int(os.environ.get("SYMPHONY_MEMORY_ROUNDS", "2000"))
+ROUNDS = int(os.environ.get("SYMPHONY_MEMORY_ROUNDS", "1000"))
 
 register()
 

@@ -16,7 +16,7 @@ from tests.unit.python.replay_programs import Attempt, Program, attempt, program
 
 pytestmark = [pytest.mark.property, pytest.mark.python, getattr(pytest.mark, "async")]
 
-EXAMPLES = int(os.environ.get("SYMPHONY_REPLAY_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("SYMPHONY_REPLAY_EXAMPLES", "12"))
 CUTS = 12
 
 replays = settings(
