@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # Half as many workers again as there are cores: many tests wait rather than compute.
 WORKERS := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
-# Bytecode is kept: without it each of the hundreds of processes that tests start compiles what it imports.
+# Every process would compile Symphony's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock host/control.openrpc.json
@@ -48,6 +48,7 @@ $(VENV)/backends: pyproject.toml conductor_plugin/pyproject.toml | $(BIN)/python
 $(VENV)/installed: $(NATIVE) $(PACKAGING) $(VENV)/backends
 	@echo "building Symphony: the first time takes some minutes"
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation --editable . --editable ./conductor_plugin
+	$(BIN)/python -m compileall -q host/python conductor_plugin  # which pip leaves out of what is editable
 	@touch $@
 
 $(VENV)/developing: pyproject.toml $(VENV)/installed
