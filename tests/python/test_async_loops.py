@@ -19,7 +19,7 @@ from tests.python.operations import LOOPS, alive
 
 pytestmark = [pytest.mark.python, getattr(pytest.mark, "async")]
 
-ENDS = int(os.environ.get("SYMPHONY_SHUTDOWNS", "20"))
+ENDS = int(os.environ.get("SYMPHONY_SHUTDOWNS", "10"))
 PENDING = """
 import asyncio, os, random, sys, threading
 sys.path.insert(0, sys.argv[1])

@@ -30,15 +30,6 @@ ROUNDS = int(os.environ.get("SYMPHONY_MEMORY_ROUNDS", "1000"))
 register()
 
 
-@pytest.fixture(autouse=True)
-def _frozen() -> Iterator[None]:
-    """What was there before is not searched for garbage, again and again."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 class Allocated(ctypes.Structure):
     """What glibc's ``mallinfo2`` tells; in ``uordblks``, the bytes in use."""
 
