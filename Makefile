@@ -5,6 +5,8 @@ VERSIONS := 3.11 3.12 3.13
 VENV := .venv
 BIN := $(VENV)/bin
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+# Every process would compile Symphony's modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 NATIVE := $(shell find host/src host/mailbox pit -name '*.rs' -o -name Cargo.toml -path '*pit*') host/Cargo.toml Cargo.toml Cargo.lock host/control.openrpc.json
 PACKAGING := pyproject.toml host/build_backend.py conductor_plugin/pyproject.toml
@@ -44,6 +46,7 @@ $(VENV)/backends: pyproject.toml conductor_plugin/pyproject.toml | $(BIN)/python
 $(VENV)/installed: $(NATIVE) $(PACKAGING) $(VENV)/backends
 	@echo "building Symphony: the first time takes some minutes"
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation --editable . --editable ./conductor_plugin
+	$(BIN)/python -m compileall -q host/python conductor_plugin  # which pip leaves out of what is editable
 	@touch $@
 
 $(VENV)/developing: pyproject.toml $(VENV)/installed

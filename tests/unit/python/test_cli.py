@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +20,6 @@ from symphony.cli.times import parse_time
 from tests.fixtures import fake_home as fake
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from symphony.home import Home
 
 pytestmark = [pytest.mark.python, pytest.mark.subprocess, pytest.mark.usefixtures("no_installed_plugins")]
@@ -65,6 +64,34 @@ class TestCommon:
         )
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == "[]"
+
+    def test_a_run_needs_neither_click_nor_the_plugins_metadata(self) -> None:
+        script = (
+            "import sys, symphony.cli.quick, symphony.cli.run, symphony.cli.state; "
+            "dear = {'click', 'pluggy', 'rich', 'asyncio', 'symphony._host', 'importlib.metadata'}; "
+            "print(sorted(dear & set(sys.modules)))"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines() == ["[]"]
+
+    @pytest.mark.parametrize(
+        "command", [["plugins", "list"], ["workflows", "list", "--json"]], ids=["short", "long"]
+    )
+    def test_output_that_nobody_can_take_is_told_in_a_line(self, home: Home, command: list[str]) -> None:
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "symphony", "--home", str(home.path), *command],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (9, "Error: No space left on device")
+
+    def test_closed_streams_are_as_good_as_none(self, home: Home) -> None:
+        command = [sys.executable, "-m", "symphony", "--home", str(home.path), "plugins", "list"]
+        done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *command], check=False)
+        assert done.returncode == 0
 
     def test_it_runs_as_a_module(self) -> None:
         command = [sys.executable, "-m", "symphony", "--version", "--json"]

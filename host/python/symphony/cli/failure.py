@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from symphony.cli.output import note, print_json, styled
 from symphony.errors import HostUnavailable, SymphonyError
@@ -31,9 +30,7 @@ def ended(state: State, command: Callable[[], int]) -> int:
         code = command()
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
-        # Whoever read our output has enough; Python must not complain about it when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has enough
         return 0
     except Exit as end:
         return end.code
@@ -54,9 +51,8 @@ def ended(state: State, command: Callable[[], int]) -> int:
 def show_failure(state: State, error: SymphonyError, code: int, kind: str = "") -> int:
     """Show an error with its hint and return the exit code."""
     kind = kind or type(error).__name__
-    if state.json:
-        print_json({"error": {"type": kind, "message": str(error), "hint": error.hint, "exit": code}})
-    else:
+    document = {"error": {"type": kind, "message": str(error), "hint": error.hint, "exit": code}}
+    if not (state.json and _printed(document)):
         _tell("Error", "red", str(error) or kind)
         if error.hint:
             _tell("Hint", "yellow", error.hint)
@@ -65,6 +61,15 @@ def show_failure(state: State, error: SymphonyError, code: int, kind: str = "") 
 
         traceback.print_exception(error)
     return code
+
+
+def _printed(document: dict[str, Any]) -> bool:
+    """Whether stdout took the document; it may be what the failure is about."""
+    try:
+        print_json(document)
+    except OSError:
+        return False
+    return True
 
 
 def show_usage(state: State, error: click.UsageError) -> int:

@@ -15,8 +15,8 @@ from symphony import client, running
 from symphony.cli.failure import Exit, show_failure
 from symphony.cli.output import counted, echo, note, print_json, safe, seconds
 from symphony.cli.progress import Progress, progress
+from symphony.cli.questions import how_to_go_on
 from symphony.cli.rendering import render
-from symphony.cli.runs_commands import how_to_go_on
 from symphony.errors import (
     InterpreterDied,
     InvalidInput,

@@ -11,8 +11,9 @@ import click
 from symphony import client
 from symphony.cli.command import Group, State, pass_state
 from symphony.cli.output import counted, note, print_json, safe, seconds, show_crash, table
+from symphony.cli.questions import how_to_go_on
 from symphony.cli.run import finish, follow
-from symphony.cli.runs_commands import add_to, how_to_go_on
+from symphony.cli.runs_commands import add_to
 from symphony.cli.runs_delete import delete, prune
 from symphony.cli.runs_follow import follow as follow_events
 from symphony.cli.runs_graph import explain, graph
