@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from symphony._host import Vitals
     from symphony.engine.launching import StepCall
 
-# Seconds that the first suspicion gives a step alone; each further death near to it doubles them, so often at most.
+# Seconds that the first suspicion gives a step alone; each further death near to it doubles them, as often at
+# most as is said below.
 ALONE: Final = 5.0
 _DOUBLINGS: Final = 4
 _FIRST: Final = 2
