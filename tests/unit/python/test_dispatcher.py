@@ -465,6 +465,17 @@ def test_a_suspect_that_lives_long_holds_nobody_up_for_ever(monkeypatch: pytest.
     assert (beside[1], alone) == ({0, 2}, {1})
 
 
+@pytest.mark.parametrize(("deaths", "seconds"), [(2, 0.5), (3, 1.0), (60, 8.0), (5000, 8.0)])
+def test_however_many_deaths_were_near_all_goes_on_soon(deaths: int, seconds: float) -> None:
+    loop = Mock()
+    careful = care.Care(loop, lambda: None)
+    careful.suspect({("run-1", "work#0"): deaths})
+    assert (careful.holds, loop.call_later.call_args.args[0]) == (True, seconds)
+    settled = loop.call_later.call_args.args[1]
+    settled()
+    assert not careful.holds
+
+
 def test_a_watched_step_is_in_flight_until_it_ends_and_marked_only_while_it_executes() -> None:
     class Marks:
         """Writes down what the shared memory would show."""

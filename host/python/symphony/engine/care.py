@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from symphony._host import Vitals
     from symphony.engine.launching import StepCall
 
-# Seconds that the first suspicion gives a step alone; each further death near to it doubles them.
+# Seconds that the first suspicion gives a step alone; each further death near to it doubles them, as often at
+# most as is said below.
 ALONE: Final = 5.0
+_DOUBLINGS: Final = 4
 _FIRST: Final = 2
 # This part of that time passes before the first is chosen: all runs are to come as far as their suspects.
 _SETTLE: Final = 0.1
@@ -47,7 +49,9 @@ class Care:
 
     def suspect(self, deaths: Mapping[tuple[str, str], int]) -> None:
         """Begin, before any step has started, with these run ids and keys and the deaths near to them."""
-        self._suspects = {place: ALONE * 2.0 ** (count - _FIRST) for place, count in deaths.items()}
+        self._suspects = {
+            place: ALONE * 2.0 ** min(count - _FIRST, _DOUBLINGS) for place, count in deaths.items()
+        }
         if self._suspects:
             self._settling = True
             self._loop.call_later(_SETTLE * max(self._suspects.values()), self._settled)
