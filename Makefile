@@ -47,9 +47,10 @@ $(VENV)/backends: pyproject.toml conductor_plugin/pyproject.toml | $(BIN)/python
 
 $(VENV)/installed: $(NATIVE) $(PACKAGING) $(VENV)/backends
 	@echo "building Symphony: the first time takes some minutes"
+	@touch $@.new # what is changed meanwhile is built the next time
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install --quiet --no-build-isolation --editable . --editable ./conductor_plugin
 	@$(BIN)/python -m compileall -q host/python conductor_plugin # pip leaves that out of what is editable
-	@touch $@
+	@mv $@.new $@
 
 $(VENV)/developing: pyproject.toml $(VENV)/installed
 	$(BIN)/pip install --quiet --group dev

@@ -271,7 +271,8 @@ impl Supervisor {
 
     /// How an interpreter is that does not answer.
     pub fn silence(&self) -> String {
-        format!("the interpreter does not answer: it is {}", self.condition.borrow().describe())
+        let seen = self.condition.borrow().describe().map(|seen| format!(": it is {seen}"));
+        format!("the interpreter does not answer{}", seen.unwrap_or_default())
     }
 
     /// The channel of an interpreter that is ready; waits for one that is being started.

@@ -74,7 +74,8 @@ class Channel:
             if not isinstance(method, str) or not isinstance(params, dict):
                 raise TypeError("method must be a string and params an object")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            refused = error_document(InvalidInput(f"not a request: {error}"))
+            reason = str(error).partition(";")[0]  # behind it, Python says what its programmers may do
+            refused = error_document(InvalidInput(f"not a request: {reason}"))
             self._send({"jsonrpc": "2.0", "id": _id_of(line), "error": {**refused, "code": -32600}})
             return
         answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request.get("id")}

@@ -54,10 +54,10 @@ impl Condition {
         Self { pid, ..Self::default() }
     }
 
-    /// Completes "it is …".
-    pub fn describe(&self) -> String {
+    /// Completes "it is …", where its beats show more than that it runs.
+    pub fn describe(&self) -> Option<String> {
         let place = self.step.as_ref().map_or_else(String::new, |step| format!(" in {}", step.describe()));
-        format!("{}{place}", self.liveness.name())
+        (self.liveness != Liveness::default()).then(|| format!("{}{place}", self.liveness.name()))
     }
 
     /// The fields of `host status`.
