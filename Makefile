@@ -4,8 +4,8 @@ PYTHON ?= python3
 VERSIONS := 3.11 3.12 3.13
 VENV := .venv
 BIN := $(VENV)/bin
-# Half as many workers again as there are cores: many tests wait rather than compute.
-WORKERS := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
+# Twice as many workers as there are cores: many tests wait rather than compute.
+WORKERS := $(shell echo $$(( $$(nproc) * 2 )))
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 # Bytecode is kept: without it each of the hundreds of processes that tests start compiles what it imports.
 unexport PYTHONDONTWRITEBYTECODE
