@@ -95,6 +95,7 @@ pub(crate) fn recover(dir: &Path, begin: &Begin) -> Result<Recovered> {
     let names = begin.names().map(|(number, name)| (name.to_owned(), number)).collect();
     let mut recovered = Recovered { names, ..Recovered::default() };
     let indices = segment_indices(dir, begin)?;
+    let mut read = None;
     for (at, &index) in indices.iter().enumerate() {
         let path = path_of(dir, index);
         let (later, before) = (&indices[at + 1..], recovered.last);
@@ -107,7 +108,7 @@ pub(crate) fn recover(dir: &Path, begin: &Begin) -> Result<Recovered> {
             broken(0, format!("segment {} is missing before it", before.index + 1), false, &indices[at..])?;
             break;
         }
-        let contents = match Contents::read(&path) {
+        let contents = match Contents::read_over(&path, read.take()) {
             Err(Error::Foreign { found, .. }) => {
                 broken(0, foreign(&found), false, &indices[at..])?;
                 break;
@@ -159,6 +160,7 @@ pub(crate) fn recover(dir: &Path, begin: &Begin) -> Result<Recovered> {
         if loses {
             break;
         }
+        read = Some(contents);
     }
     Ok(recovered)
 }

@@ -25,17 +25,27 @@ pub(crate) struct Contents<B = MmapMut> {
 
 impl Contents {
     pub fn read(path: &Path) -> Result<Self> {
+        Self::read_over(path, None)
+    }
+
+    /// Read into the pages of one that was read before, for which the system need not find new ones.
+    pub fn read_over(path: &Path, before: Option<Self>) -> Result<Self> {
         let io = |error| Error::io(path, "read", error);
         let file = File::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
         let fits = usize::try_from(len).ok().filter(|len| *len <= MAX_SEGMENT_BYTES);
         let len = fits.ok_or_else(|| Error::Foreign { path: path.into(), found: format!("{len} bytes") })?;
-        let mut bytes = MmapMut::map_anon(len).map_err(io)?;
+        let (mut bytes, used) = match before.filter(|before| before.bytes.len() == len) {
+            Some(before) => (before.bytes, before.data_end),
+            None => (MmapMut::map_anon(len).map_err(io)?, 0),
+        };
         let mut at = 0;
         while let Some(start) = seek(&file, at, libc::SEEK_DATA).map_err(io)?.filter(|start| *start < len) {
+            bytes[at.min(used)..start.min(used)].fill(0);
             at = seek(&file, start, libc::SEEK_HOLE).map_err(io)?.unwrap_or(len).min(len);
             file.read_exact_at(&mut bytes[start..at], start as u64).map_err(io)?;
         }
+        bytes[at.min(used)..used].fill(0);
         Ok(Self::of(bytes, at))
     }
 
@@ -182,5 +192,29 @@ impl Scan {
     fn count(&mut self, record: &Parsed<'_>) {
         self.records += usize::from(record.view(0, Some("")).is_some());
         self.names.extend(record.naming().map(|(number, name)| (number, name.to_owned())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_shows_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let (full, sparse) = (dir.path().join("full"), dir.path().join("sparse"));
+        fs::write(&full, vec![7; 5 << 16]).unwrap();
+        let file = File::create(&sparse).unwrap();
+        for at in [1, 3] {
+            file.write_all_at(&vec![9; 1 << 16], at << 16).unwrap(); // between holes
+        }
+        file.set_len(5 << 16).unwrap();
+        let before = Contents::read(&full).unwrap();
+        let over = Contents::read_over(&sparse, Some(before)).unwrap();
+        let fresh = Contents::read(&sparse).unwrap();
+        assert_eq!((&over.bytes[..], over.data_end), (&fs::read(&sparse).unwrap()[..], 4 << 16));
+        assert_eq!(over.data_end, fresh.data_end);
     }
 }

@@ -260,12 +260,13 @@ impl Log {
         let begin = Begin::read(dir)?;
         let segments = segment_indices(dir, &begin)?.into_iter().filter(|index| *index <= current);
         let kept = kept(dir, &begin)?.into_iter().map(|(_, path)| path);
+        let mut read = None;
         for path in kept.chain(segments.map(|index| path_of(dir, index))) {
             let header = Contents::read_header(&path)?;
             if header.first + header.size <= from {
                 continue;
             }
-            let contents = Contents::read(&path)?;
+            let contents = Contents::read_over(&path, read.take())?;
             for (offset, record) in contents.records() {
                 let position = header.first + offset as u64;
                 let name = by_number.get(usize::from(record.head.component)).copied().flatten();
@@ -273,6 +274,7 @@ impl Log {
                     visit(view)?;
                 }
             }
+            read = Some(contents);
         }
         Ok(())
     }
