@@ -276,7 +276,7 @@ class Interpreter:
         return {"run": run}
 
     async def _run_result(self, run: str, artifact: str) -> dict[str, Any]:
-        return self._configured.engine.report(artifact, at_most=LINE_LIMIT - BESIDES)
+        return self._configured.engine.records.report(artifact, at_most=LINE_LIMIT - BESIDES)
 
     async def _run_waits(self, run: str) -> dict[str, Any]:
         return self._configured.engine.waits(run)

@@ -169,7 +169,7 @@ def test_a_run_waits_for_the_plugin_of_a_value_and_goes_on_when_it_is_back(home:
             await running.resume_all()
             await running.wait(RUN)
             with pytest.raises(TypeMissing, match="plugin symphony-shop is not loaded"):
-                running.result(RUN)
+                running.document(RUN)
 
     adopt_types("symphony-shop", offered("symphony-shop").items.values())
     asyncio.run(begin())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import symphony
-from symphony.engine import engine as engine_module
+from symphony.engine import run_records
 from symphony.engine.engine import Engine
 from symphony.errors import Conflict, InvalidInput, NotFound, PitUnavailable, WorkflowChanged
 from symphony.host import RunFailed
@@ -100,7 +100,7 @@ async def ended(running: Engine, run: str = RUN) -> dict[str, Any]:
     async with asyncio.timeout(10):
         while run in running.live:
             await asyncio.sleep(0.001)
-    return running.result(run)
+    return running.document(run)
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +138,7 @@ def test_a_wrong_input_is_refused_before_anything_is_recorded(home: Path) -> Non
                 with pytest.raises(InvalidInput):
                     await running.start(RUN, "test.greet", inputs, {}, home, [])
             with pytest.raises(NotFound):
-                running.result(RUN)
+                running.document(RUN)
 
     asyncio.run(main())
 
@@ -182,10 +182,10 @@ def test_a_run_whose_workflow_is_gone_stays_and_hinders_no_other(home: Path) -> 
             await running.resume_all()
             assert (await ended(running, OTHER))["error"] is None
             with pytest.raises(NotFound):
-                running.result(RUN)
+                running.document(RUN)
             assert running.notes[0][0] == "blocked"  # type: ignore[attr-defined]
             await running.cancel(RUN)
-            assert running.result(RUN)["result"] is None
+            assert running.document(RUN)["result"] is None
 
     asyncio.run(main())
 
@@ -254,14 +254,14 @@ def test_an_end_that_cannot_be_recorded_is_told_and_a_large_report_is_given_to_w
     async def main() -> None:
         async with engine(tmp_path, greet) as running:
             with monkeypatch.context() as lacking:
-                lacking.setattr(engine_module, "run_report", lacks)
+                lacking.setattr(run_records, "run_report", lacks)
                 await running.start(RUN, "test.greet", {}, {"name": "Ann"}, tmp_path, [])
                 with pytest.raises(symphony.SymphonyError, match="its end cannot be recorded: MemoryError"):
                     await ended(running)
             large = str(running._pit.artifact_store.put(b'{"result": "large"}'))
-            assert running.report(large) == {"result": "large"}
+            assert running.records.report(large) == {"result": "large"}
             with pytest.raises(symphony.SymphonyError, match="is kept") as refused:
-                running.report(large, at_most=10)
+                running.records.report(large, at_most=10)
             assert f"symphony artifacts get {large}" in refused.value.hint
 
     tmp_path.chmod(0o700)

@@ -1,17 +1,10 @@
-"""All runs of one interpreter: started, taken up again, cancelled, finished.
-
-Knows what is recorded about a run as a whole; what happens inside a run is its driver's business.
-"""
+"""All runs of one interpreter: started, taken up again, commanded, finished; inside each is its driver."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
-from json import dumps, loads  # by these names, since a plugin may put others into the module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,20 +13,18 @@ from symphony.engine.dispatcher import Dispatcher
 from symphony.engine.durability import Durability
 from symphony.engine.models import ModelPool
 from symphony.engine.plugin_life import PluginLives
+from symphony.engine.progress_reports import ProgressReports
 from symphony.engine.quarantine import quarantine_result
-from symphony.engine.questions import question_row
 from symphony.engine.run import Run
 from symphony.engine.run_end import RunResult
-from symphony.engine.run_log import INLINE_LIMIT, PitRunLog, RunLog, reference
-from symphony.engine.run_report import run_report
+from symphony.engine.run_log import PitRunLog, RunLog
+from symphony.engine.run_records import RunRecords, first_record
 from symphony.engine.waits import waits
 from symphony.errors import (
     Conflict,
     HostUnavailable,
     InvalidInput,
-    NotFound,
     PitIO,
-    PitNotFound,
     Quarantined,
     Refused,
     SymphonyError,
@@ -45,16 +36,12 @@ from symphony.values.secret import require_secrets
 
 if TYPE_CHECKING:
     from symphony._host import Vitals
-    from symphony.engine.launching import StepCall
     from symphony.plugins import PluginHost
     from symphony.plugins.loaded import RegisteredWorkflow
     from symphony.values.codec import Codec
 
 Notify = Callable[[str, dict[str, Any]], None]
 OpenLog = Callable[[Any, str, Durability], RunLog]
-_PROGRESS_DELAY: Final = 0.005
-HASHES: Final = f"{hash('symphony') & 0xFFFF_FFFF:08x}"
-"""Tells apart the seeds of Python's string hashes, by which sets of strings have their order."""
 
 
 class Engine:
@@ -103,21 +90,19 @@ class Engine:
     ) -> None:
         self._pit = pit
         self._open_log = open_log
-        self._tracker = pit.dag_tracker
+        self.records = RunRecords(pit)
         self._durability = Durability(pit)
         self._plugins = plugins
         self._codec = codec
         self._notify = notify
         self.models = ModelPool(pit.pool_manager, log_line, plugins.model_name)
-        self._dispatcher = Dispatcher(
-            codec, self.models, progress=self._progress, report=log_line, vitals=vitals
-        )
+        progress = ProgressReports(asyncio.get_running_loop(), notify)
+        self._dispatcher = Dispatcher(codec, self.models, progress=progress, report=log_line, vitals=vitals)
         self._dispatcher.care.suspect({(run, key): deaths for run, key, deaths in suspects})
         self._quarantined: Final = {str(step["run"]): step for step in quarantined}
         self._runs: dict[str, Run] = {}
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._blocked: dict[str, SymphonyError] = {}
-        self._pending_progress: dict[tuple[str, str], dict[str, Any]] = {}
         self._stopping = False
         self._lives = PluginLives(plugins.home, pit_access.pit, log_line)
         pit.serve_callouts(asyncio.get_running_loop(), self.models.answer)
@@ -166,9 +151,9 @@ class Engine:
         HostUnavailable
             The interpreter is stopping.
         """
-        known = self._info(run_id)
+        known = self.records.find(run_id)
         if known is not None:
-            return str(loads(known["info"])["workflow"])
+            return str(known["about"]["workflow"])
         if self._stopping:
             raise HostUnavailable("the interpreter is stopping", hint="try again")
         loaded = [await asyncio.to_thread(self._plugins.load_file, file) for file in files]
@@ -185,11 +170,11 @@ class Engine:
         bound = bind_inputs(registered.workflow, inputs, text, cwd)
         encoded = self._codec.encode(bound)
         # What cannot come back is refused now, as is a secret that cannot be read.
-        require_secrets(restore_inputs(registered.workflow, _decoded(self._codec, encoded)))
-        if self._info(run_id) is not None:  # asked for twice while the file was loaded
+        require_secrets(self._restored(registered, encoded))
+        if self.records.find(run_id) is not None:  # asked for twice while the file was loaded
             return registered.name
-        about = _info(registered, cwd, executor, self._dispatcher.lanes.givers(), files)
-        self._tracker.accept_run(run_id, dumps(about).encode(), encoded)
+        about = first_record(registered, cwd, executor, self._dispatcher.lanes.givers(), files)
+        self.records.accept(run_id, about, encoded)
         self._begin(run_id, registered)
         await self._durability.settled()
         return registered.name
@@ -204,7 +189,7 @@ class Engine:
             if given["command"] in ("cancel", "pause", "unpause"):
                 with suppress(SymphonyError):  # whoever gave it is told when the host gives it
                     await self.command(given["run"], given["command"], given["position"])
-        await self._take_up(self._tracker.live_runs())
+        await self._take_up(self.records.live())
 
     async def resume_blocked(self) -> None:
         """Try again to take up the runs whose plugin was quarantined, or not to be used."""
@@ -237,8 +222,8 @@ class Engine:
         PluginBroken
             The plugin does not load; the run stays as it is.
         """
-        info = self._live_info(run_id)
-        about = loads(info["info"])
+        info = self.records.require_live(run_id)
+        about = info["about"]
         if run_id in self._runs:
             return str(about["workflow"])
         if self._stopping:
@@ -253,7 +238,7 @@ class Engine:
             self.take_over_plugins()
             await self.tell_plugins()
         registered = self._plugins.find_workflow(about["workflow"], loaded)
-        self._live_info(run_id)  # it may have been cancelled while the file was loaded
+        self.records.require_live(run_id)  # it may have been cancelled while the file was loaded
         if run_id not in self._runs:
             self._begin(run_id, registered)
         return registered.name
@@ -266,7 +251,7 @@ class Engine:
         NotFound, Conflict
             There is no such run, or it has ended.
         """
-        self._live_info(run_id)
+        self.records.require_live(run_id)
         run = self._runs.get(run_id)
         if run is not None:
             run.cancel(position)
@@ -298,11 +283,10 @@ class Engine:
         if self._stopping:
             raise HostUnavailable("the interpreter is stopping", hint="the next one obeys")
         if command == "cancel":
-            info = self._info(run_id)
-            if info is None or info["finished"] is None:
+            if not self.ended(run_id):
                 await self.cancel(run_id, position)
             return  # one that has ended may have ended by this, given once before
-        if position in self._live_info(run_id)["commands"]:
+        if position in self.records.require_live(run_id)["commands"]:
             return  # an interpreter before this one obeyed, and died before it could say so
         run = self._runs.get(run_id)
         if command in ("pause", "unpause") and run is None:
@@ -331,7 +315,7 @@ class Engine:
             either: list[asyncio.Future[Any]] = [run.caught_up, run.done]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if run is None or run.done.done():
-            self._live_info(run_id)
+            self.records.require_live(run_id)
             blocked = self._blocked.get(run_id)
             raise Conflict(f"run {run_id} cannot go on now: {blocked}", hint=f"symphony runs show {run_id}")
         return run
@@ -353,48 +337,11 @@ class Engine:
 
     def ended(self, run_id: str) -> bool:
         """Whether the run's end is recorded."""
-        info = self._info(run_id)
+        info = self.records.find(run_id)
         return info is not None and info["finished"] is not None
 
     def document(self, run_id: str) -> dict[str, Any]:
-        """What clients are shown of a run that has ended; raises as ``result``."""
-        result = self.result(run_id)
-        info = self._tracker.run_info(run_id)
-        return {
-            "run": run_id,
-            "workflow": loads(info["info"])["workflow"],
-            "status": info["status"],
-            **result,
-            "seconds": (info["finished"] - info["accepted"]) / 1e6,
-        }
-
-    def waiting(self, run_id: str) -> dict[str, Any] | None:
-        """What clients are shown of a run that does nothing before a person answers; None of any other."""
-        info, now = self._tracker.run_info(run_id), time.time_ns() // 1000
-        run, steps = self._runs.get(run_id), info["steps"]
-        idle = run is not None and not run.commands.paused and not steps.get("running")
-        if not idle or info["finished"] is not None or not info["questions"]:
-            return None
-        failed = steps.get("failed", 0)
-        executed = steps.get("completed", 0) + failed
-        return {
-            "run": run_id,
-            "workflow": loads(info["info"])["workflow"],
-            "status": "waiting",
-            "result": None,
-            "error": None,
-            "steps": {
-                "executed": executed,
-                "reused": steps.get("cached", 0),
-                "failed": failed,
-                "skipped": steps.get("skipped", 0),
-            },
-            "seconds": (now - info["accepted"]) / 1e6,
-            "questions": [question_row(key, prompt) for key, prompt in info["questions"].items()],
-        }
-
-    def result(self, run_id: str) -> dict[str, Any]:
-        """What was recorded at the end of a run.
+        """What clients are shown of a run that has ended.
 
         Raises
         ------
@@ -405,38 +352,14 @@ class Engine:
         SymphonyError
             It cannot go on; the error says why.
         """
-        info = self._info(run_id)
-        if info is None:
-            raise NotFound(f"no run {run_id!r}", hint="symphony runs list")
-        if info["finished"] is None:
-            if run_id in self._blocked:
-                raise self._blocked[run_id]
-            raise Conflict(f"run {run_id} has not ended")
-        payload = bytes(info["payload"])
-        if payload[:1] == b"@":
-            return self.report(payload[1:].decode("ascii"))
-        result: dict[str, Any] = loads(payload[1:])
-        return result
+        if run_id in self._blocked and not self.ended(run_id):
+            raise self._blocked[run_id]
+        return self.records.document(run_id)
 
-    def report(self, artifact: str, at_most: int | None = None) -> dict[str, Any]:
-        """The report of a run's end that was too large for its record.
-
-        Raises
-        ------
-        PitNotFound
-            The artifact is gone.
-        SymphonyError
-            It has more than ``at_most`` bytes; the hint says how to get them.
-        """
-        content = bytes(self._pit.artifact_store.get(artifact))
-        if at_most is not None and len(content) > at_most:
-            raise SymphonyError(
-                f"the run has ended, and its result of {len(content) / (1 << 20):.1f} MiB is kept, "
-                "but an answer has at most 16 MiB",
-                hint=f"symphony artifacts get {artifact} -o result.json; or return an artifact's id",
-            )
-        report: dict[str, Any] = loads(content)
-        return report
+    def waiting(self, run_id: str) -> dict[str, Any] | None:
+        """What clients are shown of a run that does nothing before a person answers; None of any other."""
+        run = self._runs.get(run_id)
+        return None if run is None or run.commands.paused else self.records.waiting(run_id)
 
     @property
     def stopping(self) -> bool:
@@ -460,12 +383,12 @@ class Engine:
     # Driving runs.
 
     def _begin(self, run_id: str, registered: RegisteredWorkflow) -> None:
-        info = self._tracker.run_info(run_id)
-        about = loads(info["info"])
+        info = self.records.require(run_id)
+        about = info["about"]
         executor, givers = about.get("executor"), about.get("executors", {})
         if executor is not None:
             self._dispatcher.lanes.find(executor, registered.plugin, givers, f"run {run_id}")
-        inputs = restore_inputs(registered.workflow, _decoded(self._codec, bytes(info["inputs"])))
+        inputs = self._restored(registered, bytes(info["inputs"]))
         require_secrets(inputs)
         run = Run(
             run_id,
@@ -495,7 +418,7 @@ class Engine:
         except asyncio.CancelledError:
             return  # abandoned: the interpreter stops
         except WorkflowChanged as error:
-            self._block(run.id, self._with_seeds(run.id, error))
+            self._block(run.id, self.records.with_seeds(run.id, error))
         except SymphonyError as error:
             self._block(run.id, error)
         except Exception as error:
@@ -506,27 +429,13 @@ class Engine:
             self._runs.pop(run.id, None)
             self._driving.pop(run.id, None)
 
-    def _with_seeds(self, run_id: str, error: WorkflowChanged) -> WorkflowChanged:
-        """The error, which says so where a set of strings may be what changed."""
-        if loads(self._tracker.run_info(run_id)["info"]).get("hashes", HASHES) == HASHES:
-            return error
-        told = WorkflowChanged(
-            f"{error}; the run was recorded under another PYTHONHASHSEED, by which sets of strings have "
-            "their order"
-        )
-        told.hint = "take it up under that seed; that of isolated hosts is in the file hash_seed of the home"
-        return told
+    def _restored(self, registered: RegisteredWorkflow, encoded: bytes) -> dict[str, Any]:
+        inputs: Any = self._codec.decode(encoded)
+        return restore_inputs(registered.workflow, dict(inputs))
 
     def _record_end(self, run_id: str, result: RunResult, run: Run | None = None) -> None:
         try:
-            status, report = run_report(result, None if run is None else run.workflow)
-            content = dumps(report, ensure_ascii=False).encode("utf-8", "backslashreplace")
-            if len(content) < INLINE_LIMIT:
-                payload = b"=" + content
-            else:
-                store = self._pit.artifact_store
-                payload = reference(str(store.put(content, media_type="application/json", step=run_id)))
-            self._tracker.finish_run(run_id, status, payload)
+            self.records.finish(run_id, result, None if run is None else run.workflow)
         except SymphonyError as error:
             self._block(run_id, error)
         except Exception as error:  # such as MemoryError: whoever waits for the run must be told
@@ -543,73 +452,3 @@ class Engine:
             "blocked",
             {"run": run_id, "type": type(error).__name__, "message": str(error), "hint": error.hint},
         )
-
-    def _info(self, run_id: str) -> dict[str, Any] | None:
-        try:
-            info: dict[str, Any] | None = self._tracker.run_info(run_id)
-        except PitNotFound:
-            return None
-        return info
-
-    def _live_info(self, run_id: str) -> dict[str, Any]:
-        info = self._info(run_id)
-        if info is None:
-            raise NotFound(f"no run {run_id!r}", hint="symphony runs list")
-        if info["finished"] is not None:
-            raise Conflict(f"run {run_id} has ended: {info['status']}", hint=f"symphony runs show {run_id}")
-        return info
-
-    # Progress: the latest of a few milliseconds.
-
-    def _progress(self, call: StepCall, done: float, total: float, message: str) -> None:
-        """Called from the threads of steps, too."""
-        report = {
-            "run": call.run,
-            "key": call.key,
-            "name": call.step.name,
-            "done": done,
-            "total": total,
-            "message": message,
-        }
-        with suppress(RuntimeError):  # the loop has closed: the interpreter is going away
-            self._dispatcher.loop.call_soon_threadsafe(self._keep_progress, (call.run, call.key), report)
-
-    def _keep_progress(self, place: tuple[str, str], report: dict[str, Any]) -> None:
-        if not self._pending_progress:
-            self._dispatcher.loop.call_later(_PROGRESS_DELAY, self._send_progress)
-        self._pending_progress[place] = report
-
-    def _send_progress(self) -> None:
-        pending, self._pending_progress = self._pending_progress, {}
-        for report in pending.values():
-            self._notify("progress", report)
-
-
-def _decoded(codec: Codec, encoded: bytes) -> dict[str, Any]:
-    inputs: Any = codec.decode(encoded)
-    return dict(inputs)
-
-
-def _info(
-    registered: RegisteredWorkflow,
-    cwd: Path,
-    executor: str | None,
-    givers: Mapping[str, str],
-    files: Iterable[Path],
-) -> dict[str, Any]:
-    """The first record of a run: with it, any later interpreter can take it up, or say what is missing."""
-    more: dict[str, Any] = {"executor": executor, "executors": givers, "files": [str(file) for file in files]}
-    if registered.file is not None:
-        plugin = {"name": registered.plugin, "file": str(registered.file), "sha256": registered.sha256}
-    else:
-        plugin = {"name": registered.plugin, "version": registered.version}
-    return {
-        "workflow": registered.name,
-        "id": registered.id,
-        "plugin": plugin,
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "cwd": str(cwd),
-        "started": datetime.fromtimestamp(time.time(), UTC).isoformat(),
-        "hashes": HASHES,
-        **{name: value for name, value in more.items() if value},
-    }
