@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,33 @@ class TestCommon:
         command = [sys.executable, "-m", "symphony", "--home", str(home.path), "plugins", "list"]
         done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *command], check=False)
         assert done.returncode == 0
+
+    @pytest.mark.parametrize("module", ["quick", "run", "app"])
+    def test_ctrl_c_while_it_is_imported_ends_a_command_in_a_line(
+        self, home: Home, tmp_path: Path, module: str
+    ) -> None:
+        script = f"""
+            import sys
+            from symphony.cli import main
+
+            class Interrupting:
+                def find_spec(self, name, *_):
+                    if name == "symphony.cli.{module}":
+                        raise KeyboardInterrupt
+
+            sys.meta_path.insert(0, Interrupting())
+            sys.argv = ["symphony", "--home", {str(home.path)!r}, *sys.argv[1:]]
+            sys.exit(main())
+        """
+        words = ["pit", "list"] if module == "app" else ["run", "no.such"]
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script), *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "Error: interrupted\n")
 
     def test_it_runs_as_a_module(self) -> None:
         command = [sys.executable, "-m", "symphony", "--version", "--json"]

@@ -24,15 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     import signal
 
-    from symphony.cli.quick import quick
-
     _open_streams()
-    code = quick(arguments) if "_SYMPHONY_COMPLETE" not in os.environ else None
-    short = code is not None
-    if code is None:
-        from symphony.cli.app import run
-
-        code = run(arguments)
+    code, short = _run(arguments)
     if argv is None:
         # The process ends with this code, also where an impatient Ctrl-C meets it on its way out.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -40,6 +33,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if short:  # and leaves nothing that Python would have to tidy up, which would take it 5 ms
             os._exit(code)
     return code
+
+
+def _run(arguments: list[str]) -> tuple[int, bool]:
+    """The exit code, and whether the command was one that needs no click."""
+    try:
+        from symphony.cli.quick import quick
+
+        code = quick(arguments) if "_SYMPHONY_COMPLETE" not in os.environ else None
+        if code is not None:
+            return code, True
+        from symphony.cli.app import run
+
+        return run(arguments), False
+    except KeyboardInterrupt:  # while modules are imported; later ones are the command's
+        print("Error: interrupted", file=sys.stderr)
+        return 130, True
 
 
 def _open_streams() -> None:
