@@ -92,7 +92,9 @@ def test_no_run_is_lost_with_the_segments_that_go(tmp_path: Path) -> None:
     chance, heavy = random.Random(SEED), Heavy(tmp_path)
     symphony(heavy.home, "host", "start")
     try:
-        for _ in range(ROUNDS):
+        for done in range(ROUNDS):
+            if done and done % 10 == 0:
+                print(f"  after {done} rounds: {len(heavy.runs)} runs", flush=True)
             first = heavy.segments()[:1]
             for _ in range(BATCH):
                 heavy.start()

@@ -99,4 +99,6 @@ def test_runs_outlive_every_death(tmp_path: Path) -> None:
         assert [segment["damage"] for segment in report["segments"]] == [None], context
         assert report["aside"] == [], context
         deaths_in_all += deaths
+        if number % 50 == 49:
+            print(f"  {number + 1} runs, {deaths_in_all} deaths", flush=True)
     print(f"soak: {RUNS} runs, {deaths_in_all} deaths, nothing recorded was lost or ran again")
