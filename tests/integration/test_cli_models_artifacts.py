@@ -17,6 +17,7 @@ import pytest
 
 from symphony.cli.output import size
 from tests.fixtures.command_line import command
+from tests.fixtures.counted_runs import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -396,6 +397,10 @@ def test_a_sweep_whose_host_is_killed_is_reported_and_can_be_undone(tmp_path: Pa
     assert real.json("pit", "call", "stale_manager.step", str(sweep), "1")[0] == 0
     interpreter = real.json("host", "status")[1]["interpreter"]["pid"]
     os.kill(interpreter, signal.SIGKILL)
+    until(
+        lambda: real.json("host", "status")[1]["interpreter"]["pid"] not in (None, interpreter),
+        "the next interpreter",
+    )
     assert real.error("artifacts", "gc", "--yes")[2].endswith("symphony artifacts gc --undo")
     assert real.json("artifacts", "gc", "--undo")[0] == 0
     assert real.json("artifacts", "gc", "--yes")[1]["deleted"] == 3
