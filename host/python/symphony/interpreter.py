@@ -32,8 +32,7 @@ from symphony.log_line import log_line
 from symphony.model_requests import ModelRequests
 from symphony.observing.observers import Observers
 from symphony.pit_access import OpenPit, open_pit
-from symphony.plugins import PluginHost
-from symphony.plugins.selection import VARIABLE
+from symphony.plugins import SELECTION, PluginHost
 from symphony.settings import HostSettings, load_settings
 from symphony.shared_loop import SharedLoop, run_through
 from symphony.step_output import StepOutput
@@ -151,7 +150,7 @@ class Interpreter:
         chosen = load_settings(Path(home), words)
         watched = self._watched
         if chosen.select is not None and watched is not None:
-            os.environ[VARIABLE] = chosen.select
+            os.environ[SELECTION] = chosen.select
         if watched is None:  # the process is somebody else's
             plugins = PluginHost(Path(home), enabled=not no_plugins, settings=words)
         else:

@@ -47,15 +47,21 @@ def cli(home: Home, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(home, capsys)
 
 
+DEAR = {"click", "pluggy", "rich", "asyncio", "symphony._host", "importlib.metadata"}
+"""Modules whose import takes longer than a short command."""
+
+
+def output_and_dear(code: str, dear: set[str] = DEAR) -> list[str]:
+    """What the code prints in a process of its own, and the dear modules that are imported then."""
+    script = f"import sys; {code}; print(sorted({dear} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
 class TestCommon:
     def test_version_needs_next_to_nothing(self) -> None:
-        script = (
-            "import sys; from symphony.cli import main; main(['--version']); "
-            "dear = {'click', 'pluggy', 'rich', 'json', 'asyncio', 'symphony._host', 'importlib.metadata'}; "
-            "print(sorted(dear & set(sys.modules)))"
-        )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        assert done.stdout.splitlines() == [f"symphony {__version__}", "[]"]
+        code = "from symphony.cli import main; main(['--version'])"
+        assert output_and_dear(code, {*DEAR, "json"}) == [f"symphony {__version__}", "[]"]
 
     def test_help_imports_no_command(self) -> None:
         script = (
@@ -67,13 +73,7 @@ class TestCommon:
         assert done.stdout.splitlines()[-1] == "[]"
 
     def test_a_run_needs_neither_click_nor_the_plugins_metadata(self) -> None:
-        script = (
-            "import sys, symphony.cli.quick, symphony.cli.run, symphony.cli.state; "
-            "dear = {'click', 'pluggy', 'rich', 'asyncio', 'symphony._host', 'importlib.metadata'}; "
-            "print(sorted(dear & set(sys.modules)))"
-        )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        assert done.stdout.splitlines() == ["[]"]
+        assert output_and_dear("import symphony.cli.quick, symphony.cli.run, symphony.cli.state") == ["[]"]
 
     @pytest.mark.parametrize(
         "command", [["plugins", "list"], ["workflows", "list", "--json"]], ids=["short", "long"]

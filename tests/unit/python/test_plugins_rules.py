@@ -10,7 +10,7 @@ import pytest
 
 from symphony.errors import InvalidInput, Refused
 from symphony.home import Home
-from symphony.plugins import lock, policy, selection
+from symphony.plugins import SELECTION, lock, policy, selection
 from symphony.plugins.credentials import without_credentials
 from symphony.plugins.discovery import Candidate
 from symphony.plugins.installer import IndexOptions, complaint
@@ -56,11 +56,11 @@ class TestSelection:
     def test_the_option_adds_to_the_variable(
         self, monkeypatch: pytest.MonkeyPatch, before: str | None, option: str, after: str
     ) -> None:
-        monkeypatch.setenv(selection.VARIABLE, before or "")
+        monkeypatch.setenv(SELECTION, before or "")
         if before is None:
-            monkeypatch.delenv(selection.VARIABLE)
+            monkeypatch.delenv(SELECTION)
         selection.leave_out(option)
-        assert os.environ[selection.VARIABLE] == after
+        assert os.environ[SELECTION] == after
 
     def test_what_is_no_name_is_told(self) -> None:
         with pytest.raises(InvalidInput, match="'a b' is no plugin's name"):

@@ -341,17 +341,7 @@ class Engine:
         return info is not None and info["finished"] is not None
 
     def document(self, run_id: str) -> dict[str, Any]:
-        """What clients are shown of a run that has ended.
-
-        Raises
-        ------
-        NotFound
-            There is no such run.
-        Conflict
-            It has not ended.
-        SymphonyError
-            It cannot go on; the error says why.
-        """
+        """As of the records; of a run that cannot go on it raises why."""
         if run_id in self._blocked and not self.ended(run_id):
             raise self._blocked[run_id]
         return self.records.document(run_id)

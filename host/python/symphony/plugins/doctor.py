@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from symphony.errors import InvalidInput, SymphonyError
-from symphony.plugins import cache, catalog, discovery, environment, lock, policy, selection, sync, wish
+from symphony.plugins import (
+    SELECTION,
+    cache,
+    catalog,
+    discovery,
+    environment,
+    lock,
+    policy,
+    selection,
+    sync,
+    wish,
+)
 from symphony.plugins.namespace import LOCAL
 
 if TYPE_CHECKING:
@@ -160,7 +171,7 @@ def _wish_faults(home: Home) -> list[Fault]:
     ]
     unknown = selection.current().unknown([*found, *wishes, LOCAL])
     return faults + [
-        Fault(selection.VARIABLE, f"there is no plugin {name!r}", "symphony plugins list", "selection")
+        Fault(SELECTION, f"there is no plugin {name!r}", "symphony plugins list", "selection")
         for name in unknown
     ]
 

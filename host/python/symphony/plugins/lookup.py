@@ -17,7 +17,7 @@ from symphony.errors import (
     Refused,
     SymphonyError,
 )
-from symphony.plugins import conflicts, selection
+from symphony.plugins import SELECTION, conflicts, selection
 from symphony.plugins.names import canonical, did_you_mean, prefix
 from symphony.plugins.namespace import NONE, core_names
 
@@ -103,7 +103,7 @@ def unknown_workflow(name: str, known: Iterable[str], problems: dict[str, Proble
     hint = did_you_mean(name, known, "symphony workflows list")
     chosen = selection.current()
     if not chosen.everything:
-        hint = f"{hint} (only plugins that {selection.VARIABLE}={chosen.text()} takes are there)"
+        hint = f"{hint} (only plugins that {SELECTION}={chosen.text()} takes are there)"
     return NotFound(f"there is no workflow {name!r}", hint=hint)
 
 

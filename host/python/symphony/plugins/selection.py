@@ -15,7 +15,6 @@ from symphony.errors import InvalidInput
 from symphony.plugins import SELECTION
 from symphony.plugins.names import FILE_STEM, canonical, prefix
 
-VARIABLE: Final = SELECTION
 SETTING: Final = "select"
 
 
@@ -64,8 +63,8 @@ def read(text: str | None) -> Selection:
         name = word.removeprefix("-")
         if not FILE_STEM.match(name.replace(".", "-")):
             raise InvalidInput(
-                f"{VARIABLE}: {word!r} is no plugin's name",
-                hint=f"{VARIABLE}=a,b takes these alone, {VARIABLE}=-a,-b all but these, an empty one none",
+                f"{SELECTION}: {word!r} is no plugin's name",
+                hint=f"{SELECTION}=a,b takes these alone, {SELECTION}=-a,-b all but these, an empty one none",
             )
         (without if word.startswith("-") else only).add(canonical(name))
     return Selection(None if without and not only else frozenset(only), frozenset(without))
@@ -73,17 +72,17 @@ def read(text: str | None) -> Selection:
 
 def current() -> Selection:
     """The selection of this process."""
-    return read(os.environ.get(VARIABLE))
+    return read(os.environ.get(SELECTION))
 
 
 def leave_out(names: str) -> None:
     """Leave out the comma-separated names, or with none every plugin, here and in whatever is started."""
-    before = os.environ.get(VARIABLE)
+    before = os.environ.get(SELECTION)
     if not names:
-        os.environ[VARIABLE] = ""
+        os.environ[SELECTION] = ""
     elif before != "":
         left = [f"-{name.strip()}" for name in names.split(",") if name.strip()]
-        os.environ[VARIABLE] = ",".join([*filter(None, [before]), *left])
+        os.environ[SELECTION] = ",".join([*filter(None, [before]), *left])
     current()
 
 

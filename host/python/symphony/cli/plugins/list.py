@@ -9,7 +9,7 @@ import click
 
 from symphony.cli.command import Command, State, no_probe_option, pass_state
 from symphony.cli.output import counted, note, show_listing
-from symphony.plugins import catalog, listing, local, selection
+from symphony.plugins import SELECTION, catalog, listing, local, selection
 from symphony.plugins.listing import Listing
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def listing_of(plugins: Sequence[PluginState]) -> Listing:
 def _notes(plugins: Sequence[PluginState]) -> Iterator[str]:
     chosen = selection.current()
     if not chosen.everything:
-        yield f"only those that {selection.VARIABLE}={chosen.text()} takes"
+        yield f"only those that {SELECTION}={chosen.text()} takes"
     unprobed = [plugin.name for plugin in plugins if plugin.problem and plugin.problem.code == "unprobed"]
     if unprobed:
         yield f"not probed yet: {', '.join(unprobed)}"

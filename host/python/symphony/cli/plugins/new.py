@@ -19,8 +19,8 @@ from symphony.plugins.new import LICENSES
     cls=Command,
     examples="""
     symphony plugins new symphony-acme
-    symphony plugins new symphony-acme --license Apache-2.0 --path ~/work/acme
-    symphony plugins new symphony-acme --native --sdk ~/work/symphony/pit/sdk
+    symphony plugins new symphony-acme --license Apache-2.0 --path ../acme
+    symphony plugins new symphony-acme --native --sdk ../symphony/pit/sdk
     """,
 )
 @click.argument("name")
